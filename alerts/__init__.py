@@ -1,1 +1,1 @@
-"""alerts."""
+"""What an alert is, and how it reaches people."""
