@@ -1,1 +1,1 @@
-"""ingest."""
+"""What a callback event is, and how it gets onto the stream."""

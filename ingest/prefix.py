@@ -1,0 +1,33 @@
+"""Networks that sources are counted by: /24 for IPv4 and /48 for IPv6."""
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+
+def normal_ip(text: str) -> IPv4Address | IPv6Address:
+    """An address, an IPv4-mapped one as IPv4; ValueError when it is none or has a zone.
+
+    >>> normal_ip("::ffff:192.0.2.7")
+    IPv4Address('192.0.2.7')
+    """
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            msg = "an IP address without a zone"
+            raise ValueError(msg)
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+    return address
+
+
+@lru_cache(maxsize=65_536)
+def source_prefix(ip: str) -> str:
+    """The network of a source in CIDR form; an IPv4-mapped address counts as IPv4.
+
+    >>> [source_prefix(ip) for ip in ("192.0.2.7", "2001:db8:1:2::3", "::ffff:192.0.2.7")]
+    ['192.0.2.0/24', '2001:db8:1::/48', '192.0.2.0/24']
+    """
+    address = normal_ip(ip)
+    if isinstance(address, IPv4Address):
+        return str(IPv4Network((int(address) & ~0xFF, 24)))
+    return str(IPv6Network((int(address) >> 80 << 80, 48)))
