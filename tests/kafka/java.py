@@ -1,0 +1,166 @@
+"""Apache Kafka from Maven Central, run by Java in KRaft mode: one node, its own ports and files."""
+
+import base64
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+from tests.kafka.broker import BrokerUnavailableError, answers
+
+POM = Path(__file__).with_name("pom.xml")
+JARS = Path(__file__).parents[2] / ".cache" / "kafka" / "4.3.1"
+COPY_GOAL = "dependency:copy-dependencies"
+DOWNLOAD_SECONDS = 300
+START_SECONDS = 60
+STOP_SECONDS = 15
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}/log
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+
+
+@contextmanager
+def running_kafka(data: Path) -> Iterator[str]:
+    """`host:port` of a broker that answers, until the block ends."""
+    java = _program("java", "a Java 17 runtime, as Debian's openjdk-17-jre-headless")
+    jars = cached_jars()
+    data.mkdir(parents=True, exist_ok=True)
+    port, controller = free_ports(2)
+    settings = data / "server.properties"
+    settings.write_text(PROPERTIES.format(port=port, controller=controller, data=data))
+    base = [java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    base += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    _run(
+        [*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)],
+        seconds=START_SECONDS,
+        what="formatting Kafka's storage",
+    )
+    log = data / "broker.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*base, "kafka.Kafka", str(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        servers = f"127.0.0.1:{port}"
+        _wait_until_up(process, servers, log)
+        yield servers
+    finally:
+        stop(process)
+
+
+def cached_jars() -> Path:
+    """The folder of Kafka's jars; the first call lets Maven fetch and verify them."""
+    if JARS.is_dir():
+        return JARS
+    maven = _program("mvn", "Maven, as Debian's maven")
+    JARS.parent.mkdir(parents=True, exist_ok=True)
+    # Into a folder of its own, then renamed: a broken download is never taken for a whole one.
+    with tempfile.TemporaryDirectory(dir=JARS.parent) as folder:
+        _run(
+            [maven, "-q", "-B", "-f", str(POM), f"-DoutputDirectory={folder}/jars", COPY_GOAL],
+            seconds=DOWNLOAD_SECONDS,
+            what="fetching Kafka with Maven",
+        )
+        try:
+            Path(folder, "jars").rename(JARS)
+        except OSError:
+            if not JARS.is_dir():  # otherwise another test run was faster
+                raise
+    return JARS
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on at the moment, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End that one process: asked first, killed when it does not listen."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], servers: str, log: Path) -> None:
+    deadline = monotonic() + START_SECONDS
+    while not answers(servers):
+        if process.poll() is not None:
+            msg = f"Kafka ended with code {process.returncode}: {_tail(log.read_text())}"
+            raise BrokerUnavailableError(msg)
+        if monotonic() > deadline:
+            msg = f"Kafka did not answer at {servers} within {START_SECONDS} s: "
+            raise BrokerUnavailableError(msg + _tail(log.read_text()))
+        sleep(0.1)
+
+
+def _program(name: str, what: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        msg = (
+            f"no Kafka for the integration tests: {name} is not in PATH; install {what}, "
+            "or start Docker, or set CALLWATCH_TEST_KAFKA=host:port"
+        )
+        raise BrokerUnavailableError(msg)
+    return found
+
+
+def _run(command: list[str], seconds: float, what: str) -> None:
+    environ = {**os.environ, "MAVEN_OPTS": os.environ.get("MAVEN_OPTS", "-Xmx256m")}
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            env=environ,
+        )
+    except subprocess.TimeoutExpired:
+        msg = f"no Kafka for the integration tests: {what} took longer than {seconds:g} s"
+        raise BrokerUnavailableError(msg) from None
+    if done.returncode:
+        msg = f"no Kafka for the integration tests: {what} failed: "
+        raise BrokerUnavailableError(msg + _tail(done.stdout + done.stderr))
+
+
+def _tail(text: str) -> str:
+    """The last lines of an output, as one line."""
+    return " | ".join(line.strip() for line in text.splitlines() if line.strip())[-600:]
