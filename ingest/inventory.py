@@ -30,7 +30,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A registered endpoint; `audience` is who is at the other end: a user's browser or a server."""
+    """A registered endpoint; `audience` is who calls it: a user's browser or a server."""
 
     name: str
     owner: str | None = None
@@ -67,15 +67,16 @@ def load_inventory(path: Path) -> Inventory:
     except IngestError as error:
         raise InventoryError([str(error)]) from None
     reader = _Reader(text)
+    plans = [(number, _plan(row)) for number, row in reader.rows("planned", _PLAN)]
     found = Inventory(
         senders={name: Sender(name, **row) for name, row in reader.tables("senders", _SENDER)},
         endpoints={
             name: Endpoint(name, **row) for name, row in reader.tables("endpoints", _ENDPOINT)
         },
-        planned=tuple(_plan(row) for row in reader.rows("planned", _PLAN)),
+        planned=tuple(plan for _, plan in plans),
     )
     reader.refuse_unknown((), text.data, ("senders", "endpoints", "planned"))
-    for number, plan in enumerate(found.planned):
+    for number, plan in plans:
         if plan.start >= plan.end:
             reader.fault(("planned", number, "to"), "to: allowed is a time after `from`")
         if plan.sender not in found.senders:
@@ -112,7 +113,7 @@ class _Reader:
             named.append((name, self.read((kind, name), table, rules)))
         return named
 
-    def rows(self, kind: str, rules: dict[str, _Rule]) -> list[dict[str, Any]]:
+    def rows(self, kind: str, rules: dict[str, _Rule]) -> list[tuple[int, dict[str, Any]]]:
         rows = self.text.data.get(kind, [])
         if not isinstance(rows, list):
             self.fault((kind,), f"{kind}: allowed are rows, each under [[{kind}]]")
@@ -125,7 +126,7 @@ class _Reader:
                 if not isinstance(row, dict) or name not in row:
                     self.fault((kind, number), f"{name}: is missing")
             if len(self.faults) == before:
-                found.append(values)
+                found.append((number, values))
         return found
 
     def read(self, place: Place, table: object, rules: dict[str, _Rule]) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""Read events back: JSON lines (plain or gzip), Parquet, standard input, a DataFrame.
+
+Lines are cut here and judged elsewhere: a broken line is the decoder's to name, by file and line.
+Memory stays at a few chunks, whatever the size of the input or of its longest line.
+"""
+
+import gzip
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from .errors import SourceError
+from .wire import MAX_EVENT_BYTES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+_GZIP: Final = b"\x1f\x8b"
+_PARQUET: Final = b"PAR1"
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """Some lines of one input.
+
+    place: the file's name, `-` or `frame`.
+    first_line: number of the line (from 1; of the row in Parquet) with which `buffer` starts.
+    spans: int64 [n, 2], start and end of every line that is not blank, without its line end.
+    """
+
+    place: str
+    first_line: int
+    buffer: bytes
+    spans: "np.ndarray[Any, np.dtype[np.int64]]"
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def line_of(self, index: int) -> int:
+        """The number of the line that span `index` covers; blank lines count."""
+        return self.first_line + self.buffer.count(b"\n", 0, int(self.spans[index, 0]))
+
+    def where(self, index: int) -> str:
+        """`place:line` of span `index`."""
+        return f"{self.place}:{self.line_of(index)}"
+
+
+def read_events(paths: Iterable[str | Path], *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Lines]:
+    """The lines of all inputs, in order and a chunk at a time; `-` is standard input.
+
+    A line longer than an event may be that also exceeds a chunk is cut one byte over the limit,
+    so that the decoder refuses it as too large. SourceError of one line names an input that
+    cannot be read; the lines before the fault were handed out.
+    """
+    for path in paths:
+        try:
+            yield from _read(str(path), chunk_bytes)
+        except (gzip.BadGzipFile, zlib.error):
+            msg = f"{path}: gzip data is damaged"
+            raise SourceError(msg) from None
+        except EOFError:
+            msg = f"{path}: gzip data ends early: the file is truncated"
+            raise SourceError(msg) from None
+        except OSError as error:
+            msg = f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
+            raise SourceError(msg) from None
+
+
+def frame_lines(frame: "pd.DataFrame") -> Lines:
+    """The rows of a DataFrame as JSON lines; missing values are left out."""
+    from .rows import frame_columns, json_lines
+
+    return cut("frame", 1, json_lines(frame_columns(frame), len(frame), nan_is_missing=True))
+
+
+def cut(place: str, first_line: int, buffer: bytes) -> Lines:
+    """A buffer of whole lines with the spans of those that are not blank."""
+    import numpy as np
+
+    data = np.frombuffer(buffer, np.uint8)
+    ends = np.flatnonzero(data == 10)
+    if len(buffer) and buffer[-1] != 10:
+        ends = np.append(ends, len(buffer))
+    if not len(ends):
+        return Lines(place, first_line, buffer, np.empty((0, 2), np.int64))
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    solid = np.concatenate(
+        ([0], np.cumsum((data != 32) & (data != 9) & (data != 13) & (data != 10)))
+    )
+    kept = solid[np.minimum(ends, len(buffer))] > solid[starts]
+    starts, ends = starts[kept], ends[kept]
+    ends = ends - (data[ends - 1] == 13)
+    return Lines(place, first_line, buffer, np.column_stack((starts, ends)).astype(np.int64))
+
+
+def _read(path: str, chunk_bytes: int) -> Iterator[Lines]:
+    with ExitStack() as stack:
+        file: IO[bytes]
+        file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
+        head = file.read(len(_PARQUET))
+        if head == _PARQUET:
+            yield from _read_parquet(path)
+            return
+        whole: Any = _Rejoined(head, file)
+        if head.startswith(_GZIP):
+            whole = stack.enter_context(gzip.GzipFile(fileobj=whole, mode="rb"))
+        elif path.endswith(".gz") and head:
+            msg = f"{path}: is no gzip data, though it is named so"
+            raise SourceError(msg)
+        elif path.endswith(".parquet"):
+            msg = f"{path}: is no Parquet file, though it is named so"
+            raise SourceError(msg)
+        yield from _chunks(path, whole, chunk_bytes)
+
+
+class _Rejoined:
+    """A stream whose first bytes were read already; works for pipes, which cannot seek."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        head, self._head = self._head, b""
+        return head or self._rest.read(size)
+
+
+def _chunks(path: str, stream: Any, chunk_bytes: int) -> Iterator[Lines]:
+    line, carry, cut_off, first = 1, b"", False, True
+    while data := stream.read(chunk_bytes):
+        if first and len(data) < len(_BOM):
+            data += stream.read(chunk_bytes)
+        data, first = data.removeprefix(_BOM) if first else data, False
+        if cut_off:  # inside a line that was too long: drop the rest of it
+            end = data.find(b"\n")
+            if end < 0:
+                continue
+            data, cut_off = data[end:], False
+        data = carry + data
+        end = data.rfind(b"\n") + 1
+        carry = data[end:]
+        if len(carry) > max(chunk_bytes, MAX_EVENT_BYTES):
+            carry, cut_off = carry[: MAX_EVENT_BYTES + 1], True
+        if end:
+            yield cut(path, line, data[:end])
+            line += data.count(b"\n", 0, end)
+    if carry:
+        yield cut(path, line, carry)
+
+
+def _read_parquet(path: str) -> Iterator[Lines]:
+    from .rows import json_lines, parquet_batches
+
+    if path == "-":
+        msg = "-: Parquet needs a file that can seek; standard input takes JSON lines or gzip"
+        raise SourceError(msg)
+    row = 1
+    for columns, rows in parquet_batches(path):
+        yield cut(path, row, json_lines(columns, rows, nan_is_missing=False))
+        row += rows
