@@ -1,0 +1,74 @@
+"""`callwatch topics create|check`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from .errors import TopicError
+from .topics import TOPICS, KafkaCluster, create, faults
+
+_bootstrap = click.option(
+    "--bootstrap-servers",
+    default="localhost:9092",
+    show_default=True,
+    envvar="CALLWATCH_BOOTSTRAP_SERVERS",
+    show_envvar=True,
+    help="Brokers as host:port, separated by commas.",
+)
+
+
+@click.group()
+def topics() -> None:
+    """Create the topics that callwatch needs, or check those that exist."""
+
+
+@topics.command("create")
+@_bootstrap
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 10_000),
+    default=6,
+    show_default=True,
+    help="Of the events, state, sources and alerts topics. A later change moves senders.",
+)
+@click.option(
+    "--replication",
+    type=click.IntRange(1, 32_767),
+    default=1,
+    show_default=True,
+    help="Copies of every partition; 3 in production.",
+)
+def create_topics(bootstrap_servers: str, partitions: int, replication: int) -> None:
+    """Create what is missing. Existing topics are left alone and reported."""
+    with _cluster(bootstrap_servers) as cluster:
+        for name, created in create(cluster, partitions, replication).items():
+            click.echo(f"{name}: {'created' if created else 'exists, left alone'}")
+        for fault in faults(cluster.existing()):
+            click.echo(f"warning: {fault}", err=True)
+
+
+@topics.command("check")
+@_bootstrap
+def check_topics(bootstrap_servers: str) -> None:
+    """Say what is wrong with the topics; the exit code is 1 when something is."""
+    with _cluster(bootstrap_servers) as cluster:
+        found = faults(cluster.existing())
+    if found:
+        raise click.ClickException("\n".join(found))
+    click.echo(f"{len(TOPICS)} topics are as they should be")
+
+
+@contextmanager
+def _cluster(bootstrap_servers: str) -> Iterator[KafkaCluster]:
+    try:
+        cluster = KafkaCluster(bootstrap_servers)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+    except TopicError as error:
+        raise click.ClickException(str(error)) from None
+
+
+commands: list[click.Command] = [topics]
