@@ -121,7 +121,9 @@ def score(labels: Sequence[Label], states: Iterable[Alert], *, sender_days: floa
     histories: dict[str, list[Alert]] = {}
     for state in states:
         histories.setdefault(state.id, []).append(state)
-    judged, unexpected, taken = [], [], set()
+    judged: list[Judged] = []
+    unexpected: list[Unexpected] = []
+    taken: set[str] = set()
     for label in labels:
         mine = [history for history in histories.values() if _belongs(label, history[0])]
         taken.update(history[0].id for history in mine)
