@@ -1,0 +1,1 @@
+"""Receivers: from a request and a verdict to an event."""

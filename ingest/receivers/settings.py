@@ -1,0 +1,105 @@
+# ruff: noqa: TID252 - relative, because this folder is also a package of its own
+"""Settings of a receiver from CALLWATCH_* variables; a secret may stand in a file instead."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ..errors import IngestError
+from ..fingerprint import MIN_PEPPER_BYTES
+from ..signatures.standard_webhooks import Key, parse_key
+
+
+class SettingsError(IngestError):
+    """A CALLWATCH_* variable is missing or wrong; its value is not repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the demo receiver needs to know."""
+
+    bootstrap_servers: str
+    topic: str
+    receiver: str
+    sender: str
+    keys: tuple[Key, ...]
+    pepper: bytes = field(repr=False)
+    max_body: int = 1_048_576
+    security: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+_SECURITY: Final = {
+    "CALLWATCH_SECURITY_PROTOCOL": "security_protocol",
+    "CALLWATCH_SSL_CAFILE": "ssl_cafile",
+    "CALLWATCH_SASL_MECHANISM": "sasl_mechanism",
+    "CALLWATCH_SASL_USERNAME": "sasl_plain_username",
+    "CALLWATCH_SASL_PASSWORD": "sasl_plain_password",
+}
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of an environment.
+
+    CALLWATCH_SECRET holds one or more `label:whsec_...`, separated by white space, and
+    CALLWATCH_PEPPER at least 16 bytes as hex. NAME_FILE names a file that holds the value of
+    NAME, for every variable.
+    """
+    env = os.environ if environ is None else environ
+    keys = []
+    for entry in _required(env, "CALLWATCH_SECRET").split():
+        label, colon, secret = entry.partition(":")
+        try:
+            keys.append(parse_key(label if colon else "k1", secret if colon else label))
+        except ValueError:
+            msg = "CALLWATCH_SECRET: allowed are label:whsec_<base64>, separated by white space"
+            raise SettingsError(msg) from None
+    security = {option: _value(env, name) for name, option in _SECURITY.items()}
+    return Settings(
+        bootstrap_servers=_value(env, "CALLWATCH_BOOTSTRAP_SERVERS") or "localhost:9092",
+        topic=_value(env, "CALLWATCH_TOPIC") or "callwatch.events",
+        receiver=_value(env, "CALLWATCH_RECEIVER") or "demo-receiver/0@local",
+        sender=_value(env, "CALLWATCH_SENDER") or "demo",
+        keys=tuple(keys),
+        pepper=_pepper(_required(env, "CALLWATCH_PEPPER")),
+        max_body=_size(_value(env, "CALLWATCH_MAX_BODY") or "1048576"),
+        security={option: value for option, value in security.items() if value},
+    )
+
+
+def _pepper(text: str) -> bytes:
+    try:
+        pepper = bytes.fromhex(text)
+    except ValueError:
+        pepper = b""
+    if len(pepper) < MIN_PEPPER_BYTES:
+        msg = f"CALLWATCH_PEPPER: allowed are {MIN_PEPPER_BYTES} bytes and more, in hexadecimal"
+        raise SettingsError(msg)
+    return pepper
+
+
+def _size(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        msg = "CALLWATCH_MAX_BODY: allowed is a number of bytes"
+        raise SettingsError(msg)
+    return int(text)
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = _value(env, name)
+    if not value:
+        msg = f"{name}: is missing; set it, or {name}_FILE to a file that holds it"
+        raise SettingsError(msg)
+    return value
+
+
+def _value(env: Mapping[str, str], name: str) -> str:
+    file = env.get(f"{name}_FILE")
+    if not file:
+        return env.get(name, "").strip()
+    try:
+        return Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{name}_FILE: {file}: cannot be read: {type(error).__name__}"
+        raise SettingsError(msg) from None

@@ -1,0 +1,1 @@
+"""Verify a callback: one small file for each family of signature schemes."""
