@@ -12,7 +12,8 @@ S = 1_000_000
 T = 1_750_000_000 * S
 ATTACK = Label(
     "A1", "forged", Kind.ATTACK, "acme", T, T + 60 * S, "spoofed-source",
-    ("forged_from_new_network",), deadline_events=5, deadline_s=30.0, at_most=1, at=tuple(T + n * S for n in range(60)),
+    ("forged_from_new_network",), deadline_events=5, deadline_s=30.0, at_most=1,
+    at=tuple(T + n * S for n in range(60)),
 )  # fmt: skip
 TRAP = Label("T1", "outage", Kind.TRAP, "shop", T, T + 600 * S)
 
