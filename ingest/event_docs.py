@@ -48,10 +48,13 @@ def filled(text: str) -> str:
     """A document with its generated parts written anew between their markers."""
     parts = {"fields": field_table(), "reasons": reason_list(), "vectors": vector_table()}
     for name, part in parts.items():
-        start, end = f"<!-- generated: {name} -->\n", f"\n<!-- end: {name} -->"
+        start, end = f"<!-- generated: {name} -->\n", f"<!-- end: {name} -->"
         before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = f"{before}{start}{part}{end}{after}"
+        _, found, after = rest.partition(end)
+        if not found:
+            msg = f"the document has no {start.strip()} ... {end}"
+            raise ValueError(msg)
+        text = f"{before}{start}{part}\n{end}{after}"
     return text
 
 
@@ -79,7 +82,7 @@ def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"{schema['type']}, {schema['const']}"
     if "pattern" in schema and "maxLength" not in schema:
         return PATTERN_MEANS[schema["pattern"]]
-    return schema["type"] + _limits(schema)
+    return f"{schema['type']}{_limits(schema)}"
 
 
 def _limits(schema: dict[str, Any]) -> str:

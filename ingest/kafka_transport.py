@@ -29,7 +29,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "api_version": (3, 0),  # given, the constructor returns at once; brokers from 3.0 on
     "acks": "all",
     "linger_ms": 5,
-    "reconnect_backoff_max_ms": 5_000,  # the default of 30 s would keep events waiting after an outage
+    "reconnect_backoff_max_ms": 5_000,  # events wait no longer than that after an outage
     "max_block_ms": MAX_BLOCK_MS,
     "delivery_timeout_ms": DELIVERY_TIMEOUT_MS,
     "request_timeout_ms": REQUEST_TIMEOUT_MS,
