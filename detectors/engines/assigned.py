@@ -1,0 +1,284 @@
+"""A partition of the events while this worker owns it: restored, walked, saved, let go.
+
+The order is what makes it exact. Alerts of all records before an offset are acknowledged, then the
+checkpoint that reflects this offset is, and only then the group's offset is committed: so it never
+is beyond the checkpoint. Whoever owns the partition next restores the checkpoint and continues from
+*its* offset. Records are taken strictly by offset: what was walked before is skipped, and where
+the stream leaps ahead the log itself is read, so that no fault of the transport above loses one.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from alerts.alert import Alert
+from detectors.batch import Rejected
+from detectors.core import Outcome
+from detectors.engines.journal import note
+from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.engines.state_topic import (
+    Checkpoint,
+    Found,
+    StateRecord,
+    checkpoint_records,
+    newest_checkpoint,
+    tombstones,
+)
+from detectors.errors import StateError
+
+T = TypeVar("T")
+
+MAX_REJECTED_BYTES: Final = 16 * 1024
+"""Of a rejected record's value so much is kept."""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of one pipeline."""
+
+    events: str = "callwatch.events"
+    rejected: str = "callwatch.events.rejected"
+    alerts: str = "callwatch.alerts"
+    state: str = "callwatch.state"
+
+
+class PartitionCore(Protocol):
+    """What is used of `detectors.core.Core`."""
+
+    @property
+    def next_offset(self) -> int | None:
+        """The offset after the last record that was fed."""
+
+    def feed_log(
+        self, values: Sequence[bytes], offsets: Sequence[int], broker_times_us: Sequence[int]
+    ) -> Outcome:
+        """Walk records of the log, in order."""
+
+    def snapshot(self) -> bytes:
+        """All of the state."""
+
+
+class Cores(Protocol):
+    """Makes the cores of partitions, always under the same configuration."""
+
+    @property
+    def config_hash(self) -> str:
+        """The hash of that configuration."""
+
+    def new(self, partition: int) -> PartitionCore:
+        """An empty core."""
+
+    def restore(self, partition: int, snapshot: bytes) -> PartitionCore:
+        """A core with that state; raises `StateError` when it does not fit."""
+
+
+class Send(Protocol):
+    """Hands a record to the producer; what it returns is done when the broker has it."""
+
+    async def __call__(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        headers: list[tuple[str, bytes]],
+    ) -> Awaitable[object]:
+        """See above."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Everything that a partition needs of the world: the producer, readers, and threads."""
+
+    topics: Topics
+    cores: Cores
+    send: Send
+    reader: Callable[[], LogReader]
+    threads: Executor
+
+
+class Assigned:
+    """The state of one partition from its assignment to its revocation."""
+
+    def __init__(self, partition: int, outside: Outside) -> None:
+        self.partition = partition
+        self.closed = False
+        self._outside = outside
+        self._core: PartitionCore | None = None
+        self._next = 0  # the offset of the record to walk next
+        self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
+        self._fence = secrets.token_hex(8)
+        self._epoch = 0
+        self._keys: tuple[bytes, ...] = ()  # of checkpoints that the next one makes obsolete
+        self._unacknowledged: list[Awaitable[object]] = []
+
+    async def restore(self) -> None:
+        """Take over: the newest checkpoint, or the events that the topic still holds."""
+        async with self._reading() as reader:
+            found = await self._in_thread(lambda: self._read_state(reader))
+            self._keys = found.keys
+            bounds = await self._in_thread(
+                lambda: reader.bounds(self._outside.topics.events, self.partition)
+            )
+            committed = bounds.begin if bounds.committed is None else bounds.committed
+            if committed > bounds.end:  # the topic was made anew: none of these was seen before
+                committed = bounds.begin
+            reason = self._take(found, bounds.end)
+            if reason is None:
+                # The group may be ahead, where a stalled owner wrote its checkpoint late.
+                await self._walk(reader, self._next, committed, emit=True)
+            else:
+                await self._rebuild(reader, bounds.begin, committed, reason)
+        note("partition.ready", partition=self.partition, offset=self._next)
+
+    async def _rebuild(self, reader: LogReader, begin: int, committed: int, reason: str) -> None:
+        """Walk again what the topic holds, in silence: these alerts were acknowledged before."""
+        self._core = self._outside.cores.new(self.partition)
+        self._next = self._saved = begin
+        if committed > begin:
+            await self._walk(reader, begin, committed, emit=False)
+            note(
+                "state.rebuilt",
+                level=logging.WARNING,
+                partition=self.partition,
+                reason=reason,
+                start=begin,
+                stop=committed,
+            )
+
+    async def feed(self, records: Sequence[LogRecord]) -> None:
+        """Walk the records that were not walked yet, and those that are missing before them."""
+        ready: list[LogRecord] = []
+        for record in records:
+            if record.offset < self._next:
+                continue
+            if record.offset > self._next:
+                await self._apply(ready, emit=True)
+                ready = []
+                await self._fill(record.offset)
+            ready.append(record)
+            self._next = record.offset + 1
+        await self._apply(ready, emit=True)
+
+    async def save(self) -> int | None:
+        """Write a checkpoint; the offset to commit, or None when nothing has happened since."""
+        if self._core is None or self._next == self._saved:
+            return None
+        checkpoint = Checkpoint(self._next, self._outside.cores.config_hash, self._core.snapshot())
+        self._epoch += 1
+        *chunks, manifest = await self._in_thread(
+            lambda: checkpoint_records(self.partition, self._fence, self._epoch, checkpoint)
+        )
+        waiting, self._unacknowledged = self._unacknowledged, []
+        await asyncio.gather(*waiting)
+        await asyncio.gather(*[await self._write_state(each) for each in chunks])
+        await (await self._write_state(manifest))
+        obsolete, self._keys = self._keys, tuple(each.key for each in (*chunks, manifest))
+        self._unacknowledged += [await self._write_state(each) for each in tombstones(obsolete)]
+        self._saved = checkpoint.offset
+        return checkpoint.offset
+
+    def close(self) -> None:
+        """Forget the core: the partition is another's, and a stale core must never be used."""
+        self.closed = True
+        self._core = None
+        self._unacknowledged.clear()
+
+    def _take(self, found: Found, end: int) -> str | None:
+        """Continue from the checkpoint; or the reason why there is none to continue from."""
+        for fault in found.faults:
+            note("state.damaged", level=logging.ERROR, partition=self.partition, fault=fault)
+        if found.checkpoint is None:
+            return "damaged" if found.faults else "no_checkpoint"
+        if found.checkpoint.offset > end:
+            return "beyond_the_log"
+        try:
+            core = self._outside.cores.restore(self.partition, found.checkpoint.snapshot)
+        except StateError as error:
+            note("state.unfit", level=logging.ERROR, partition=self.partition, fault=error)
+            return "not_fitting"
+        self._core = core
+        self._next = self._saved = found.checkpoint.offset
+        return None
+
+    def _read_state(self, reader: LogReader) -> Found:
+        topic = self._outside.topics.state
+        bounds = reader.bounds(topic, self.partition)
+        return newest_checkpoint(
+            self.partition,
+            (
+                (record.key, record.value)
+                for batch in reader.read(topic, self.partition, bounds.begin, bounds.end)
+                for record in batch
+            ),
+        )
+
+    async def _fill(self, stop: int) -> None:
+        """Walk what the log holds before `stop` and the stream did not hand over."""
+        start = self._next
+        async with self._reading() as reader:
+            count = await self._walk(reader, start, stop, emit=True)
+        note("partition.gap", partition=self.partition, start=start, stop=stop, records=count)
+
+    async def _walk(self, reader: LogReader, start: int, stop: int, *, emit: bool) -> int:
+        """Feed the records of the log with `start <= offset < stop`; how many there were."""
+        topic = self._outside.topics.events
+        begin = (await self._in_thread(lambda: reader.bounds(topic, self.partition))).begin
+        count = 0
+        batches = reader.read(topic, self.partition, max(start, begin), stop)
+        while batch := await self._in_thread(lambda: next(batches, None)):
+            if self.closed:
+                return count
+            await self._apply(batch, emit=emit)
+            count += len(batch)
+        self._next = max(self._next, stop)
+        return count
+
+    async def _apply(self, records: Sequence[LogRecord], *, emit: bool) -> None:
+        if not records or self._core is None:
+            return
+        values = [record.value or b"" for record in records]
+        outcome = self._core.feed_log(
+            values, [record.offset for record in records], [record.time_us for record in records]
+        )
+        if emit:
+            for alert in outcome.alerts:
+                await self._send_alert(alert)
+            for rejected in outcome.rejected:
+                await self._send_rejected(rejected, records[rejected.index])
+
+    async def _send_alert(self, alert: Alert) -> None:
+        topic = self._outside.topics.alerts
+        sent = await self._outside.send(topic, alert.id.encode(), alert.to_json(), None, [])
+        self._unacknowledged.append(sent)
+
+    async def _send_rejected(self, rejected: Rejected, record: LogRecord) -> None:
+        headers = [
+            ("offset", str(record.offset).encode()),
+            ("partition", str(self.partition).encode()),
+            ("reason", rejected.code.encode()),
+            ("message", rejected.message.encode()),
+        ]
+        kept = (record.value or b"")[:MAX_REJECTED_BYTES]
+        topic = self._outside.topics.rejected
+        self._unacknowledged.append(await self._outside.send(topic, None, kept, None, headers))
+
+    async def _write_state(self, record: StateRecord) -> Awaitable[object]:
+        topic = self._outside.topics.state
+        return await self._outside.send(topic, record.key, record.value, self.partition, [])
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[LogReader]:
+        reader = await self._in_thread(self._outside.reader)
+        try:
+            yield reader
+        finally:
+            await self._in_thread(reader.close)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._outside.threads, call)

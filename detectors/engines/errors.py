@@ -1,0 +1,7 @@
+"""What can go wrong in an engine, one line each."""
+
+from detectors.errors import DetectorError
+
+
+class EngineError(DetectorError):
+    """An engine cannot go on: its broker, its topics or its set-up are not as they must be."""

@@ -1,0 +1,250 @@
+"""The worker on Kafka: Faust owns membership, assignment, delivery and commits; nothing else.
+
+Stock Faust, with its known weak places kept out of the way (the numbers are issues of
+github.com/faust-streaming/faust):
+
+- Events are raw bytes; no Records, no Tables, no windows, no web server, no topic creation.
+- The agent takes batches and acknowledges none. The group's offset is committed here, one number
+  per partition and only after its checkpoint, not collected from acknowledgements of single
+  records: that bookkeeping loses or blocks offsets around rebalances (606, 596).
+- `take` keeps a buffer of its own over a rebalance; records carry the generation of the group under
+  which they were fetched, and those of an earlier one are dropped.
+- An agent that raises is restarted by Faust as if nothing had happened. Here the first exception,
+  wherever it is raised, ends the process with code 1.
+- Faust's own program is not used: no banner, no second logging set-up, no command line of its own.
+"""
+
+import asyncio
+import logging
+import signal
+import ssl
+import tempfile
+from collections.abc import Awaitable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import faust
+from faust.types import TP
+
+from detectors.engines.assigned import Cores, Outside, Topics
+from detectors.engines.errors import EngineError
+from detectors.engines.journal import LOGGER, note
+from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.engines.share import Fetched, Share
+from ingest.kafka_config import KafkaConfig
+
+GROUP: Final = "callwatch-worker"
+SESSION_SECONDS: Final = 10.0
+"""After so long a worker that died is replaced; one that stops is replaced at once."""
+
+BATCH_EVENTS: Final = 1000
+BATCH_SECONDS: Final = 0.05
+SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
+STOP_SECONDS: Final = 4.0  # for Faust to stop; together with the checkpoints below 10 s
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How a worker runs; times in seconds."""
+
+    kafka: KafkaConfig
+    cores: Cores
+    topics: Topics = field(default_factory=Topics)
+    group: str = GROUP
+    save_seconds: float = 5.0
+    save_events: int = 50_000
+
+
+class Worker:
+    """One member of the consumer group; made and run inside a running event loop."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._leaving = asyncio.Event()
+        self._failure: asyncio.Future[None] = loop.create_future()
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="callwatch-log")
+        self._files = tempfile.TemporaryDirectory(prefix="callwatch-")  # Faust must have a folder
+        self._app = new_app(settings, self._files.name)
+        self._share = Share(
+            Outside(
+                topics=settings.topics,
+                cores=settings.cores,
+                send=self._send,
+                reader=lambda: LogReader(settings.kafka.keywords(), settings.group),
+                threads=self._threads,
+            ),
+            commit=self._commit,
+            failed=self._fail,
+            save_events=settings.save_events,
+        )
+        events = self._app.topic(
+            settings.topics.events,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            allow_empty=True,
+        )
+        self._app.agent(events, name="detect", concurrency=1)(self._detect)
+        self._app.on_partitions_assigned.connect(self._assigned)
+        self._app.on_partitions_revoked.connect(self._revoked)
+
+    def leave(self) -> None:
+        """Save, leave the group, and let `run` return."""
+        self._leaving.set()
+
+    async def run(self) -> int:
+        """Work until told to leave (0) or until something fails (1)."""
+        settings = self._settings
+        note("worker.started", group=settings.group, topic=settings.topics.events)
+        parts: list[asyncio.Future[Any]] = [
+            self._failure,
+            asyncio.ensure_future(self._leaving.wait()),
+            asyncio.ensure_future(self._run_faust()),
+            asyncio.ensure_future(self._save_now_and_then()),
+        ]
+        done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        error = next((each.exception() for each in done if each.exception()), None)
+        if error is not None:
+            note("worker.failed", level=logging.ERROR, error=repr(error))
+            LOGGER.debug("traceback", exc_info=error)
+        saved = error is None and await self._save_at_last()
+        for each in parts:
+            each.cancel()
+        await self._stop_faust()
+        note("worker.stopped", saved=saved)
+        return 0 if saved else 1
+
+    async def _save_at_last(self) -> bool:
+        try:
+            return await self._share.release(None, SAVE_SECONDS)
+        except Exception as error:  # whatever it is, the process ends in order and says so
+            note("worker.failed", level=logging.ERROR, error=repr(error))
+            return False
+
+    async def _run_faust(self) -> None:
+        await self._app.start()
+        await self._app.wait_until_stopped()
+        msg = f"Faust stopped by itself: {self._app.crash_reason!r}"
+        raise EngineError(msg)
+
+    async def _stop_faust(self) -> None:
+        try:
+            await asyncio.wait_for(self._app.stop(), STOP_SECONDS)
+        except TimeoutError:
+            # Its state is saved and its session will run out: not worth a failure.
+            note("worker.faust_hangs", level=logging.WARNING, seconds=STOP_SECONDS)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._files.cleanup()
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.save_seconds)
+            await self._share.save()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    # Faust calls these
+
+    async def _detect(self, stream: Any) -> None:
+        try:
+            async for events in stream.noack_take(BATCH_EVENTS, within=BATCH_SECONDS):
+                if not self._failure.done():
+                    await self._share.feed(_fetched(event.message) for event in events)
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    async def _assigned(self, _app: object, assigned: Iterable[Any], **_: object) -> None:
+        self._share.assign((tp.partition for tp in assigned), self._app.consumer_generation_id)
+
+    async def _revoked(self, _app: object, revoked: Iterable[Any], **_: object) -> None:
+        try:
+            await self._share.release([tp.partition for tp in revoked], SAVE_SECONDS)
+        except Exception as error:  # Faust would log it and go on
+            self._fail(error)
+
+    # These call Faust
+
+    async def _send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        headers: list[tuple[str, bytes]],
+    ) -> Awaitable[object]:
+        sent: Awaitable[object] = await self._app.producer.send(
+            topic, key, value, partition, None, headers
+        )
+        return sent
+
+    async def _commit(self, offsets: Mapping[int, int]) -> None:
+        topic = self._settings.topics.events
+        whole = {TP(topic, partition): offset for partition, offset in offsets.items()}
+        # The driver's own commit: `Consumer.commit` would ask the acknowledgements (see above).
+        await self._app.consumer._commit(whole)
+
+
+def new_app(settings: WorkerSettings, folder: str) -> Any:
+    """The Faust application: what it must not do is turned off."""
+    return faust.App(
+        settings.group,
+        broker=[f"kafka://{server}" for server in settings.kafka.bootstrap_servers],
+        broker_credentials=credentials(settings.kafka),
+        broker_session_timeout=SESSION_SECONDS,
+        broker_heartbeat_interval=SESSION_SECONDS / 4,
+        consumer_auto_offset_reset="earliest",
+        processing_guarantee="at_least_once",
+        producer_acks=-1,
+        stream_wait_empty=False,  # nothing is acknowledged record by record
+        stream_recovery_delay=0.0,
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+        store="memory://",
+        datadir=folder,
+    )
+
+
+def credentials(kafka: KafkaConfig) -> Any:
+    """The same security settings in Faust's words; None for a plain connection."""
+    context = None
+    if kafka.security_protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=kafka.ssl_cafile)
+        if kafka.ssl_certfile:
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile)
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password,
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context else None
+
+
+async def run_worker(settings: WorkerSettings) -> int:
+    """Run one worker until SIGTERM or SIGINT; the process's exit code."""
+    worker = Worker(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.leave)
+    try:
+        return await worker.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _fetched(message: Any) -> Fetched:
+    # Faust has the broker's milliseconds as a float of seconds: exact again after rounding.
+    time_us = round((message.timestamp or 0) * 1000) * 1000
+    record = LogRecord(message.offset, time_us, message.key, message.value)
+    return Fetched(message.partition, message.generation_id, record)

@@ -1,0 +1,121 @@
+"""The partitions that this worker owns at the moment: assigned, fed, saved, handed over.
+
+Faust is not known here. Each assignment gives every partition a new state, restored in the
+background; what was fetched under an earlier generation of the group is dropped, it comes again.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from detectors.engines.assigned import Assigned, Outside
+from detectors.engines.journal import note
+from detectors.engines.log_reader import LogRecord
+
+
+class Fetched(NamedTuple):
+    """A record as it came: from which partition, under which generation of the group."""
+
+    partition: int
+    generation: int
+    record: LogRecord
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    state: Assigned
+    generation: int
+    ready: asyncio.Task[None]
+
+    @property
+    def usable(self) -> bool:
+        done = self.ready.done() and not self.ready.cancelled()
+        return done and self.ready.exception() is None and not self.state.closed
+
+
+class Share:
+    """What this worker holds; `failed` is told of the first error, after which nothing is right."""
+
+    def __init__(
+        self,
+        outside: Outside,
+        commit: Callable[[Mapping[int, int]], Awaitable[None]],
+        failed: Callable[[BaseException], None],
+        save_events: int,
+    ) -> None:
+        self._outside = outside
+        self._commit = commit
+        self._failed = failed
+        self._save_events = save_events
+        self._held: dict[int, _Held] = {}
+        self._turn = asyncio.Lock()  # feeding and saving never overlap
+        self._since_saved = 0
+
+    def assign(self, partitions: Iterable[int], generation: int) -> None:
+        """Own these partitions from now on, and no others; their states are restored meanwhile."""
+        self._close(self._held)
+        for number in sorted(partitions):
+            state = Assigned(number, self._outside)
+            ready = asyncio.ensure_future(state.restore())
+            held = _Held(state, generation, ready)
+            ready.add_done_callback(self._restored)
+            self._held[number] = held
+        note("partitions.assigned", partitions=list(self._held), generation=generation)
+
+    async def feed(self, fetched: Iterable[Fetched]) -> None:
+        """Walk the records, each partition's in order; save when many came since the last time."""
+        batches: defaultdict[_Held, list[LogRecord]] = defaultdict(list)
+        for partition, generation, record in fetched:
+            held = self._held.get(partition)
+            if held is not None and held.generation == generation:
+                batches[held].append(record)
+        for held, records in batches.items():
+            await asyncio.wait({held.ready})
+            async with self._turn:
+                if held.usable:
+                    await held.state.feed(records)
+                    self._since_saved += len(records)
+        if self._since_saved >= self._save_events:
+            await self.save()
+
+    async def save(self) -> None:
+        """Write checkpoints where something happened, then commit the offsets they reflect."""
+        await self._save(list(self._held))
+
+    async def release(self, partitions: Iterable[int] | None, seconds: float) -> bool:
+        """Save these partitions (None: all) if it can be done in time, and own them no more."""
+        going = [*(self._held if partitions is None else partitions)]
+        going = [each for each in going if each in self._held]
+        try:
+            await asyncio.wait_for(self._save(going), seconds)
+        except TimeoutError:
+            note("checkpoint.too_late", level=logging.WARNING, partitions=going, seconds=seconds)
+            return False
+        finally:
+            self._close(going)
+            note("partitions.released", partitions=going)
+        return True
+
+    async def _save(self, partitions: list[int]) -> None:
+        async with self._turn:
+            self._since_saved = 0
+            usable = [each for each in partitions if each in self._held and self._held[each].usable]
+            saved = await asyncio.gather(*(self._held[each].state.save() for each in usable))
+            offsets = {
+                each: offset
+                for each, offset in zip(usable, saved, strict=True)
+                if offset is not None
+            }
+            if offsets:
+                await self._commit(offsets)
+
+    def _close(self, partitions: Iterable[int]) -> None:
+        for each in list(partitions):
+            self._held.pop(each).state.close()
+
+    def _restored(self, ready: asyncio.Task[None]) -> None:
+        if not ready.cancelled() and (error := ready.exception()) is not None:
+            self._failed(error)

@@ -1,0 +1,178 @@
+"""A partition's state and the offset that it reflects are one checkpoint in `callwatch.state`.
+
+The topic is compacted and has as many partitions as the events; the checkpoint of partition p lies
+in partition p. A checkpoint is a compressed snapshot in chunks, then a manifest with the offset,
+the lengths and the SHA-256: without its manifest it does not count, and a half-written one never
+hurts the one before it. Keys are JSON, `[partition, fence, epoch, table, chunk]`. The fence is
+random for each time that a worker gets the partition, the epoch counts its checkpoints: so no two
+checkpoints ever share a key, not even one of a stalled worker that believes it still is the owner.
+
+Everything here is a pure function of records; reading and writing them is the worker's part.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+
+from detectors.errors import StateError
+
+FORMAT: Final = 1
+CHUNK_BYTES: Final = 512 * 1024
+"""Bytes of a chunk, half of what a Kafka topic takes by default."""
+
+DATA: Final = "core"
+MANIFEST: Final = "manifest"
+_LEVEL = 1  # of zlib: rows shrink well at any level, and checkpoints are frequent
+
+
+class StateKey(NamedTuple):
+    """What a record of the state topic belongs to."""
+
+    partition: int
+    fence: str
+    epoch: int
+    table: str
+    chunk: int
+
+    def encode(self) -> bytes:
+        """The key as it stands in the topic.
+
+        >>> StateKey(3, "9f2c", 17, "core", 0).encode()
+        b'[3,"9f2c",17,"core",0]'
+        """
+        return msgspec.json.encode(tuple(self))
+
+
+class StateRecord(NamedTuple):
+    """A record for the state topic; no value deletes what stands under the key."""
+
+    key: bytes
+    value: bytes | None
+
+
+class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+    config: str
+    chunks: Annotated[int, msgspec.Meta(ge=1)]
+    length: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified snapshot; `offset` is that of the first record which it does not hold."""
+
+    offset: int
+    config: str
+    snapshot: bytes
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a state partition holds: its newest whole checkpoint, and all keys that stand there.
+
+    `faults` say in one line each why a newer checkpoint was passed over.
+    """
+
+    checkpoint: Checkpoint | None
+    keys: tuple[bytes, ...]
+    faults: tuple[str, ...]
+
+
+def checkpoint_records(
+    partition: int, fence: str, epoch: int, checkpoint: Checkpoint
+) -> list[StateRecord]:
+    """The records of a checkpoint; the manifest is last, to be sent when the others are there."""
+    packed = zlib.compress(checkpoint.snapshot, _LEVEL)
+    pieces = [packed[at : at + CHUNK_BYTES] for at in range(0, len(packed), CHUNK_BYTES)]
+    manifest = _Manifest(
+        format=FORMAT,
+        offset=checkpoint.offset,
+        config=checkpoint.config,
+        chunks=len(pieces),
+        length=len(checkpoint.snapshot),
+        sha256=hashlib.sha256(checkpoint.snapshot).hexdigest(),
+    )
+    return [
+        StateRecord(StateKey(partition, fence, epoch, DATA, number).encode(), piece)
+        for number, piece in enumerate(pieces)
+    ] + [
+        StateRecord(
+            StateKey(partition, fence, epoch, MANIFEST, 0).encode(), msgspec.json.encode(manifest)
+        )
+    ]
+
+
+def newest_checkpoint(
+    partition: int, records: Iterable[tuple[bytes | None, bytes | None]]
+) -> Found:
+    """The newest checkpoint whose chunks verify, from a state partition read in log order."""
+    values: dict[StateKey, bytes] = {}
+    for raw_key, value in records:
+        key = _read_key(raw_key)
+        if key is None or key.partition != partition:
+            continue  # not ours to judge, and not ours to delete
+        values.pop(key, None)  # a key written again counts at its last place
+        if value is not None:
+            values[key] = value
+    faults = []
+    checkpoint = None
+    for key in reversed(values):
+        if key.table != MANIFEST:
+            continue
+        try:
+            checkpoint = _assemble(key, values)
+            break
+        except StateError as error:
+            faults.append(str(error))
+    return Found(checkpoint, tuple(key.encode() for key in values), tuple(faults))
+
+
+def tombstones(keys: Iterable[bytes]) -> list[StateRecord]:
+    """The records that delete what stands under these keys."""
+    return [StateRecord(key, None) for key in keys]
+
+
+def _read_key(raw: bytes | None) -> StateKey | None:
+    """The key, or None when it is none of this module's: later versions may write others."""
+    if raw is None:
+        return None
+    try:
+        key = StateKey(*msgspec.json.decode(raw, type=tuple[int, str, int, str, int]))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return key if key.table in (DATA, MANIFEST) else None
+
+
+def _assemble(key: StateKey, values: dict[StateKey, bytes]) -> Checkpoint:
+    where = f"checkpoint {key.fence}/{key.epoch} of partition {key.partition}"
+    try:
+        manifest = msgspec.json.decode(values[key], type=_Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"{where}: its manifest cannot be read: {error}"
+        raise StateError(msg) from None
+    if manifest.format != FORMAT:
+        msg = f"{where}: format must be {FORMAT} (got {manifest.format})"
+        raise StateError(msg)
+    unpacker = zlib.decompressobj()
+    snapshot = bytearray()
+    for number in range(manifest.chunks):
+        piece = values.get(key._replace(table=DATA, chunk=number))
+        if piece is None:
+            msg = f"{where}: chunk {number} of {manifest.chunks} is missing"
+            raise StateError(msg)
+        room = manifest.length - len(snapshot) + 1  # one more than it may need shows a lie
+        try:
+            snapshot += unpacker.decompress(piece, room)
+        except zlib.error:
+            msg = f"{where}: chunk {number} of {manifest.chunks} is damaged"
+            raise StateError(msg) from None
+    if hashlib.sha256(snapshot).hexdigest() != manifest.sha256:
+        msg = f"{where}: its {len(snapshot)} bytes do not have the SHA-256 of the manifest"
+        raise StateError(msg)
+    return Checkpoint(manifest.offset, manifest.config, bytes(snapshot))

@@ -1,0 +1,157 @@
+"""`callwatch worker`: detect on Kafka until told to stop."""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from detectors.config import Config, load_config
+from detectors.core import Core
+from detectors.engines.errors import EngineError
+from detectors.errors import DetectorError
+from ingest.errors import IngestError
+from ingest.inventory import load_inventory
+from ingest.kafka_config import KafkaConfig, kafka_config
+from ingest.topics import KafkaCluster, faults
+
+NEEDED: Final = (
+    "callwatch.events",
+    "callwatch.events.rejected",
+    "callwatch.alerts",
+    "callwatch.state",
+)
+
+
+@click.command()
+@click.option(
+    "--bootstrap-servers",
+    help="Brokers as host:port, separated by commas; else CALLWATCH_KAFKA_BOOTSTRAP_SERVERS.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Detectors' parameters, TOML; the defaults without.",
+)
+@click.option(
+    "--inventory",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What is registered and planned, TOML.",
+)
+@click.option(
+    "--partitions",
+    type=click.IntRange(min=1),
+    help="Refuse to start unless the events have so many partitions.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0.1, max=3600),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How much is walked again after a crash.",
+)
+@click.option("--group", default="callwatch-worker", show_default=True, help="Consumer group.")
+@click.option("--verbose", is_flag=True, help="Tracebacks, and what the Kafka libraries say.")
+def worker(
+    *,
+    bootstrap_servers: str | None,
+    config_file: Path | None,
+    inventory: Path | None,
+    partitions: int | None,
+    checkpoint_every: float,
+    group: str,
+    verbose: bool,
+) -> None:
+    """Read callwatch.events, write callwatch.alerts; start as many as there are partitions.
+
+    State is kept in callwatch.state. SIGTERM or Ctrl-C: save it, leave the group, exit code 0.
+    """
+    set_up_logging(verbose=verbose)
+    try:
+        kafka = kafka_config(bootstrap_servers)
+        known = None if inventory is None else load_inventory(inventory)
+        config = load_config(config_file, inventory=known)
+        check_topics(kafka, partitions)
+    except (IngestError, DetectorError) as error:
+        raise click.ClickException(str(error)) from None
+    leave(asyncio.run(_work(kafka, config, group, checkpoint_every)))
+
+
+def check_topics(kafka: KafkaConfig, partitions: int | None) -> None:
+    """Raise `EngineError` or `TopicError` unless the worker's topics are as they must be."""
+    options = kafka.keywords()
+    cluster = KafkaCluster(",".join(options.pop("bootstrap_servers")), **options)
+    try:
+        existing = cluster.existing()
+    finally:
+        cluster.close()
+    if wrong := [fault for fault in faults(existing) if fault.split(":")[0] in NEEDED]:
+        raise EngineError("; ".join(wrong))
+    given = existing["callwatch.events"].partitions
+    if partitions is not None and partitions != given:
+        msg = (
+            f"callwatch.events: partitions: --partitions says {partitions} (the topic has {given})"
+        )
+        raise EngineError(msg)
+
+
+@dataclass(frozen=True)
+class ConfiguredCores:
+    """Cores of the real detectors under one configuration."""
+
+    config: Config
+
+    @property
+    def config_hash(self) -> str:
+        """The configuration's hash, written into checkpoints."""
+        return self.config.hash
+
+    def new(self, partition: int) -> Core:
+        """An empty core."""
+        return Core(self.config, partition)
+
+    def restore(self, partition: int, snapshot: bytes) -> Core:  # noqa: ARG002 - it knows it
+        """The core that made the snapshot."""
+        return Core.restore(self.config, snapshot)
+
+
+async def _work(kafka: KafkaConfig, config: Config, group: str, every: float) -> int:
+    from detectors.engines.faust_app import WorkerSettings, run_worker
+
+    settings = WorkerSettings(kafka, ConfiguredCores(config), group=group, save_seconds=every)
+    return await run_worker(settings)
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Log lines go to standard error; of libraries only what is wrong."""
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(
+        stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
+    )
+    logging.getLogger("callwatch").setLevel(level)
+    if verbose:
+        logging.getLogger("faust").setLevel(logging.INFO)
+
+
+def leave(code: int) -> None:
+    """End the process with this code, also where a Kafka client's thread does not want to end."""
+    hanging = [
+        each
+        for each in threading.enumerate()
+        if each is not threading.main_thread() and not each.daemon
+    ]
+    if not hanging:
+        sys.exit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+commands: list[click.Command] = [worker]
