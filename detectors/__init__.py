@@ -1,1 +1,1 @@
-"""detectors."""
+"""Per-sender baselines, the detectors that use them, and the engines that run them."""

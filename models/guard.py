@@ -20,6 +20,7 @@ import math
 from models.kernel import kernel
 
 INT32_MAX = 2**31 - 1
+INT16_MAX = 2**15 - 1
 
 
 @kernel
@@ -69,6 +70,16 @@ def count_up(n: int) -> int:
         return 0
     if n >= INT32_MAX:
         return INT32_MAX
+    return n + 1
+
+
+@kernel
+def count_up16(n: int) -> int:
+    """Return n + 1, staying at the largest 16-bit number."""
+    if n < 0:
+        return 0
+    if n >= INT16_MAX:
+        return INT16_MAX
     return n + 1
 
 

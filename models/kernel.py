@@ -19,4 +19,6 @@ def kernel(function: F) -> F:
     ``fastmath`` would let compiled and plain results differ, so it stays off. What is called from a
     cached walk needs no cache of its own.
     """
+    if hasattr(function, "py_func"):
+        return function  # compiled already
     return cast("F", njit(function, error_model="python", fastmath=False))

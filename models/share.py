@@ -1,7 +1,8 @@
 """A share (failures of all calls) that is learned, leans on a prior, and forgets.
 
 Beta-binomial: with ``a`` prior failures in ``a + b`` prior calls the estimate after ``n`` calls
-with ``f`` failures is ``(a + f) / (a + b + n)``. Forgetting halves both counts whenever n reaches a cap.
+with ``f`` failures is ``(a + f) / (a + b + n)``. Forgetting halves both counts whenever n reaches a
+cap.
 
 >>> mean(0.0, 0.0, 1.0, 19.0)
 0.05

@@ -1,0 +1,231 @@
+"""What a detector is: tables of fixed-size rows, one scalar step, and words for what it found.
+
+A detector is a file in ``detectors/rules`` that defines
+
+``ID``        its name in alerts, ``"replay-burst"``
+``REASONS``   the reason codes, in the order of the numbers that the step writes (from 1)
+``TABLES``    one to three ``Table``: key columns, row, timer
+``Params``    a frozen dataclass of numbers (``param`` gives unit, range and why)
+``EVIDENCE``  the named numbers that go with a finding: ``(name, unit)`` pairs
+``step``      ``step(a[, b[, c]], event, params, out)``: rows, event and parameters in, code out
+``explain``   ``explain(found) -> Explanation``: expected and observed, in words and numbers
+
+``step`` answers NOTHING, CONTRIBUTES (this event belongs to the open incident) or FINDING (open an
+incident, or tell more about the open one: another reason, a higher severity), and fills ``out``
+only where it does not answer NOTHING. It sets and obeys the freeze itself, because that must act on
+the very next event. A table's ``timer(row, due, params, out)`` is called at the first tick that is
+late enough after ``due`` or ``open_until``; it may also close the incident.
+
+The row rules: rows hold numbers and short arrays, nothing else; every field is read through
+``int()`` or ``float()``; logarithms, divisions and counters go through ``models.guard``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from alerts.alert import CloseReason, Quantity
+from detectors.errors import ContractError
+from detectors.event import MINUTE
+from ingest.schema import CallbackEvent
+from models import guard
+from models.kernel import kernel
+
+NOTHING = 0
+CONTRIBUTES = 1
+FINDING = 2
+EXPIRED = 3
+ADOPTED = 4
+CHRONIC = 5
+CONTRADICTED = 6
+EVICTED = 7
+CLOSE_REASONS: dict[int, CloseReason] = {
+    EXPIRED: "expired",
+    ADOPTED: "level_adopted",
+    CHRONIC: "chronic",
+    CONTRADICTED: "contradicted",
+    EVICTED: "evicted",
+}
+
+INFO, LOW, MEDIUM, HIGH, CRITICAL = range(1, 6)
+
+COLD_EVENTS = 30
+WARM_EVENTS = 300
+"""A share or rate is cold below 30 events and warm from 300."""
+
+TIMERS = [("opened_at", "i4"), ("open_until", "i4"), ("due", "i4"), ("who", "i2")]
+"""First fields of a row that can hold an incident or wait for a time: minutes since 1970, 0 = none
+(timers fire at full minutes only); and the class of parameters of its last event, which the walk
+writes."""
+
+OUT = [
+    ("reason", "i8"),
+    ("severity", "i8"),
+    ("table", "i8"),  # whose row holds the incident
+    ("count", "i8"),  # contributing events so far, those before the finding included
+    ("since", "i8"),  # when the first of them came
+    ("score", "f8"),  # 0..100
+    ("confidence", "f8"),  # 0..1
+]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a detector, one for each value of the key columns.
+
+    Attributes:
+        key: Columns of the event that make the key, the sender first.
+        row: The memory of one key.
+        timer: ``timer(row, due, params, out) -> code``; only where the row has the timer fields.
+    """
+
+    key: tuple[str, ...]
+    row: np.dtype[Any]
+    timer: Callable[..., int] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is written into the alert beside the numbers."""
+
+    summary: str
+    expected: Mapping[str, Quantity]
+    observed: Mapping[str, Quantity]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What ``explain`` is given: the finding as the incident holds it now."""
+
+    reason: str
+    severity: int
+    count: int
+    sender: str
+    source_count: int
+    seconds: float
+    """From the first contributing event to the last."""
+    evidence: Mapping[str, float]
+    event: CallbackEvent | None
+    """The event that opened the incident; None where a timer did."""
+
+    def quantities(self, *names: str, units: Mapping[str, str]) -> dict[str, Quantity]:
+        """Return the named numbers of the evidence with their units."""
+        return {name: Quantity(value=self.evidence[name], unit=units[name]) for name in names}
+
+
+def param(default: float, *, unit: str, low: float, high: float, why: str, source: str = "") -> Any:
+    """Declare a parameter: its default, unit, range, and why it is so."""
+    return field(
+        default=default,
+        metadata={"unit": unit, "low": low, "high": high, "why": why, "source": source},
+    )
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector's file, read and checked."""
+
+    id: str
+    reasons: tuple[str, ...]
+    tables: tuple[Table, ...]
+    params: type[Any]
+    evidence: tuple[tuple[str, str], ...]
+    step: Callable[..., int]
+    explain: Callable[[Found], Explanation]
+    module: ModuleType
+
+    @property
+    def out(self) -> np.dtype[Any]:
+        """The record that the step fills: common fields, then the evidence."""
+        return np.dtype([*OUT, *((name, "f8") for name, _ in self.evidence)])
+
+
+def detector_of(module: ModuleType) -> Detector:
+    """Read a detector's file; ContractError says what is missing."""
+    names = ("ID", "REASONS", "TABLES", "Params", "EVIDENCE", "step", "explain")
+    missing = [name for name in names if not hasattr(module, name)]
+    if missing:
+        msg = f"{module.__name__}: a detector defines {', '.join(names)}; missing: {missing}"
+        raise ContractError(msg)
+    return Detector(
+        id=module.ID,
+        reasons=tuple(module.REASONS),
+        tables=tuple(module.TABLES),
+        params=module.Params,
+        evidence=tuple(module.EVIDENCE),
+        step=module.step,
+        explain=module.explain,
+        module=module,
+    )
+
+
+@kernel
+def minute_of(t: int) -> int:
+    """Return the first full minute at or after t, as a row holds it: never 0, within 32 bits."""
+    minute = -((-t) // MINUTE)
+    if minute > guard.INT32_MAX:
+        return guard.INT32_MAX
+    return max(minute, 1)
+
+
+@kernel
+def hold(row: Any, t: int, until: int) -> None:
+    """Open the row's incident at t, or keep it open until later; microseconds."""
+    if int(row["opened_at"]) == 0:
+        row["opened_at"] = minute_of(t)
+    row["open_until"] = max(minute_of(until), int(row["open_until"]))
+
+
+@kernel
+def wake_at(row: Any, t: int) -> None:
+    """Set the row's timer, microseconds."""
+    row["due"] = minute_of(t)
+
+
+@kernel
+def is_due(row: Any, t: int) -> bool:
+    """Tell whether the row's own timer is set for t or earlier."""
+    return int(row["due"]) != 0 and int(row["due"]) * MINUTE <= t
+
+
+@kernel
+def close(row: Any) -> None:
+    """Forget the row's incident."""
+    row["opened_at"] = 0
+    row["open_until"] = 0
+
+
+@kernel
+def expire(row: Any, due: int, params: Any, out: Any) -> int:  # noqa: ARG001 -- a timer's arguments
+    """Close the row's incident when nothing has contributed for long enough: the usual timer."""
+    if int(row["opened_at"]) != 0 and int(row["open_until"]) * MINUTE <= due:
+        close(row)
+        return EXPIRED
+    return NOTHING
+
+
+@kernel
+def linger(gap: int, close_after_s: float) -> int:
+    """Return how long an incident waits for more: ``close_after_s``, or three usual gaps."""
+    return max(int(close_after_s * 1e6), min(3 * gap, 7 * 86_400_000_000))
+
+
+@kernel
+def cap_by_warmth(severity: int, events: int) -> int:
+    """Hold a learned finding at low while its statistic is cold, at medium while it is warming."""
+    if events < COLD_EVENTS:
+        return min(severity, LOW)
+    if events < WARM_EVENTS:
+        return min(severity, MEDIUM)
+    return severity
+
+
+@kernel
+def warmth_confidence(events: int) -> float:
+    """Return how far a learned statistic can be trusted, 0.2 (no event) to 0.95 (1,000)."""
+    return guard.clip(0.2 + 0.25 * guard.log(1.0 + events) / 2.302585092994046, 0.2, 0.95)

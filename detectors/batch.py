@@ -1,0 +1,434 @@
+"""A batch of decoded events: one buffer of JSON values with spans in, one structured array out.
+
+Two ways lead to the same columns. The fast one (msgspec) takes only events in canonical form: ASCII
+text without control characters, times in UTC with at most six decimals. Whatever it does not take
+goes to the pydantic model, which accepts it or names what is wrong. So the model alone decides what
+is valid, and the fast way can only be a subset of it (a test with hostile input holds both to it).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from ipaddress import ip_address
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.config import Config
+from detectors.event import BELIEVED, EVENT, KINDS, REASONS, VERDICTS
+from detectors.keys import hex_key, name_key
+from ingest.errors import EventError
+from ingest.prefix import source_prefix
+from ingest.rfc3339 import to_us
+from ingest.schema import (
+    MAX_EVENT_BYTES,
+    SCHEMA_VERSION,
+    UNKNOWN_SENDER,
+    CallbackEvent,
+    dump_event,
+    parse_event,
+    parse_report,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+REMEMBERED_NAMES = 1 << 16
+"""Names whose keys are remembered between batches; then the memory starts afresh."""
+
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
+)
+_DIGITS = re.compile(r"[0-9]+")
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DAY_US = 86_400_000_000
+_VERDICTS: Mapping[str, int] = {str(name): code for name, code in VERDICTS.items()}
+_KINDS: Mapping[str, int] = {str(name): code for name, code in KINDS.items()}
+_REASONS: Mapping[str | None, int] = {None: 0} | {str(n): code for n, code in REASONS.items()}
+_BELIEVED: Mapping[str, int] = {str(name): code for name, code in BELIEVED.items()}
+_FLAGS = {None: -1, False: 0, True: 1}
+_PROVED_BY_ORDER = {"duplicate_delivery", "schema_invalid"}
+
+
+class _NotCanonicalError(Exception):
+    """The fast way does not take this event; the model decides."""
+
+
+class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The event as it stands in JSON, types only; what else is valid is the model's business."""
+
+    schema: Literal[1]
+    id: str
+    received_at: str
+    receiver: str
+    endpoint: str
+    kind: str
+    sender: str
+    verdict: str
+    body_bytes: int
+    source_ip: str
+    source_ip_from: str
+    provider: str | None = None
+    reason: str | None = None
+    signature_ok: bool | None = None
+    duplicate: bool | None = None
+    key_id: str | None = None
+    signed_at: str | None = None
+    event_type: str | None = None
+    event_created_at: str | None = None
+    delivery_fp: str | None = None
+    signature_fp: str | None = None
+    body_fp: str | None = None
+    path_fp: str | None = None
+    content_type: str | None = None
+    method: str | None = None
+    status: int | None = None
+    duration_ms: float | None = None
+    attempt: int | None = None
+    asn: int | None = None
+    country: str | None = None
+    user_agent: str | None = None
+    tls_fp: str | None = None
+    client_cert_fp: str | None = None
+    sample_rate: float = 1.0
+    ext: dict[str, msgspec.Raw] | None = None
+
+
+_FILLED = (
+    "t", "sender", "event_type", "endpoint", "source", "address", "receiver", "service", "key_id",
+    "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms", "weight",
+    "asn", "status", "attempt", "who", "kind", "verdict", "reason", "signature_ok", "duplicate",
+    "believed", "in_range",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An event that was not accepted."""
+
+    index: int
+    """Place among the values that were given to the decoder."""
+    code: str
+    message: str
+    offset: int | None = None
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """Accepted events: columns for the steps, and the JSON from which words can be had."""
+
+    columns: NDArray[Any]
+    ids: NDArray[np.int64]
+    """A 64-bit key of each event's id."""
+    index: NDArray[np.int64]
+    """Place of each event among the values that were given to the decoder."""
+    buffer: bytes | memoryview
+    spans: NDArray[np.int64]
+    names: Mapping[int, str]
+    """Senders of this batch by key."""
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def event(self, i: int) -> CallbackEvent:
+        """Return event i with all its words."""
+        start, end = self.spans[i]
+        return parse_event(bytes(self.buffer[start:end]))
+
+    def value(self, i: int) -> bytes:
+        """Return the JSON of event i."""
+        start, end = self.spans[i]
+        return bytes(self.buffer[start:end])
+
+    def take(self, order: NDArray[Any] | slice) -> EventBatch:
+        """Return the events at these places, in this order."""
+        return EventBatch(
+            self.columns[order],
+            self.ids[order],
+            self.index[order],
+            self.buffer,
+            self.spans[order],
+            self.names,
+        )
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a sequence of values; every value is in exactly one of the parts."""
+
+    batch: EventBatch
+    rejected: list[Rejected] = field(default_factory=list)
+    reports: list[tuple[int, int]] = field(default_factory=list)
+    """Receivers' reports: place and time."""
+    controls: list[int] = field(default_factory=list)
+    """Control records: places."""
+    newer_schema: int = 0
+
+
+class Decoder:
+    """Decodes values under one configuration, and remembers keys of names between batches."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._decode = msgspec.json.Decoder(_Wire).decode
+        self._names: dict[str, int] = {}
+        self._clients: dict[tuple[str | None, str | None, str | None], int] = {}
+        self._receivers: dict[str, tuple[int, int]] = {}
+        self._addresses: dict[str, tuple[int, int]] = {}
+        self._ranges: dict[tuple[int, str], int] = {}
+        self._days: dict[str, int] = {}
+
+    def values(self, values: Sequence[bytes]) -> Decoded:
+        """Decode separate values (records of a log)."""
+        ends = np.cumsum([len(value) for value in values], dtype=np.int64)
+        spans = np.empty((len(values), 2), np.int64)
+        spans[:, 1] = ends
+        spans[1:, 0] = ends[:-1]
+        spans[:1, 0] = 0
+        return self.buffer(b"".join(values), spans)
+
+    def buffer(self, buffer: bytes | memoryview, spans: NDArray[np.int64]) -> Decoded:
+        """Decode the values at these spans of one buffer."""
+        rows: list[tuple[Any, ...]] = []
+        ids: list[int] = []
+        index: list[int] = []
+        names: dict[int, str] = {}
+        done = Decoded(_empty(buffer))
+        newer = 0
+        view = memoryview(buffer)
+        for i, (start, end) in enumerate(spans.tolist()):
+            value = view[start:end]
+            try:
+                wire = self._canonical(value)
+                row, key = self._row(wire, canonical=False)
+            except (msgspec.MsgspecError, _NotCanonicalError, ValueError, KeyError):
+                wire_or_none, is_newer = self._slowly(i, bytes(value), done)
+                if wire_or_none is None:
+                    continue
+                wire = wire_or_none
+                newer += is_newer
+                row, key = self._row(wire, canonical=True)
+            rows.append(row)
+            ids.append(key)
+            index.append(i)
+            if row[1]:
+                names[row[1]] = wire.sender
+        columns = np.zeros(len(rows), EVENT)
+        for name, column in zip(_FILLED, zip(*rows, strict=True), strict=False):
+            columns[name] = column
+        self._facts(columns)
+        batch = EventBatch(
+            columns,
+            np.array(ids, np.int64),
+            np.array(index, np.int64),
+            buffer,
+            spans[index] if index else np.zeros((0, 2), np.int64),
+            names,
+        )
+        return Decoded(batch, done.rejected, done.reports, done.controls, newer)
+
+    def _canonical(self, value: memoryview) -> _Wire:
+        if len(value) > MAX_EVENT_BYTES:
+            raise _NotCanonicalError
+        return self._decode(value)
+
+    def _slowly(self, i: int, value: bytes, done: Decoded) -> tuple[_Wire | None, int]:
+        """Ask the model; sort out reports and control records; name what is wrong."""
+        try:
+            event = parse_event(value)
+        except EventError as error:
+            if error.code == "schema_invalid":
+                envelope = _envelope(value)
+                if "report" in envelope:
+                    self._report(i, value, done)
+                    return None, 0
+                if "control" in envelope:
+                    done.controls.append(i)
+                    return None, 0
+            done.rejected.append(Rejected(i, error.code, error.message))
+            return None, 0
+        newer = int(event.schema_version > SCHEMA_VERSION)
+        canonical = dump_event(event.model_copy(update={"schema_version": SCHEMA_VERSION}))
+        return msgspec.json.decode(canonical, type=_Wire), newer
+
+    def _report(self, i: int, value: bytes, done: Decoded) -> None:
+        try:
+            report = parse_report(value)
+        except EventError as error:
+            done.rejected.append(Rejected(i, error.code, error.message))
+            return
+        done.reports.append((i, to_us(report.at)))
+
+    def _row(self, w: _Wire, *, canonical: bool) -> tuple[tuple[Any, ...], int]:
+        """Return the filled columns of one event and the key of its id.
+
+        Where ``canonical`` is false, whatever is not in canonical form raises (KeyError,
+        ValueError or _NotCanonicalError) and is left to the model.
+        """
+        if not canonical:
+            _check_canonical(w)
+        key = self._names.get
+        sender = (key(w.sender) or self._name(w.sender, canonical)) * (w.sender != UNKNOWN_SENDER)
+        receiver, service = self._receivers.get(w.receiver) or self._receiver(w.receiver, canonical)
+        address, source = self._addresses.get(w.source_ip) or self._address(w.source_ip)
+        t = self._time(w.received_at)
+        who = self.config.who(w.sender, w.provider, t)
+        proved = (
+            w.verdict != "rejected"
+            or w.signature_ok is True
+            or (w.reason in _PROVED_BY_ORDER and w.signature_ok is None)
+        )
+        delivery = hex_key(w.delivery_fp) if w.delivery_fp else 0
+        signature = hex_key(w.signature_fp) if w.signature_fp else 0
+        status = w.status or 0
+        event_type = w.event_type or ""
+        client = (w.user_agent, w.tls_fp, w.client_cert_fp)
+        return (
+            t,
+            sender,
+            key(event_type) or self._name(event_type, canonical),
+            key(w.endpoint) or self._name(w.endpoint, canonical),
+            source,
+            address,
+            receiver,
+            service,
+            (key(w.key_id) or self._name(w.key_id, canonical)) if w.key_id else 0,
+            self._clients.get(client) or self._client(client),
+            (signature or delivery) if proved else 0,
+            (delivery or signature) if proved else 0,
+            self._time(w.signed_at) if w.signed_at else 0,
+            self._time(w.event_created_at) if w.event_created_at else 0,
+            w.body_bytes,
+            -1.0 if w.duration_ms is None else w.duration_ms,
+            1.0 / w.sample_rate,
+            (w.asn or 0) & 0x7FFFFFFF,
+            status,
+            w.attempt or 0,
+            who,
+            _KINDS[w.kind],
+            _VERDICTS[w.verdict],
+            _REASONS[w.reason],
+            _FLAGS[w.signature_ok],
+            _FLAGS[w.duplicate],
+            _BELIEVED[w.source_ip_from],
+            self._in_range(who, w.source_ip),
+        ), _id_key(w.id)
+
+    def _name(self, name: str, canonical: bool) -> int:
+        if not canonical and name and not (name.isascii() and name.isprintable()):
+            raise _NotCanonicalError
+        return _remember(self._names, name, name_key(name))
+
+    def _receiver(self, text: str, canonical: bool) -> tuple[int, int]:
+        build = text.partition("@")[0]
+        self._name(text, canonical)
+        keys = (name_key(build), name_key(build.partition("/")[0]))
+        return _remember(self._receivers, text, keys)
+
+    def _client(self, client: tuple[str | None, str | None, str | None]) -> int:
+        if client == (None, None, None):
+            return 0
+        agent, tls, certificate = client
+        family = _DIGITS.sub("", agent or "")
+        return _remember(self._clients, client, name_key(f"{family}\0{tls}\0{certificate}"))
+
+    def _address(self, text: str) -> tuple[int, int]:
+        if str(ip_address(text)) != text or text.startswith("::ffff:"):
+            raise _NotCanonicalError
+        keys = (name_key(text), name_key(source_prefix(text)))
+        return _remember(self._addresses, text, keys)
+
+    def _time(self, text: str) -> int:
+        if len(text) > 27 or not _TIME.fullmatch(text):
+            raise _NotCanonicalError
+        day = self._days.get(text[:10])
+        if day is None:
+            midnight = (date.fromisoformat(text[:10]).toordinal() - _EPOCH_DAY) * _DAY_US
+            day = _remember(self._days, text[:10], midnight)
+        seconds = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+        fraction = text[20:-1]
+        return day + seconds * 1_000_000 + (int(fraction.ljust(6, "0")) if fraction else 0)
+
+    def _in_range(self, who: int, address: str) -> int:
+        networks = self.config.networks[who]
+        if not networks:
+            return -1
+        known = self._ranges.get((who, address))
+        if known is None:
+            ip = ip_address(address)
+            inside = int(any(ip in network for network in networks))
+            known = _remember(self._ranges, (who, address), inside)
+        return known
+
+    def _facts(self, columns: NDArray[Any]) -> None:
+        facts = self.config.facts[columns["who"]]
+        for name in facts.dtype.names or ():
+            columns[name] = facts[name]
+
+
+def _remember(memory: dict[K, V], name: K, value: V) -> V:
+    if len(memory) >= REMEMBERED_NAMES:
+        memory.clear()
+    memory[name] = value
+    return value
+
+
+def _id_key(text: str) -> int:
+    digits = text.replace("-", "")
+    key = hex_key(digits) ^ hex_key(digits[16:])
+    return key or 1
+
+
+_LIMITS = {
+    "receiver": 128, "endpoint": 256, "sender": 128, "provider": 64, "key_id": 64,
+    "event_type": 128, "content_type": 256, "method": 32, "country": 2, "user_agent": 256,
+    "tls_fp": 128, "client_cert_fp": 128,
+}  # fmt: skip
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_HEX32 = re.compile(r"[0-9a-f]{32}")
+
+
+def _check_canonical(w: _Wire) -> None:
+    """Raise unless the model would surely accept the event: everything that types do not say."""
+    for name, limit in _LIMITS.items():
+        text = getattr(w, name)
+        if text is not None and not (
+            0 < len(text) <= limit and text.isascii() and text.isprintable()
+        ):
+            raise _NotCanonicalError
+    for digits in (w.delivery_fp, w.signature_fp, w.body_fp, w.path_fp):
+        if digits is not None and not _HEX32.fullmatch(digits):
+            raise _NotCanonicalError
+    rejected = w.verdict == "rejected"
+    fits = (
+        _UUID.fullmatch(w.id)
+        and rejected == (w.reason is not None)
+        and not (w.verdict == "verified" and w.signature_ok is False)
+        and 0 <= w.body_bytes <= 2**40
+        and (w.status is None or 100 <= w.status <= 599)
+        and (w.attempt is None or 1 <= w.attempt <= 1_000_000)
+        and (w.asn is None or 0 <= w.asn < 2**32)
+        and (w.duration_ms is None or 0 <= w.duration_ms < 1e300)
+        and 0 < w.sample_rate <= 1
+        and (w.country is None or (w.country.isalpha() and w.country.isupper()))
+        and w.ext is None
+    )
+    if not fits:
+        raise _NotCanonicalError
+
+
+def _envelope(value: bytes) -> Mapping[str, Any]:
+    try:
+        found = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        return {}
+    return found if len(found) == 2 and "schema" in found else {}
+
+
+def _empty(buffer: bytes | memoryview) -> EventBatch:
+    nothing = np.zeros(0, np.int64)
+    return EventBatch(np.zeros(0, EVENT), nothing, nothing, buffer, np.zeros((0, 2), np.int64), {})

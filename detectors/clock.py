@@ -1,0 +1,107 @@
+"""The clock of a partition: it goes by accepted events and reports, never by the wall.
+
+Stream time is the newest accepted time. In a log, a record more than ``ahead`` before its broker's
+time or more than ``late`` behind stream time is refused; in sorted input there is nothing to refuse
+here. Ticks are the full minutes that stream time crosses.
+
+>>> import numpy as np
+>>> clock = PartitionClock(late=100, ahead=10)
+>>> none = np.zeros(0, np.int64)
+>>> times, at = np.array([5, 900, 7, 3]), np.arange(4)
+>>> passed = clock.admit(times, at, none, none, np.array([5, 6, 7, 8]))
+>>> passed.kept.tolist(), passed.now.tolist(), [index for index, _ in passed.refused]
+([0, 2, 3], [5, 7, 7], [1])
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.alert import to_rfc3339
+from detectors.event import HOUR, MINUTE
+
+BEFORE_ALL = -(2**62)
+LATEST = 253_402_300_799_000_000
+"""The end of the year 9999: what can be written."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Which events the clock let pass, and stream time at each of them."""
+
+    kept: NDArray[np.int64]
+    now: NDArray[np.int64]
+    refused: list[tuple[int, str]]
+    reports: int
+
+
+class PartitionClock:
+    """Stream time of one partition."""
+
+    def __init__(self, late: int, ahead: int) -> None:
+        self.late = late
+        self.ahead = ahead
+        self.now: int | None = None
+
+    def admit(
+        self,
+        times: NDArray[np.int64],
+        places: NDArray[np.int64],
+        report_times: NDArray[np.int64],
+        report_places: NDArray[np.int64],
+        broker_times: NDArray[np.int64] | None,
+    ) -> Passed:
+        """Let a batch's events and reports move the clock, in the order of their places."""
+        order = np.argsort(np.concatenate([places, report_places]), kind="stable")
+        t = np.concatenate([times, report_times])[order]
+        place = np.concatenate([places, report_places])[order]
+        is_event = order < len(times)
+        start = BEFORE_ALL if self.now is None else self.now
+        ok = np.ones(len(t), np.bool_)
+        if broker_times is not None:
+            ok = t <= broker_times[place] + self.ahead
+        now = np.maximum.accumulate(np.concatenate([[start], np.where(ok, t, BEFORE_ALL)]))[1:]
+        early = ~ok
+        if broker_times is not None:
+            ok &= t >= now - self.late
+        if len(now) and now[-1] > BEFORE_ALL:
+            self.now = int(now[-1])
+        refused = [
+            (int(place[i]), self._fault(int(t[i]), early=bool(early[i])))
+            for i in np.flatnonzero(~ok)
+        ]
+        kept = ok & is_event
+        return Passed(order[kept], now[kept], refused, int(np.count_nonzero(ok & ~is_event)))
+
+    def _fault(self, t: int, *, early: bool) -> str:
+        given = to_rfc3339(t) if abs(t) < LATEST else str(t)
+        if early:
+            allowed = f"up to {self.ahead / MINUTE:g} min after the broker's time"
+        else:
+            allowed = f"up to {self.late / HOUR:g} h before the newest event"
+        return f"received_at: allowed {allowed}; given {given}"
+
+    def advance(self, to: int) -> int:
+        """Let stream time run on without an event."""
+        self.now = to if self.now is None else max(self.now, to)
+        return self.now
+
+    def ticks(self, now: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the last full minute at each stream time."""
+        return now - now % MINUTE
+
+    def final_tick(self) -> int:
+        """Return the last full minute that has passed."""
+        return 0 if self.now is None else self.now - self.now % MINUTE
+
+    def snapshot(self) -> Any:
+        """Return the state as a JSON-able value."""
+        return self.now
+
+    def restore(self, state: Any) -> None:
+        """Take over what ``snapshot`` returned."""
+        self.now = state

@@ -1,0 +1,366 @@
+"""The configuration: TOML in, parameters of every detector for every class of senders out.
+
+A class of senders shares its parameters: one for each provider profile, one for each sender that
+the inventory or an override names. Precedence: default < profile < override. All faults are
+reported at once, each with file and line.
+
+.. code-block:: toml
+
+    [detectors.replay-burst]
+    threshold = 7.5
+
+    [[override]]
+    sender = "acme-stripe"
+    detector = "payload-volume"
+    reason = "migration of the shop, ticket 4711"
+    expires = 2026-12-01
+    set = { size_ratio = 20.0 }
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Detector
+from detectors.errors import ConfigError
+from detectors.event import FRESHNESS, POLICIES, SECOND
+from detectors.registry import detectors_found
+from ingest.inventory import Inventory
+from ingest.profiles import GENERIC, Profile, load_profiles
+
+FACTS = np.dtype(
+    [
+        ("freshness", "i2"),
+        ("policy", "i2"),
+        ("tolerance", "i8"),
+        ("horizon", "i8"),
+        ("max_attempts", "i4"),
+    ]
+)
+LAYOUT_VERSION = 1
+"""Part of the configuration's hash: raise it when a step means something else by a row."""
+
+Network = IPv4Network | IPv6Network
+NEVER = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Override:
+    """Parameters of one detector for one sender, until it expires (event time, microseconds)."""
+
+    sender: str
+    detector: str
+    reason: str
+    expires: int
+    settings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How the stream of a partition is read."""
+
+    late_hours: float = 24.0
+    """How far behind stream time an event of a log may be."""
+    ahead_minutes: float = 5.0
+    """How far ahead of its broker's time (of the start, for files) an event may be."""
+    max_senders: int = 1 << 20
+    """Senders kept in one partition; the oldest goes, and is counted."""
+    max_deliveries: int = 1 << 20
+    """Deliveries and signed units remembered in one partition."""
+
+
+@dataclass(frozen=True)
+class SenderClass:
+    """Senders that share parameters."""
+
+    profile: Profile
+    sender: str | None
+    networks: tuple[Network, ...]
+    overrides: tuple[Override, ...] = ()
+
+
+class Config:
+    """Everything that detection depends on beside the events."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        stream: StreamSettings | None = None,
+        overrides: tuple[Override, ...] = (),
+        inventory: Inventory | None = None,
+        profiles: Mapping[str, Profile] | None = None,
+        disabled: frozenset[str] = frozenset(),
+    ) -> None:
+        self.stream = stream or StreamSettings()
+        self.settings = {name: dict(given) for name, given in (settings or {}).items()}
+        self.overrides = overrides
+        self.inventory = inventory or Inventory()
+        self.profiles = profiles or load_profiles()
+        self.detectors: tuple[Detector, ...] = tuple(
+            found for found in detectors_found() if found.id not in disabled
+        )
+        self._classes: list[SenderClass] = []
+        self._of_provider: dict[str | None, int] = {}
+        self._of_sender: dict[str, dict[str | None, tuple[tuple[int, int], ...]]] = {}
+        self._make_classes()
+        self.facts = _facts(self._classes)
+        self.networks = [c.networks for c in self._classes]
+
+    def _make_classes(self) -> None:
+        for name in sorted(self.profiles):
+            profile = self.profiles[name]
+            self._of_provider[name] = len(self._classes)
+            self._classes.append(SenderClass(profile, None, _networks(profile.ranges)))
+        self._of_provider[None] = self._of_provider[GENERIC]
+        named = {o.sender for o in self.overrides} | set(self.inventory.senders)
+        for sender in sorted(named):
+            registered = self.inventory.senders.get(sender)
+            fixed = registered.provider if registered else None
+            providers = [fixed] if fixed in self.profiles else sorted(self.profiles)
+            of: dict[str | None, tuple[tuple[int, int], ...]] = {
+                p: self._steps(sender, self.profiles[p]) for p in providers if p is not None
+            }
+            self._of_sender[sender] = {**of, None: of.get(GENERIC, next(iter(of.values())))}
+
+    def _steps(self, sender: str, profile: Profile) -> tuple[tuple[int, int], ...]:
+        """Return (until, class) pairs: each time an override expires another class begins."""
+        registered = self.inventory.senders.get(sender)
+        ranges = (registered.ranges if registered else ()) or profile.ranges
+        mine = tuple(o for o in self.overrides if o.sender == sender)
+        steps = []
+        for until in (*sorted({o.expires for o in mine}), NEVER):
+            live = tuple(o for o in mine if o.expires >= until)
+            steps.append((until, len(self._classes)))
+            self._classes.append(SenderClass(profile, sender, _networks(ranges), live))
+        return tuple(steps)
+
+    def who(self, sender: str, provider: str | None, t: int) -> int:
+        """Return the class of parameters of an event."""
+        named = self._of_sender.get(sender)
+        if named is not None:
+            for until, which in named.get(provider) or named[None]:
+                if t < until:
+                    return which
+        which_or_none = self._of_provider.get(provider)
+        return self._of_provider[None] if which_or_none is None else which_or_none
+
+    def provider(self, who: int) -> str:
+        """Return the name of a class's profile."""
+        return self._classes[who].profile.name
+
+    def params(self, detector: Detector) -> NDArray[Any]:
+        """Return the detector's parameters as one record for each class."""
+        names = [f.name for f in fields(detector.params)]
+        table = np.zeros(len(self._classes), np.dtype([(name, "f8") for name in names]))
+        defaults = {f.name: f.default for f in fields(detector.params)}
+        for which, members in enumerate(self._classes):
+            values = defaults | dict(self.settings.get(detector.id, {}))
+            for override in members.overrides:
+                if override.detector == detector.id:
+                    values |= override.settings
+            for name in names:
+                table[name][which] = values[name]
+        return table
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hex digits of everything that detection depends on beside the events."""
+        parts: list[Any] = [LAYOUT_VERSION, [d.id for d in self.detectors]]
+        parts += [self.params(d).tolist() for d in self.detectors]
+        parts += [self.facts.tolist(), [[str(n) for n in ns] for ns in self.networks]]
+        parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
+        parts += [sorted(map(str, self._of_provider))]
+        parts += [[f"{getattr(self.stream, f.name)}" for f in fields(self.stream)]]
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _networks(ranges: tuple[str, ...] | list[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(text) for text in ranges)
+
+
+def _facts(classes: list[SenderClass]) -> NDArray[Any]:
+    facts = np.zeros(len(classes), FACTS)
+    for record, members in zip(facts, classes, strict=True):
+        profile = members.profile
+        record["freshness"] = FRESHNESS[profile.freshness]
+        fixed = members.networks and members.sender is not None
+        record["policy"] = POLICIES["published" if fixed else profile.source_policy]
+        record["tolerance"] = int((profile.tolerance_s or 0) * SECOND)
+        record["horizon"] = int((profile.horizon_s or 0) * SECOND)
+        record["max_attempts"] = profile.max_attempts or 0
+    return facts
+
+
+def load_config(path: Path | None = None, *, inventory: Inventory | None = None) -> Config:
+    """Read a TOML file (None: the defaults); ConfigError lists all faults, one a line."""
+    if path is None:
+        return Config(inventory=inventory)
+    try:
+        text = path.read_text(encoding="utf-8")
+        given = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read: {error}"
+        raise ConfigError(msg) from None
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path}: {error}"
+        raise ConfigError(msg) from None
+    reader = _Reader(path, text)
+    config = reader.read(given, inventory)
+    if reader.faults:
+        raise ConfigError("\n".join(reader.faults))
+    assert config is not None
+    return config
+
+
+class _Reader:
+    """Reads a parsed file and gathers faults instead of stopping at the first."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.lines = text.splitlines()
+        self.faults: list[str] = []
+        self.detectors = {d.id: d for d in detectors_found()}
+
+    def read(self, given: dict[str, Any], inventory: Inventory | None) -> Config | None:
+        """Return the configuration, or None where faults were found."""
+        for name in given.keys() - {"stream", "detectors", "override"}:
+            self.fault(name, f"unknown key {name!r}; allowed: stream, detectors, override")
+        stream = self.stream(given.get("stream", {}))
+        settings: dict[str, dict[str, float]] = {}
+        disabled = set()
+        for name, table in self.table(given, "detectors").items():
+            if name not in self.detectors:
+                known = ", ".join(sorted(self.detectors))
+                self.fault(name, f"unknown detector {name!r}; allowed: {known}")
+                continue
+            table = dict(table) if isinstance(table, dict) else {"": table}
+            enabled = table.pop("enabled", True)
+            if not isinstance(enabled, bool):
+                self.fault("enabled", f"{name}.enabled must be true or false (got {enabled!r})")
+            elif not enabled:
+                disabled.add(name)
+            settings[name] = self.params(self.detectors[name], table, name)
+        overrides = tuple(
+            found
+            for nth, item in enumerate(given.get("override", []))
+            if (found := self.override(item, nth)) is not None
+        )
+        if self.faults:
+            return None
+        return Config(
+            settings,
+            stream=stream,
+            overrides=overrides,
+            inventory=inventory,
+            disabled=frozenset(disabled),
+        )
+
+    def fault(self, key: str, message: str, nth: int = 0) -> None:
+        """Note a fault at the line where the key stands (for the nth time)."""
+        self.faults.append(f"{self.path}:{self.line(key, nth)}: {message}")
+
+    def line(self, key: str, nth: int = 0) -> int:
+        """Return the line of a key, a table header or a word; 1 where it cannot be found."""
+        pattern = re.compile(rf"(^|[\s\[\.{{,\"']){re.escape(key)}([\s\]=\"'.]|$)")
+        found = [n for n, line in enumerate(self.lines, 1) if pattern.search(line)]
+        return found[min(nth, len(found) - 1)] if found else 1
+
+    def table(self, given: dict[str, Any], name: str) -> dict[str, Any]:
+        """Return a table of the file, empty where it is no table."""
+        found = given.get(name, {})
+        if isinstance(found, dict):
+            return found
+        self.fault(name, f"{name} must be a table (got {found!r})")
+        return {}
+
+    def stream(self, given: Any) -> StreamSettings:
+        """Return the settings of the stream."""
+        ranges = {
+            "late_hours": (0.01, 24 * 30.0),
+            "ahead_minutes": (0.0, 24 * 60.0),
+            "max_senders": (16, 1 << 27),
+            "max_deliveries": (16, 1 << 30),
+        }
+        values: dict[str, Any] = {}
+        for key, value in (given if isinstance(given, dict) else {"": given}).items():
+            if key not in ranges:
+                self.fault(key, f"unknown key stream.{key}; allowed: {', '.join(ranges)}")
+                continue
+            low, high = ranges[key]
+            number = self.number(f"stream.{key}", key, value, low, high)
+            if number is not None:
+                values[key] = int(number) if key.startswith("max_") else number
+        return StreamSettings(**values)
+
+    def params(self, detector: Detector, given: dict[str, Any], where: str) -> dict[str, float]:
+        """Return a detector's given parameters, checked."""
+        allowed = {f.name: f.metadata for f in fields(detector.params)}
+        values = {}
+        for key, value in given.items():
+            if key not in allowed:
+                self.fault(key, f"unknown key {where}.{key}; allowed: {', '.join(allowed)}")
+                continue
+            meta = allowed[key]
+            number = self.number(f"{where}.{key}", key, value, meta["low"], meta["high"])
+            if number is not None:
+                values[key] = number
+        return values
+
+    def number(self, where: str, key: str, value: Any, low: float, high: float) -> float | None:
+        """Return a number in its range, or None with a fault."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and math.isfinite(value) and low <= value <= high:
+            return float(value)
+        self.fault(key, f"{where} must be a number from {low:g} to {high:g} (got {value!r})")
+        return None
+
+    def override(self, item: Any, nth: int) -> Override | None:
+        """Return one override, or None with faults."""
+        wanted = ("sender", "detector", "reason", "expires", "set")
+        before = len(self.faults)
+        if not isinstance(item, dict):
+            self.fault("override", f"override must be a table (got {item!r})", nth)
+            return None
+        for key in wanted:
+            if key not in item:
+                self.fault("override", f"override.{key} is missing", nth)
+        for key in item.keys() - set(wanted):
+            allowed = ", ".join(wanted)
+            self.fault(key, f"unknown key override.{key}; allowed: {allowed}")
+        for key in ("sender", "detector", "reason"):
+            if key in item and not (isinstance(item[key], str) and item[key].strip()):
+                self.fault(key, f"override.{key} must be text (got {item[key]!r})", nth)
+        if "detector" in item and item["detector"] not in self.detectors:
+            known = ", ".join(sorted(self.detectors))
+            self.fault("detector", f"unknown detector {item['detector']!r}; allowed: {known}", nth)
+        expires = item.get("expires")
+        if expires is not None and not isinstance(expires, date):
+            self.fault("expires", f"override.expires must be a date or time (got {expires!r})", nth)
+        if len(self.faults) > before:
+            return None
+        settings = self.params(self.detectors[item["detector"]], dict(item["set"]), "override.set")
+        return Override(item["sender"], item["detector"], item["reason"], _us(expires), settings)
+
+
+def _us(when: Any) -> int:
+    if not isinstance(when, datetime):
+        when = datetime(when.year, when.month, when.day, tzinfo=UTC)
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return int(when.timestamp()) * SECOND

@@ -1,0 +1,328 @@
+"""The core of one partition: a batch of records through the clock, the tables and all detectors.
+
+A pure function of its state and the records, in their order. It reads no clock and draws no chance;
+how the records are cut into batches changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.alert import Alert
+from detectors.base import CLOSE_REASONS, Detector
+from detectors.batch import Decoded, Decoder, EventBatch, Rejected
+from detectors.clock import PartitionClock
+from detectors.compile import walk_for
+from detectors.config import Config
+from detectors.errors import StateError
+from detectors.event import DAY, HOUR, MINUTE
+from detectors.incidents import Happening, Incidents
+from detectors.keys import combine
+from detectors.roster import Roster
+from detectors.snapshot import pack, unpack
+from detectors.tables import KeyedTable, TableSpec
+from detectors.walk import record_dtype
+
+SENDER = ("sender",)
+DELIVERY = ("sender", "delivery")
+ROOM = 64
+"""Records a walk may write beyond one for each event, before it is called again."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch brought to light."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """A detector with what its walk needs."""
+
+    detector: Detector
+    walk: Callable[..., tuple[int, int]]
+    params: NDArray[Any]
+    record: np.dtype[Any]
+    blanks: tuple[NDArray[Any], ...]
+    clock: NDArray[np.int64]
+
+
+class Core:
+    """Detection for one partition."""
+
+    def __init__(self, config: Config, partition: int = 0) -> None:
+        self.config = config
+        self.partition = partition
+        self.next_offset: int | None = None
+        self.counters: dict[str, int] = {}
+        self._decoder = Decoder(config)
+        self._clock = PartitionClock(
+            late=int(config.stream.late_hours * HOUR), ahead=int(config.stream.ahead_minutes * 6e7)
+        )
+        self._tables: dict[tuple[str, ...], KeyedTable] = {}
+        self._ids = KeyedTable(TableSpec(("id",), ttl=HOUR // MINUTE, limit=1 << 20, refresh=False))
+        self._runners = [self._runner(detector) for detector in config.detectors]
+        self._roster = Roster(self.table(SENDER))
+        self.table(DELIVERY)
+        self.incidents = Incidents(config.detectors, config.hash)
+
+    @property
+    def stream_time_us(self) -> int | None:
+        """The newest accepted time, microseconds; None before the first record."""
+        return self._clock.now
+
+    def table(self, key: tuple[str, ...]) -> KeyedTable:
+        """Return the table of these key columns; all detectors share it."""
+        if key not in self._tables:
+            self._tables[key] = KeyedTable(_spec(key, self.config))
+        return self._tables[key]
+
+    def _runner(self, detector: Detector) -> _Runner:
+        for table in detector.tables:
+            self.table(table.key).add_rows(detector.id, table.row)
+        return _Runner(
+            detector,
+            walk_for(detector),
+            self.config.params(detector),
+            record_dtype(detector),
+            tuple(np.zeros(1, table.row) for table in detector.tables),
+            np.zeros(2, np.int64),
+        )
+
+    def count(self, name: str, more: int = 1) -> None:
+        """Add to a counter."""
+        if more:
+            self.counters[name] = self.counters.get(name, 0) + more
+
+    def feed_log(
+        self,
+        values: Sequence[bytes],
+        offsets: Sequence[int],
+        broker_times_us: Sequence[int],
+    ) -> Outcome:
+        """Take records of a log, in log order."""
+        if not values:
+            return Outcome()
+        decoded = self._decoder.values(values)
+        times = np.asarray(broker_times_us, np.int64)
+        outcome = self._feed(decoded, times)
+        self.next_offset = int(offsets[-1]) + 1
+        rejected = [
+            Rejected(r.index, r.code, r.message, int(offsets[r.index])) for r in outcome.rejected
+        ]
+        self.count("consumed", len(values))
+        return Outcome(outcome.alerts, rejected)
+
+    def feed_sorted(self, batch: EventBatch) -> Outcome:
+        """Take events that were decoded and sorted by time before (files, frames)."""
+        self.count("consumed", len(batch))
+        return self._feed(Decoded(batch), None)
+
+    def finish(self, until_us: int | None = None) -> Outcome:
+        """Let ticks run to the end of a finite input: its last event, or ``until_us``."""
+        now = self._clock.now
+        if now is None:
+            return Outcome()
+        if until_us is not None and until_us > now:
+            now = self._clock.advance(until_us)
+        nothing = Decoder(self.config).values([]).batch
+        return Outcome(self._score(nothing, np.zeros(0, np.int64)))
+
+    def _feed(self, decoded: Decoded, broker_times: NDArray[np.int64] | None) -> Outcome:
+        batch = decoded.batch
+        rejected = list(decoded.rejected)
+        reports = np.array(decoded.reports, np.int64).reshape(-1, 2)
+        self.count("newer_schema", decoded.newer_schema)
+        self.count("controls", len(decoded.controls))
+        pass_ = self._clock.admit(
+            batch.columns["t"], batch.index, reports[:, 1], reports[:, 0], broker_times
+        )
+        for index, message in pass_.refused:
+            rejected.append(Rejected(index, "time_out_of_range", message))
+        self.count("reports", pass_.reports)
+        batch, now = batch.take(pass_.kept), pass_.now
+        seen = self._ids.locate(batch.ids, now // MINUTE)
+        if (again := int(np.count_nonzero(seen.fresh == 0))) > 0:
+            self.count("duplicates", again)
+            first = np.flatnonzero(seen.fresh)
+            batch, now = batch.take(first), now[first]
+        self.count("scored", len(batch))
+        for fault in rejected:
+            self.count(f"rejected.{fault.code}")
+        rejected.sort(key=lambda fault: fault.index)
+        return Outcome(self._score(batch, now), rejected)
+
+    def _score(self, batch: EventBatch, now: NDArray[np.int64]) -> list[Alert]:
+        events = batch.columns
+        events["now"] = now
+        ticks = self._clock.ticks(now)
+        located = {}
+        minutes = now // MINUTE
+        for key, table in self._tables.items():
+            located[key] = table.locate(combine([events[column] for column in key]), minutes)
+        events["repeats"] = np.where(events["delivery"] != 0, located[DELIVERY].before, 0)
+        self._roster.meet(batch, located[SENDER])
+        final = self._clock.final_tick()
+        happenings: list[tuple[tuple[int, ...], Happening]] = []
+        for which, runner in enumerate(self._runners):
+            for records in self._walk(runner, events, located, ticks, final):
+                self._collect(which, runner, records, batch, happenings)
+        happenings.sort(key=lambda item: item[0])
+        alerts: list[Alert] = []
+        for _, happening in happenings:
+            alerts += self.incidents.flush(happening.now)
+            alerts += self.incidents.take(happening)
+        alerts += self.incidents.flush(final)
+        self._roster.forget_replaced()
+        self.count("alerts", len(alerts))
+        return alerts
+
+    def _walk(
+        self,
+        runner: _Runner,
+        events: NDArray[Any],
+        located: Mapping[tuple[str, ...], Any],
+        ticks: NDArray[np.int64],
+        final: int,
+    ) -> list[NDArray[Any]]:
+        """Run a detector over the batch; again from where it stopped when the room was used up."""
+        arguments: list[Any] = []
+        for table, blank in zip(runner.detector.tables, runner.blanks, strict=True):
+            keyed = self._tables[table.key]
+            found = located[table.key]
+            rows = keyed.rows[runner.detector.id]
+            arguments += [found.position, found.fresh, rows, blank, keyed.used]
+        written = []
+        first = 0
+        while first >= 0:
+            room = np.zeros(len(events) - min(first, len(events)) + ROOM, runner.record)
+            n, first = runner.walk(
+                events, first, ticks, final, runner.clock, runner.params, room, *arguments
+            )
+            if n:
+                written.append(room[:n])
+        return written
+
+    def _collect(
+        self,
+        which: int,
+        runner: _Runner,
+        records: NDArray[Any],
+        batch: EventBatch,
+        happenings: list[tuple[tuple[int, ...], Happening]],
+    ) -> None:
+        """Turn a walk's records into happenings that can be put in order."""
+        names = [name for name, _ in runner.detector.evidence]
+        final = self._clock.now or 0
+        detector = runner.detector
+        rows = [self._tables[table.key].rows[detector.id] for table in detector.tables]
+        for record in records:
+            at, timed, table = int(record["at"]), int(record["timed"]), int(record["in_table"])
+            position, when = int(record["position"]), int(record["when"])
+            inside = at < len(batch)
+            if int(record["code"]) in CLOSE_REASONS:
+                names_of: list[str] = []
+            else:
+                names_of = names
+            sender = self._roster.name(position, at) if timed else None
+            event = None if timed else batch.columns[at]
+            who = int(rows[table][position]["who"]) if event is None else int(event["who"])
+            happening = Happening(
+                slot=(which, table, position),
+                code=int(record["code"]),
+                when=when,
+                now=int(batch.columns["now"][at]) if inside else final,
+                reason=int(record["reason"]),
+                severity=int(record["severity"]),
+                score=float(record["score"]),
+                confidence=float(record["confidence"]),
+                count=int(record["count"]),
+                since=int(record["since"]),
+                evidence={name: float(record[name]) for name in names_of},
+                source_key=0 if event is None else int(event["source"]),
+                value=None if timed else _value_of(batch, at),
+                sender=sender,
+                provider=self.config.provider(who),
+            )
+            happenings.append(((at, 1 - timed, when, which, table, position), happening))
+
+    @property
+    def nbytes(self) -> dict[str, int]:
+        """Bytes of state by table; names, indexes and all rows included."""
+        sizes = {"+".join(key): table.nbytes for key, table in self._tables.items()}
+        sizes["id"] = self._ids.nbytes
+        sizes["names"] = self._roster.nbytes
+        return sizes
+
+    @property
+    def evicted(self) -> dict[str, int]:
+        """Rows taken from live keys because of a limit, by table."""
+        return {"+".join(key): t.evicted for key, t in self._tables.items() if t.evicted}
+
+    def snapshot(self) -> bytes:
+        """Return the whole state as bytes, with a checksum; the same state gives the same bytes."""
+        header = {
+            "config": self.config.hash,
+            "partition": self.partition,
+            "next_offset": self.next_offset,
+            "clock": self._clock.snapshot(),
+            "counters": self.counters,
+            "incidents": self.incidents.snapshot(),
+            "long_names": self._roster.snapshot(),
+        }
+        arrays: dict[str, NDArray[Any]] = {}
+        for key, table in {**self._tables, ("id",): self._ids}.items():
+            arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.snapshot().items()}
+        for runner in self._runners:
+            arrays[f"clock/{runner.detector.id}"] = runner.clock
+        return pack(header, arrays)
+
+    @staticmethod
+    def restore(config: Config, data: bytes) -> Core:
+        """Return the core that made the snapshot; StateError where it does not fit."""
+        header, arrays = unpack(data)
+        if header["config"] != config.hash:
+            msg = f"snapshot: made with configuration {header['config']} (in force: {config.hash})"
+            raise StateError(msg)
+        core = Core(config, header["partition"])
+        core.next_offset = header["next_offset"]
+        core.counters = dict(header["counters"])
+        core._clock.restore(header["clock"])
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            table, _, part = name.partition("/")
+            parts.setdefault(table, {})[part] = array
+        try:
+            for key, keyed in {**core._tables, ("id",): core._ids}.items():
+                keyed.restore(parts["+".join(key)])
+            for runner in core._runners:
+                runner.clock[:] = parts["clock"][runner.detector.id]
+            core.incidents.restore(header["incidents"])
+            core._roster.restore(header["long_names"])
+        except (KeyError, ValueError, TypeError) as error:
+            msg = f"snapshot: does not fit this version's rows: {error!r}"
+            raise StateError(msg) from None
+        return core
+
+    def digest(self) -> str:
+        """Return a hash of the whole state, for comparing two cores."""
+        return hashlib.sha256(self.snapshot()).hexdigest()[:16]
+
+
+def _value_of(batch: EventBatch, at: int) -> Callable[[], bytes]:
+    return lambda: batch.value(at)
+
+
+def _spec(key: tuple[str, ...], config: Config) -> TableSpec:
+    if key[-1] in ("unit", "delivery"):
+        return TableSpec(key, ttl=3 * DAY // MINUTE, limit=config.stream.max_deliveries)
+    factor = 1 if key == SENDER else 2
+    return TableSpec(key, ttl=45 * DAY // MINUTE, limit=factor * config.stream.max_senders)

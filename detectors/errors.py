@@ -1,0 +1,21 @@
+"""What can go wrong in detection, one line each: what, where, allowed, given."""
+
+
+class DetectorError(Exception):
+    """The base of all errors of this folder."""
+
+
+class ConfigError(DetectorError):
+    """The configuration has faults; the message lists all of them, one a line."""
+
+
+class ContractError(DetectorError):
+    """A detector's file breaks the contract of ``detectors.base``."""
+
+
+class StateError(DetectorError):
+    """A snapshot is damaged, or was made by another layout of rows."""
+
+
+class InputError(DetectorError):
+    """Events cannot be read at all (a single bad event is never an error, it is counted)."""

@@ -1,0 +1,82 @@
+"""The decoded event: one fixed-size record that detector steps read.
+
+Only signed integers and floats, so that compiled and plain code treat them alike. Strings are
+64-bit keys (``detectors.keys``); 0 means null. Times are int64 microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ingest.schema import Kind, Reason, SourceIpFrom, Verdict
+
+EVENT = np.dtype(
+    [
+        ("t", "i8"),  # received_at
+        ("now", "i8"),  # stream time of the partition when this event was read, >= t
+        ("sender", "i8"),  # 0 for "(unknown)", which has no baseline of its own
+        ("event_type", "i8"),  # never 0: events without a type share one
+        ("endpoint", "i8"),
+        ("source", "i8"),  # /24 of IPv4, /48 of IPv6
+        ("address", "i8"),
+        ("receiver", "i8"),  # service/version, without the instance
+        ("service", "i8"),  # service alone
+        ("key_id", "i8"),
+        ("client", "i8"),  # user agent without digits, TLS and certificate fingerprints
+        (
+            "unit",
+            "i8",
+        ),  # what was signed: signature_fp, else delivery_fp; 0 where nothing proved it
+        ("delivery", "i8"),  # delivery_fp, else signature_fp; 0 where nothing proved it
+        ("signed_at", "i8"),
+        ("created_at", "i8"),
+        ("body_bytes", "i8"),
+        ("gap", "i8"),  # usual time between the sender's events; 0 before the second one
+        ("age", "i8"),  # time since the sender's first event
+        ("events", "i8"),  # events of this sender before this one
+        ("repeats", "i8"),  # earlier presentations of this delivery, as far as remembered
+        ("tolerance", "i8"),  # of signed timestamps; 0 where the provider signs none
+        ("horizon", "i8"),  # how long the provider retries; 0 where it does not
+        ("duration_ms", "f8"),  # -1 = null
+        ("weight", "f8"),  # 1 / sample_rate
+        ("asn", "i4"),
+        ("status", "i4"),  # 0 = null
+        ("attempt", "i4"),  # 0 = null
+        ("max_attempts", "i4"),  # 0 = not published
+        ("who", "i4"),  # class of parameters: the profile, or the sender's own
+        ("kind", "i2"),
+        ("verdict", "i2"),
+        ("reason", "i2"),  # 0 = none
+        ("signature_ok", "i2"),  # -1 = null
+        ("duplicate", "i2"),  # -1 = null
+        ("believed", "i2"),  # source_ip_from
+        ("freshness", "i2"),
+        ("policy", "i2"),
+        ("in_range", "i2"),  # 1 inside the published ranges, 0 outside, -1 none known
+    ]
+)
+
+KINDS = {kind: code for code, kind in enumerate(Kind)}
+VERDICTS = {verdict: code for code, verdict in enumerate(Verdict)}
+REASONS = {reason: code for code, reason in enumerate(Reason, start=1)}
+BELIEVED = {where: code for code, where in enumerate(SourceIpFrom)}
+FRESHNESS = {"unknown": 0, "per_attempt": 1, "body_only": 2, "nonce": 3}
+POLICIES = {
+    "unknown": 0,
+    "published": 1,
+    "discouraged": 2,
+    "changing": 3,
+    "paid_only": 4,
+    "none": 5,
+}
+
+WEBHOOK = KINDS[Kind.WEBHOOK]
+VERIFIED = VERDICTS[Verdict.VERIFIED]
+REJECTED = VERDICTS[Verdict.REJECTED]
+UNVERIFIED = VERDICTS[Verdict.UNVERIFIED]
+UNTRUSTED_HEADER = BELIEVED[SourceIpFrom.UNTRUSTED_HEADER]
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR

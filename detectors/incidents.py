@@ -1,0 +1,303 @@
+"""Open incidents of a partition: findings become alerts, one id each, with updates.
+
+An alert is emitted when an incident opens, at once when its severity rises, at the next full minute
+when its reason changed or its count doubled, and when it closes. Strings, event ids and sources are
+kept here, bounded; the rows of the detectors hold numbers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from alerts.alert import MAX_ITEMS, Alert, CloseReason, Severity, Status, alert_id
+from alerts.explain import runbook, safe
+from alerts.threat import techniques
+from detectors.base import CLOSE_REASONS, Detector, Found
+from detectors.event import MINUTE
+from ingest.prefix import source_prefix
+from ingest.schema import CallbackEvent, parse_event
+
+SEVERITIES = (Severity.INFO, Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
+COUNTED_SOURCES = 4096
+"""Sources that an incident tells apart; more are not counted."""
+
+Slot = tuple[int, int, int]
+"""Which detector, which of its tables, which row."""
+
+
+@dataclass
+class Incident:
+    """What is known of an open incident beside the row."""
+
+    id: str
+    key: list[str]
+    sender: str | None
+    provider: str | None
+    endpoint: str | None
+    opened_at: int
+    reason: str
+    severity: int
+    score: float
+    confidence: float
+    count: int
+    first_seen: int
+    last_seen: int
+    updated_at: int
+    evidence: dict[str, float]
+    opening: str | None
+    """JSON of the event that opened it; None where a timer did."""
+    events: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    source_keys: set[int] = field(default_factory=set)
+    told_count: int = 0
+    pending: bool = False
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One record of a walk, with what the batch knows about it."""
+
+    slot: Slot
+    code: int
+    when: int
+    now: int
+    reason: int
+    severity: int
+    score: float
+    confidence: float
+    count: int
+    since: int
+    evidence: Mapping[str, float]
+    source_key: int
+    """0 where a timer found it."""
+    value: Callable[[], bytes] | None
+    """Gives the event's JSON; None where a timer found it."""
+    sender: str | None
+    provider: str | None
+
+
+class Incidents:
+    """The open incidents of one partition."""
+
+    def __init__(
+        self, detectors: tuple[Detector, ...], config_hash: str, limit: int = 10_000
+    ) -> None:
+        self.detectors = detectors
+        self.config_hash = config_hash
+        self.limit = limit
+        self.open: dict[Slot, Incident] = {}
+        self.last_opened: dict[str, int] = {}
+        self.overflowed = 0
+        self._pending: list[tuple[int, Slot]] = []
+
+    def flush(self, tick: int) -> list[Alert]:
+        """Emit the updates that were waiting for a minute up to ``tick``."""
+        if not self._pending or self._pending[0][0] > tick:
+            return []
+        due = [item for item in self._pending if item[0] <= tick]
+        self._pending = self._pending[len(due) :]
+        alerts = []
+        for at, slot in due:
+            incident = self.open.get(slot)
+            if incident is not None and incident.pending:
+                incident.updated_at = at
+                alerts.append(self._emit(slot, incident, Status.UPDATED))
+        return alerts
+
+    def take(self, h: Happening) -> list[Alert]:
+        """Apply one record of a walk; return what it makes known at once."""
+        incident = self.open.get(h.slot)
+        if h.code in CLOSE_REASONS:
+            return [] if incident is None else [self._close(h, incident)]
+        if incident is None:
+            return self._open(h)
+        rose = h.severity > incident.severity
+        changed = self._reason(h) != incident.reason
+        self._add(h, incident)
+        if rose:
+            incident.updated_at = h.when
+            return [self._emit(h.slot, incident, Status.UPDATED)]
+        if (changed or incident.count >= 2 * incident.told_count) and not incident.pending:
+            incident.pending = True
+            self._pending.append((h.now - h.now % MINUTE + MINUTE, h.slot))
+        return []
+
+    def _reason(self, h: Happening) -> str:
+        return self.detectors[h.slot[0]].reasons[h.reason - 1]
+
+    def _open(self, h: Happening) -> list[Alert]:
+        detector = self.detectors[h.slot[0]]
+        raw = h.value() if h.value is not None else None
+        event = parse_event(raw) if raw is not None else None
+        key = _key_of(detector.tables[h.slot[1]].key, event, h.sender)
+        incident = Incident(
+            id=self._new_id(detector.id, key, h.when),
+            key=key,
+            sender=event.sender if event else h.sender,
+            provider=h.provider,
+            endpoint=event.endpoint if event else None,
+            opened_at=h.when,
+            reason=self._reason(h),
+            severity=h.severity,
+            score=h.score,
+            confidence=h.confidence,
+            count=h.count,
+            first_seen=h.since or h.when,
+            last_seen=h.when,
+            updated_at=h.when,
+            evidence=dict(h.evidence),
+            opening=raw.decode() if raw is not None else None,
+        )
+        self._add(h, incident)
+        alerts = self._make_room()
+        self.open[h.slot] = incident
+        return [*alerts, self._emit(h.slot, incident, Status.OPEN)]
+
+    def _new_id(self, detector: str, key: list[str], when: int) -> str:
+        """Return an id; the same detector, key and time twice get a number."""
+        repeat = 0
+        found = alert_id(detector, key, when)
+        while found in self.last_opened:
+            repeat += 1
+            found = alert_id(detector, key, when, repeat)
+        if len(self.last_opened) >= self.limit:
+            self.last_opened = {}
+        self.last_opened[found] = when
+        return found
+
+    def _make_room(self) -> list[Alert]:
+        if len(self.open) < self.limit:
+            return []
+        slot = next(iter(self.open))
+        incident = self.open.pop(slot)
+        self.overflowed += 1
+        return [self._emit(slot, incident, Status.CLOSED, "evicted")]
+
+    def _add(self, h: Happening, incident: Incident) -> None:
+        incident.reason = self._reason(h)
+        incident.severity = max(h.severity, incident.severity)
+        incident.score = max(h.score, incident.score)
+        incident.confidence = h.confidence
+        incident.count = max(h.count, incident.count)
+        incident.evidence = dict(h.evidence)
+        incident.last_seen = max(incident.last_seen, h.when)
+        if h.since:
+            incident.first_seen = min(incident.first_seen, h.since)
+        if h.value is None:
+            return
+        new_source = h.source_key not in incident.source_keys
+        if len(incident.events) < MAX_ITEMS or (new_source and len(incident.sources) < MAX_ITEMS):
+            event = parse_event(h.value())
+            if len(incident.events) < MAX_ITEMS:
+                incident.events.append(event.id)
+            if new_source and len(incident.sources) < MAX_ITEMS:
+                incident.sources.append(source_prefix(event.source_ip))
+        if new_source and len(incident.source_keys) < COUNTED_SOURCES:
+            incident.source_keys.add(h.source_key)
+
+    def _close(self, h: Happening, incident: Incident) -> Alert:
+        del self.open[h.slot]
+        incident.updated_at = h.when
+        return self._emit(h.slot, incident, Status.CLOSED, CLOSE_REASONS[h.code])
+
+    def _emit(
+        self,
+        slot: Slot,
+        incident: Incident,
+        status: Status,
+        close_reason: CloseReason | None = None,
+    ) -> Alert:
+        incident.pending = False
+        incident.told_count = incident.count
+        detector = self.detectors[slot[0]]
+        event = parse_event(incident.opening) if incident.opening is not None else None
+        words = detector.explain(
+            Found(
+                reason=incident.reason,
+                severity=incident.severity,
+                count=incident.count,
+                sender=_shown(incident.sender),
+                source_count=len(incident.source_keys),
+                seconds=(incident.last_seen - incident.first_seen) / 1e6,
+                evidence=incident.evidence,
+                event=event,
+            )
+        )
+        severity = SEVERITIES[incident.severity - 1]
+        senders = (incident.sender,) if incident.sender else ()
+        return Alert(
+            id=incident.id,
+            detector=detector.id,
+            reason=incident.reason,
+            severity=severity,
+            score=round(incident.score, 1),
+            confidence=round(incident.confidence, 3),
+            status=status,
+            close_reason=close_reason,
+            sender=incident.sender,
+            senders=senders,
+            sender_count=len(senders),
+            provider=incident.provider,
+            endpoint=incident.endpoint,
+            source=incident.sources[0] if len(incident.source_keys) == 1 else None,
+            sources=tuple(incident.sources),
+            source_count=len(incident.source_keys),
+            first_seen=incident.first_seen,
+            last_seen=incident.last_seen,
+            opened_at=incident.opened_at,
+            updated_at=incident.updated_at,
+            count=incident.count,
+            suppressed=0,
+            summary=words.summary,
+            expected=dict(words.expected),
+            observed=dict(words.observed),
+            events=tuple(incident.events),
+            threat=tuple(techniques(detector.id, incident.reason, severity)),
+            runbook=runbook(detector.id, incident.reason),
+            config=self.config_hash,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "open": [
+                [list(slot), asdict(incident) | {"source_keys": sorted(incident.source_keys)}]
+                for slot, incident in self.open.items()
+            ],
+            "pending": [[at, list(slot)] for at, slot in self._pending],
+            "last_opened": self.last_opened,
+            "overflowed": self.overflowed,
+        }
+
+    def restore(self, parts: Mapping[str, Any]) -> None:
+        """Take over what ``snapshot`` returned."""
+        self.open = {
+            _slot(slot): Incident(**{**incident, "source_keys": set(incident["source_keys"])})
+            for slot, incident in parts["open"]
+        }
+        self._pending = [(at, _slot(slot)) for at, slot in parts["pending"]]
+        self.last_opened = dict(parts["last_opened"])
+        self.overflowed = parts["overflowed"]
+
+
+def _slot(numbers: list[int]) -> Slot:
+    return (numbers[0], numbers[1], numbers[2])
+
+
+def _shown(sender: str | None) -> str:
+    return safe(sender) if sender else "(unknown)"
+
+
+def _key_of(columns: tuple[str, ...], event: CallbackEvent | None, sender: str | None) -> list[str]:
+    """Return the words of a table's key columns."""
+    if event is None:
+        return [sender or ""]
+    words = []
+    for column in columns:
+        if column == "source":
+            words.append(source_prefix(event.source_ip))
+        else:
+            words.append(str(getattr(event, column) or ""))
+    return words

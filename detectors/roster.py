@@ -1,0 +1,117 @@
+"""The senders of a partition: their names, when they were first seen, and their pace.
+
+Rows of detectors hold numbers; timers that find something need the sender's name. It stands beside
+the row, in 24 bytes; a longer one is kept apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from detectors.base import minute_of
+from detectors.batch import EventBatch
+from detectors.compile import cached
+from detectors.event import MINUTE
+from detectors.tables import KeyedTable, Located
+from models import ewma
+
+NAME_BYTES = 24
+PACE = np.dtype(
+    [
+        ("first", "i4"),  # minute
+        ("last", "i8"),
+        ("gap", "f4"),  # usual time between events, microseconds
+    ]
+)
+GAP_HORIZON = 200.0
+
+
+@cached
+def _pace(events: Any, position: Any, fresh: Any, before: Any, rows: Any, blank: Any) -> None:
+    for e in range(len(events)):
+        p = int(position[e])
+        if p < 0:
+            continue
+        t = int(events[e]["t"])
+        if fresh[e] > 0:
+            rows[p] = blank[0]
+            rows[p]["first"] = minute_of(t)
+            rows[p]["last"] = t
+        row = rows[p]
+        n = int(before[e])
+        if n > 0:
+            since = float(max(t - int(row["last"]), 0))
+            mean, _, _ = ewma.update(float(row["gap"]), 0.0, n - 1.0, since, GAP_HORIZON)
+            row["gap"] = mean
+        row["first"] = min(int(row["first"]), minute_of(t))
+        row["last"] = max(int(row["last"]), t)
+        events[e]["gap"] = int(float(row["gap"]))
+        events[e]["age"] = max(t - int(row["first"]) * MINUTE, 0)
+        events[e]["events"] = n
+
+
+class Roster:
+    """Names and paces of the senders, beside the rows of the sender table."""
+
+    def __init__(self, table: KeyedTable) -> None:
+        self._table = table
+        table.add_rows("name", np.dtype(f"S{NAME_BYTES}"))
+        table.add_rows("pace", PACE)
+        self._blank = np.zeros(1, PACE)
+        self._long: dict[int, str] = {}
+        self._replaced: dict[int, list[tuple[int, str]]] = {}
+        """Names that a position had in this batch before it was given to another sender."""
+
+    def meet(self, batch: EventBatch, where: Located) -> None:
+        """Note new senders, and fill the columns gap, age and events."""
+        names = self._table.rows["name"]
+        for e in np.flatnonzero(where.fresh):
+            p = int(where.position[e])
+            if names[p]:
+                self._replaced.setdefault(p, []).append((int(e), self._current(p)))
+            name = batch.names[int(batch.columns["sender"][e])]
+            encoded = name.encode()
+            self._long.pop(p, None)
+            names[p] = encoded[:NAME_BYTES]
+            if len(encoded) > NAME_BYTES or encoded.endswith(b"\0"):
+                self._long[p] = name
+        _pace(
+            batch.columns,
+            where.position,
+            where.fresh,
+            where.before,
+            self._table.rows["pace"],
+            self._blank,
+        )
+
+    def _current(self, position: int) -> str:
+        if position in self._long:
+            return self._long[position]
+        name: bytes = self._table.rows["name"][position]
+        return name.decode()
+
+    def name(self, position: int, at: int) -> str:
+        """Return the name of the sender at a position when event ``at`` of the batch came."""
+        for until, name in self._replaced.get(position, ()):
+            if at <= until:
+                return name
+        return self._current(position)
+
+    def forget_replaced(self) -> None:
+        """The batch has ended: names of former senders are needed no more."""
+        self._replaced.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the names that are kept apart; the rest is in the table's rows."""
+        return sum(2 * len(name) + 100 for name in self._long.values())
+
+    def snapshot(self) -> Any:
+        """Return the names kept apart as a JSON-able value."""
+        return {str(position): name for position, name in self._long.items()}
+
+    def restore(self, state: Any) -> None:
+        """Take over what ``snapshot`` returned."""
+        self._long = {int(position): name for position, name in state.items()}

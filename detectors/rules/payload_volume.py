@@ -1,0 +1,592 @@
+"""The size of a payload, or the calls or bytes of an hour, are off their seasonal baseline.
+
+*Sizes*, per sender and event type: mean and spread of the log size (``models.ewma``, values held at
+3.5 deviations while learned). One delivery is news when it is ``size_ratio`` times the usual size,
+3.75 deviations out (1 in 10,000 for log-normal sizes), and the type does not do that now and then.
+
+*Counts*, per sender and hour: first presentations of verified calls, against the expected count of
+that hour (``models.seasonal``). The bound is Gaussian on the over-dispersed variance
+``mu + phi * mu^2`` (negative binomial), never below ``count_ratio`` times the expectation nor less
+than ``least_count`` above it. It is checked at every call, so a surge is found while it happens.
+Retries of known deliveries are no volume; a quiet time before (the provider was down) raises the
+bound by what was missed.
+
+Reasons: *size_high*, *size_low*; *bytes_high*: the mean size of an hour; *count_high*; *campaign*:
+many fresh calls from the usual networks; *backfill*: many calls about events of long ago;
+*retry_flood*: many repeats; *count_low*: six hours at a fifth of the expectation (an info).
+
+Known gaps: a surge below three times the expectation is not seen; sizes of senders that do not
+name event types share one distribution.
+
+>>> import math
+>>> math.log(10) / 0.6 >= 3.75  # ten times the usual size, log-spread 0.6
+True
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alerts.explain import format_bytes, format_count, format_number
+from detectors.base import (
+    ADOPTED,
+    COLD_EVENTS,
+    CONTRIBUTES,
+    FINDING,
+    INFO,
+    LOW,
+    MEDIUM,
+    NOTHING,
+    TIMERS,
+    Explanation,
+    Found,
+    Table,
+    cap_by_warmth,
+    close,
+    expire,
+    hold,
+    is_due,
+    linger,
+    param,
+    wake_at,
+    warmth_confidence,
+)
+from detectors.event import DAY, HOUR, MINUTE, REJECTED
+from models import ewma, guard, novelty, seasonal
+from models.kernel import kernel
+
+ID = "payload-volume"
+REASONS = (
+    "size_high",
+    "size_low",
+    "bytes_high",
+    "count_high",
+    "count_low",
+    "backfill",
+    "campaign",
+    "retry_flood",
+)
+SIZE_HIGH, SIZE_LOW, BYTES_HIGH, COUNT_HIGH, COUNT_LOW, BACKFILL, CAMPAIGN, RETRY_FLOOD = range(
+    1, 9
+)
+
+EVIDENCE = (
+    ("seen", ""),
+    ("usual", ""),
+    ("limit", ""),
+    ("deviations", ""),
+    ("repeats", "events"),
+    ("old", "events"),
+)
+
+SENDER = np.dtype(
+    [
+        *TIMERS,  # due = end of the hour
+        ("hours", "i2", 24),
+        ("factors", "i2", 8),
+        ("spread", "f4"),  # phi: variance beyond Poisson, as a share of the squared expectation
+        ("level", "f4"),  # mean bytes of a call
+        ("debt", "f4"),  # calls that were expected lately and did not come
+        ("count", "f4"),  # of this hour: first presentations
+        ("bytes", "f4"),
+        ("repeats", "f4"),
+        ("old", "f4"),
+        ("foreign", "f4"),  # from networks outside the usual ones
+        ("next_count", "f4"),  # of the next hour, while this one still waits for late calls
+        ("next_bytes", "f4"),
+        ("usual_foreign", "f4"),  # their usual share
+        ("networks", "i4", 2),
+        ("latest", "i4"),  # network of the latest call of this hour
+        ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
+        ("quiet", "i1"),  # hours in a row with next to nothing
+        ("reason", "i1"),
+        ("severity", "i1"),
+        ("calls", "i4"),  # of the incident
+        ("new_level", "f4"),  # candidate: mean log ratio to the expectation, and its variance
+        ("new_spread", "f4"),
+        ("new_hours", "f4"),
+    ]
+)
+TYPE = np.dtype(
+    [
+        *TIMERS,  # due = a week after the incident opened
+        ("mean", "f4"),  # of ln(1 + bytes)
+        ("var", "f4"),
+        ("n", "f4"),
+        ("habit", "f4"),  # deliveries far out, decayed with n
+        ("new_mean", "f4"),  # candidate while an incident is open
+        ("new_var", "f4"),
+        ("new_n", "f4"),
+        ("calls", "i4"),
+        ("reason", "i1"),
+        ("severity", "i1"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Numbers that a configuration may set."""
+
+    size_ratio: float = param(
+        8.0, unit="ratio", low=1.5, high=1000.0, why="within one event type sizes rarely differ so"
+    )
+    size_deviations: float = param(
+        3.75, unit="deviations", low=2.0, high=20.0, why="1 in 10,000 of log-normal sizes"
+    )
+    least_bytes: float = param(
+        1024.0, unit="bytes", low=0.0, high=2.0**40, why="less than 1 KiB more harms nobody"
+    )
+    count_ratio: float = param(
+        3.0, unit="ratio", low=1.2, high=1000.0, why="a busy hour of a usual week reaches twice"
+    )
+    count_deviations: float = param(
+        6.0, unit="deviations", low=2.0, high=50.0,
+        why="hours are over-dispersed: 24 of them a day must stay below 1 in 1,000 days",
+    )  # fmt: skip
+    least_count: float = param(
+        20.0, unit="events", low=1.0, high=1e6, why="two calls instead of one are no +100 %"
+    )
+    flood_ratio: float = param(
+        16.0, unit="ratio", low=2.0, high=1e4, why="campaigns reach ten times, floods go beyond"
+    )
+    bytes_ratio: float = param(
+        5.0,
+        unit="ratio",
+        low=1.5,
+        high=1000.0,
+        why="the mean of an hour varies far less than a call",
+    )
+    quiet_hours: float = param(
+        6.0, unit="hours", low=1, high=72, why="shorter gaps belong to sender-silence"
+    )
+    history_days: float = param(
+        3.0, unit="days", low=1.0, high=60.0, why="a daily course needs a few days to be known"
+    )
+    close_after_s: float = param(
+        7200.0, unit="s", low=60.0, high=7 * 86400.0, why="an hour's lull does not end a campaign"
+    )
+
+
+FIRST_MONDAY = 4 * DAY  # 1970-01-05; days are counted from it
+WEEK = 7 * DAY
+SIZE_HORIZON = 2000.0
+MIN_DEVIATION = 0.1
+OLD_EVENT = DAY
+
+
+@kernel
+def bound(expected: float, spread: float, params: Any) -> float:
+    """Return the largest count of an hour that is still usual."""
+    deviation = guard.sqrt(expected + spread * expected * expected)
+    high = expected + float(params["count_deviations"]) * deviation
+    high = max(high, float(params["count_ratio"]) * expected)
+    return max(high, expected + float(params["least_count"]))
+
+
+@kernel
+def hour_end(a: Any) -> int:
+    """Return the end of the row's hour, microseconds."""
+    return int(a["due"]) * MINUTE
+
+
+@kernel
+def expectation(a: Any, hour_end: int) -> float:
+    """Return the expected count of the hour that ends at ``hour_end``."""
+    start = hour_end - HOUR - FIRST_MONDAY
+    return seasonal.expected(a["hours"], a["factors"], start // DAY, (start % DAY) // HOUR)
+
+
+@kernel
+def busiest(a: Any) -> float:
+    """Return the largest expectation of this hour and its neighbours: clocks change by an hour."""
+    end = hour_end(a)
+    beside = max(expectation(a, end - HOUR), expectation(a, end + HOUR))
+    return max(expectation(a, end), beside)
+
+
+@kernel
+def idlest(a: Any) -> float:
+    """Return the smallest expectation of this hour and its neighbours."""
+    end = hour_end(a)
+    beside = min(expectation(a, end - HOUR), expectation(a, end + HOUR))
+    return min(expectation(a, end), beside)
+
+
+@kernel
+def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
+    """Count one accepted call, and judge its size and its hour."""
+    if int(event["verdict"]) == REJECTED:
+        return NOTHING
+    t = int(event["t"])
+    if int(a["due"]) == 0:
+        wake_at(a, t - t % HOUR + HOUR)
+        a["spread"] = 0.25
+    if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
+        forget(a)
+    if int(b["opened_at"]) == 0 and int(b["reason"]) != 0:
+        b["reason"] = 0
+        b["severity"] = 0
+        b["calls"] = 0
+    repeated = int(event["repeats"]) > 0 or int(event["attempt"]) > 1
+    code = NOTHING
+    if not repeated:
+        code = judge_size(b, event, params, out)
+    if code != NOTHING:
+        a["outsized"] = 1
+    surge = judge_count(a, event, params, out, repeated, code == FINDING)
+    if surge == FINDING or code == NOTHING:
+        return surge
+    return code
+
+
+@kernel
+def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
+    """Judge and learn the size of one delivery."""
+    x = guard.log(1.0 + float(int(event["body_bytes"])))
+    n = float(b["n"])
+    mean = float(b["mean"])
+    deviation = guard.sqrt(float(b["var"]) + MIN_DEVIATION * MIN_DEVIATION)
+    z = guard.ratio(x - mean, deviation, 0.0)
+    usual = guard.exp(mean) - 1.0
+    far = guard.log(max(float(params["size_ratio"]), 1.5))
+    large = abs(x - mean) >= far and abs(z) >= float(params["size_deviations"])
+    large = large and abs(float(int(event["body_bytes"])) - usual) >= float(params["least_bytes"])
+    large = large and n >= COLD_EVENTS
+    is_open = int(b["opened_at"]) != 0
+    if not large:
+        if is_open:
+            learn_candidate(b, x)
+        else:
+            held = ewma.held(x, mean, deviation, 3.5) if n >= COLD_EVENTS else x
+            mean, var, n = ewma.update(mean, float(b["var"]), n, held, SIZE_HORIZON)
+            b["mean"] = mean
+            b["var"] = guard.small(var)
+            b["n"] = n
+            b["habit"] = float(b["habit"]) * (1.0 - 1.0 / SIZE_HORIZON)
+        return NOTHING
+    habitual = float(b["habit"]) >= max(3.0, 0.002 * n)
+    if is_open:
+        learn_candidate(b, x)
+    else:
+        b["habit"] = guard.small(float(b["habit"]) + 1.0)
+        if habitual:
+            return NOTHING
+        b["new_n"] = 0.0
+        wake_at(b, int(event["t"]) + WEEK)
+        b["calls"] = 0
+    b["calls"] = guard.count_up(int(b["calls"]))
+    reason = SIZE_HIGH if x > mean else SIZE_LOW
+    calls = int(b["calls"])
+    ratio = guard.exp(abs(x - mean))
+    severity = INFO if reason == SIZE_LOW else LOW
+    if calls >= 3 or (ratio >= 100.0 and reason == SIZE_HIGH):
+        severity += 1
+    fill(out, reason, calls, 0, float(int(event["body_bytes"])), usual)
+    out["limit"] = guard.exp(mean + max(far, float(params["size_deviations"]) * deviation)) - 1.0
+    out["deviations"] = z
+    out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
+    return tell(b, 1, event, params, out, reason, severity)
+
+
+@kernel
+def learn_candidate(b: Any, x: float) -> None:
+    """Learn the size of a delivery while an incident is open: perhaps it is the new usual."""
+    mean, var, n = ewma.update(
+        float(b["new_mean"]), float(b["new_var"]), float(b["new_n"]), x, SIZE_HORIZON
+    )
+    b["new_mean"] = mean
+    b["new_var"] = guard.small(var)
+    b["new_n"] = n
+
+
+@kernel
+def judge_count(a: Any, event: Any, params: Any, out: Any, repeated: bool, size_found: bool) -> int:
+    """Count one call in its hour; find a surge while it happens."""
+    t = int(event["t"])
+    weight = max(float(event["weight"]), 1.0)
+    if t >= hour_end(a):
+        if not repeated:
+            a["next_count"] = guard.small(float(a["next_count"]) + weight)
+            a["next_bytes"] = guard.small(
+                float(a["next_bytes"]) + weight * float(int(event["body_bytes"]))
+            )
+        return NOTHING
+    if repeated:
+        a["repeats"] = guard.small(float(a["repeats"]) + weight)
+    else:
+        a["count"] = guard.small(float(a["count"]) + weight)
+        a["bytes"] = guard.small(float(a["bytes"]) + weight * float(int(event["body_bytes"])))
+        created = int(event["created_at"])
+        if created != 0 and t - created >= OLD_EVENT:
+            a["old"] = guard.small(float(a["old"]) + weight)
+        tag = novelty.tag(int(event["source"]))
+        a["latest"] = tag
+        if int(event["in_range"]) != 1 and novelty.knows(a["networks"], tag) == 0:
+            a["foreign"] = guard.small(float(a["foreign"]) + weight)
+    if seasonal.hours_learned(a["factors"]) < 24.0 * float(params["history_days"]):
+        return NOTHING
+    expected = expectation(a, hour_end(a))
+    limit = bound(busiest(a), float(a["spread"]), params) + float(a["debt"])
+    count = float(a["count"])
+    if count <= limit:
+        if float(a["repeats"]) > max(limit, 50.0) and not size_found:
+            fill(out, RETRY_FLOOD, int(a["repeats"]), hour_end(a) - HOUR, float(a["repeats"]), 0.0)
+            out["limit"] = limit
+            out["score"] = 20.0
+            return tell(a, 0, event, params, out, RETRY_FLOOD, INFO)
+        return NOTHING
+    if size_found:
+        return NOTHING
+    return judge_surge(a, event, params, out, expected, limit)
+
+
+@kernel
+def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limit: float) -> int:
+    """Say what kind of surge this hour is."""
+    count = float(a["count"])
+    ratio = guard.ratio(count, max(expected, 1.0), 1.0)
+    reason = CAMPAIGN
+    severity = LOW
+    if 2.0 * float(a["old"]) >= count:
+        reason = BACKFILL
+        severity = INFO
+    elif is_foreign(a) or ratio >= float(params["flood_ratio"]):
+        reason = COUNT_HIGH
+        severity = MEDIUM
+    a["calls"] = guard.count_up(int(a["calls"]))
+    fill(out, reason, max(int(count), int(a["calls"])), hour_end(a) - HOUR, count, expected)
+    out["limit"] = limit
+    deviation = guard.sqrt(expected + float(a["spread"]) * expected * expected)
+    out["deviations"] = guard.ratio(count - expected, deviation, 0.0)
+    out["repeats"] = float(a["repeats"])
+    out["old"] = float(a["old"])
+    out["score"] = guard.clip(25.0 + 12.0 * guard.log(max(ratio, 1.0)), 0.0, 100.0)
+    return tell(a, 0, event, params, out, reason, severity)
+
+
+@kernel
+def is_foreign(a: Any) -> bool:
+    """Tell whether most of the hour comes from networks outside the usual ones."""
+    unusual = float(a["usual_foreign"]) < 0.25
+    return unusual and 2.0 * float(a["foreign"]) >= float(a["count"])
+
+
+@kernel
+def fill(out: Any, reason: int, count: int, since: int, seen: float, usual: float) -> None:
+    """Fill what every finding of this detector has."""
+    out["reason"] = reason
+    out["count"] = count
+    out["since"] = since
+    out["seen"] = seen
+    out["usual"] = usual
+    out["repeats"] = 0.0
+    out["old"] = 0.0
+    out["deviations"] = 0.0
+    out["limit"] = 0.0
+
+
+@kernel
+def tell(
+    row: Any, table: int, event: Any, params: Any, out: Any, reason: int, severity: int
+) -> int:
+    """Open the incident of a row or add to it; the graver reason stays."""
+    opening = int(row["opened_at"]) == 0
+    t = int(event["t"])
+    hold(row, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
+    severity = cap_by_warmth(severity, int(event["events"]))
+    if severity < int(row["severity"]):
+        severity = int(row["severity"])
+        reason = int(row["reason"])
+        out["reason"] = reason
+    changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
+    row["reason"] = reason
+    row["severity"] = severity
+    out["severity"] = severity
+    out["table"] = table
+    out["confidence"] = warmth_confidence(int(event["events"]))
+    return FINDING if changed else CONTRIBUTES
+
+
+@kernel
+def forget(a: Any) -> None:
+    """Forget what belonged to a closed incident."""
+    a["reason"] = 0
+    a["severity"] = 0
+    a["calls"] = 0
+    a["new_hours"] = 0.0
+    a["new_level"] = 0.0
+    a["new_spread"] = 0.0
+
+
+@kernel
+def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
+    """Close the hour, or an incident that ended."""
+    if not is_due(a, due):
+        return expire(a, due, params, out)
+    start = hour_end(a) - HOUR - FIRST_MONDAY
+    expected = expectation(a, hour_end(a))
+    count = float(a["count"])
+    known = seasonal.hours_learned(a["factors"]) >= 24.0 * float(params["history_days"])
+    code = NOTHING
+    if known:
+        code = judge_hour(a, due, params, out, expected)
+    if int(a["opened_at"]) == 0:
+        learn_hour(a, start, count, expected, known, params)
+    elif learn_new_level(a, count, expected) > 0:
+        code = ADOPTED
+    a["count"] = float(a["next_count"])
+    a["bytes"] = float(a["next_bytes"])
+    a["next_count"] = 0.0
+    a["next_bytes"] = 0.0
+    a["repeats"] = 0.0
+    a["old"] = 0.0
+    a["foreign"] = 0.0
+    a["outsized"] = 0
+    wake_at(a, hour_end(a) + HOUR)
+    return code
+
+
+@kernel
+def learn_hour(a: Any, start: int, count: float, expected: float, known: bool, params: Any) -> None:
+    """Learn a closed hour: its count, its spread, its mean size, and what was missed."""
+    held = count
+    if known:
+        held = min(count, bound(busiest(a), float(a["spread"]), params))
+        surplus = guard.ratio(
+            (held - expected) * (held - expected) - expected, expected * expected, 0.25
+        )
+        if expected >= 5.0:
+            spread = float(a["spread"]) + 0.01 * (
+                guard.clip(surplus, 0.0, 4.0) - float(a["spread"])
+            )
+            a["spread"] = guard.clip(spread, 0.02, 4.0)
+        debt = 0.9 * float(a["debt"]) + expected - count
+        a["debt"] = guard.clip(debt, 0.0, 24.0 * expected) if debt > 0.5 * expected else 0.0
+    seasonal.learn(a["hours"], a["factors"], start // DAY, (start % DAY) // HOUR, held)
+    if count >= 1.0:
+        mean = float(a["bytes"]) / count
+        level = float(a["level"])
+        if level <= 0.0:
+            a["level"] = mean
+        else:
+            a["level"] = level + 0.02 * (min(mean, 10.0 * level) - level)
+        usual = float(a["usual_foreign"])
+        a["usual_foreign"] = usual + 0.1 * (float(a["foreign"]) / count - usual)
+        novelty.remember(a["networks"], int(a["latest"]))
+
+
+@kernel
+def learn_new_level(a: Any, count: float, expected: float) -> int:
+    """Learn the level of an open incident; return 1 when it has been steady for a week: adopted."""
+    if expected < 1.0:
+        return 0
+    x = guard.log(max(count, 0.5) / expected)
+    mean, var, hours = ewma.update(
+        float(a["new_level"]), float(a["new_spread"]), float(a["new_hours"]), x, 168.0
+    )
+    a["new_level"] = mean
+    a["new_spread"] = guard.small(var)
+    a["new_hours"] = hours
+    if hours >= 167.0 and var <= 0.7:
+        seasonal.rescale(a["hours"], guard.exp(mean))
+        close(a)
+        return 1
+    return 0
+
+
+@kernel
+def judge_hour(a: Any, due: int, params: Any, out: Any, expected: float) -> int:
+    """Judge a closed hour as a whole: its bytes, and next to no calls at all."""
+    count = float(a["count"])
+    least = idlest(a)
+    low = least >= 30.0 and count <= 0.2 * least
+    a["quiet"] = min(int(a["quiet"]) + 1, 100) if low else 0
+    if int(a["opened_at"]) != 0:
+        return NOTHING
+    level = float(a["level"])
+    heavy = float(a["bytes"]) > float(params["bytes_ratio"]) * level * count
+    if heavy and count >= 20.0 and level > 0.0 and int(a["outsized"]) == 0:
+        usual = level * count
+        fill(out, BYTES_HIGH, int(count), due - HOUR, float(a["bytes"]), usual)
+        out["limit"] = float(params["bytes_ratio"]) * usual
+        out["score"] = 40.0
+        return tell_at(a, due, params, out, BYTES_HIGH, LOW)
+    if int(a["quiet"]) == int(float(params["quiet_hours"])):
+        since = due - int(a["quiet"]) * HOUR
+        fill(out, COUNT_LOW, int(count), since, count, expected)
+        out["limit"] = 0.2 * expected
+        out["score"] = 20.0
+        return tell_at(a, due, params, out, COUNT_LOW, INFO)
+    return NOTHING
+
+
+@kernel
+def tell_at(a: Any, due: int, params: Any, out: Any, reason: int, severity: int) -> int:
+    """Open an incident that a timer found."""
+    hold(a, due, due + linger(0, float(params["close_after_s"])))
+    a["reason"] = reason
+    a["severity"] = severity
+    out["severity"] = severity
+    out["table"] = 0
+    out["confidence"] = 0.6
+    return FINDING
+
+
+@kernel
+def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
+    """Close an incident that ended; after a week of a steady new size, take it as the usual."""
+    if is_due(b, due):
+        b["due"] = 0
+        if int(b["opened_at"]) != 0 and float(b["new_n"]) >= COLD_EVENTS:
+            b["mean"] = float(b["new_mean"])
+            b["var"] = float(b["new_var"])
+            b["n"] = float(b["new_n"])
+            close(b)
+            return ADOPTED
+    return expire(b, due, params, out)
+
+
+TABLES = (
+    Table(("sender",), SENDER, sender_timer),
+    Table(("sender", "event_type"), TYPE, type_timer),
+)
+
+
+def explain(found: Found) -> Explanation:
+    """Say what was seen in the hour or the delivery, against what is usual."""
+    seen, usual = found.evidence["seen"], found.evidence["usual"]
+    limit = found.evidence["limit"]
+    is_bytes = found.reason in ("size_high", "size_low", "bytes_high")
+    unit = "bytes" if is_bytes else "events"
+    kind = found.event.event_type if found.event and found.event.event_type else None
+    what = f"{kind} of {found.sender}" if kind and found.reason.startswith("size") else found.sender
+    if is_bytes:
+        words = (
+            f"{format_bytes(seen)} where {format_bytes(usual)} is usual and "
+            f"{format_bytes(limit)} would still be"
+        )
+    else:
+        words = (
+            f"{format_count(int(seen), 'call')} in an hour where {format_number(usual)} are "
+            f"usual and {format_number(limit)} would still be"
+        )
+    means = {
+        "size_high": "a payload far larger than its type's",
+        "size_low": "a payload far smaller than its type's",
+        "bytes_high": "payloads of an hour far larger than usual",
+        "count_high": "a flood of accepted calls",
+        "count_low": "next to no calls for hours",
+        "backfill": "many calls about events of more than a day ago",
+        "campaign": "a surge of fresh calls from its usual networks",
+        "retry_flood": "many repeats of earlier deliveries",
+    }
+    units = dict(EVIDENCE) | {"seen": unit, "usual": unit, "limit": unit}
+    return Explanation(
+        summary=f"{what}: {means[found.reason]}: {words}",
+        expected=found.quantities("usual", "limit", units=units),
+        observed=found.quantities("seen", "deviations", "repeats", "old", units=units),
+    )

@@ -1,0 +1,388 @@
+"""The same signed unit was presented again, beyond what the provider's retries explain.
+
+What a repeat means depends on how the provider signs (``ingest/profiles``):
+
+* each attempt signed afresh (Stripe, Standard Webhooks), or a signed nonce: a repeated signature is
+  a replay. One repeat within 10 s from the same source is a proxy that sent a request twice;
+* only the body signed (GitHub, Shopify, Twilio): retries carry the same signature. A repeat from a
+  network of the sender is a retry where the earlier attempt failed, and a manual redelivery where
+  it did not; from a network where the sender never verified it is a replay.
+
+Each repeat adds a log-likelihood ratio "replay against retry" to a chart per sender, whose evidence
+fades with a half-life of 30 minutes. A stale but valid signature is evidence by itself when it is
+much older than the tolerance and its age differs from that of the last stale one: a wrong clock
+makes all of them equally old. The same request seen by two receivers is seen once.
+
+Deterministic, so never capped: known from the first event on. Severity says what happened to the
+repeats: critical where one was accepted from outside, medium where all were refused.
+
+Known gaps: a unit older than the memory (72 h by default, or ``stream.max_deliveries`` units) is
+new; where verified events are sampled, repeats of unsampled ones are not seen; a first presentation
+by the attacker (the original was blocked) is only found when its signature is stale.
+
+>>> from models.cusum import step
+>>> step(step(0.0, 4.5, 30.0), 4.5, 30.0) >= 6.9  # second repeat from another source
+True
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alerts.explain import format_count, format_duration
+from detectors.base import (
+    CONTRIBUTES,
+    CRITICAL,
+    FINDING,
+    HIGH,
+    MEDIUM,
+    NOTHING,
+    TIMERS,
+    Explanation,
+    Found,
+    Table,
+    expire,
+    hold,
+    linger,
+    minute_of,
+    param,
+)
+from detectors.event import FRESHNESS, POLICIES, REJECTED, SECOND, VERIFIED
+from detectors.event import REASONS as CHECKS
+from ingest.schema import Reason
+from models import cusum, ewma, guard, novelty
+from models.kernel import kernel
+
+ID = "replay-burst"
+REASONS = ("same_signature", "off_schedule", "stale_replay", "spread_replay")
+SAME, OFF_SCHEDULE, STALE, SPREAD = range(1, 5)
+
+EVIDENCE = (
+    ("repeats", "events"),
+    ("units", "units"),
+    ("accepted", "events"),
+    ("stale", "events"),
+    ("from_new_networks", "events"),
+    ("chart", ""),
+    ("threshold", ""),
+)
+
+SENDER = np.dtype(
+    [
+        *TIMERS,
+        ("chart", "f4"),
+        ("chart_at", "i8"),
+        ("since", "i8"),  # first suspicious repeat of the run
+        ("repeats", "i4"),  # of the run
+        ("units", "i4"),
+        ("accepted", "i4"),
+        ("stale", "i2"),
+        ("abroad", "i2"),  # repeats from networks where the sender never verified
+        ("late", "i2"),  # repeats in the time of an outage, but outside its retries
+        ("failed_at", "i4"),  # minute in which the receiver last failed a call of this sender
+        ("stale_age", "i4"),  # of the last stale signature, s
+        ("networks", "i4", 4),  # where first presentations verified
+        ("reason", "i1"),
+        ("severity", "i1"),
+    ]
+)
+UNIT = np.dtype(
+    [
+        ("last", "i8"),
+        ("count", "i4"),  # presentations
+        ("source", "i4"),  # of the first one
+        ("service", "i4"),  # receiver that saw the first one
+        ("delivery", "i4"),
+        ("answered", "i2"),  # 1 = an attempt was verified and not failed by the receiver
+        ("suspect", "i2"),  # 1 = counted among the run's units
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Numbers that a configuration may set."""
+
+    threshold: float = param(
+        6.9, unit="", low=1.0, high=100.0,
+        why="odds of 1,000 : 1 for a replay: two or three clear repeats",
+    )  # fmt: skip
+    resend_s: float = param(
+        10.0, unit="s", low=0.0, high=600.0, why="proxies resend a request within seconds"
+    )
+    half_life_s: float = param(
+        1800.0, unit="s", low=60.0, high=86400.0, why="repeats hours apart are no burst"
+    )
+    outage_s: float = param(
+        14400.0, unit="s", low=0.0, high=7 * 86400.0,
+        why="most retries come within hours of the receiver's failure",
+    )  # fmt: skip
+    retries_after_success: float = param(
+        3.0, unit="events", low=1, high=100, why="a person redelivers once or twice"
+    )
+    close_after_s: float = param(
+        3600.0, unit="s", low=60.0, high=7 * 86400.0, why="longer than the pauses of a burst"
+    )
+
+
+PER_ATTEMPT = FRESHNESS["per_attempt"]
+NONCE = FRESHNESS["nonce"]
+CHANGING = POLICIES["changing"]
+TIMESTAMP_STALE = CHECKS[Reason.TIMESTAMP_STALE]
+OLD = 4
+"""A stale signature this many tolerances old was kept; clocks and queues err by less."""
+SAME_AGE_S = 60
+DEFAULT_TOLERANCE = 300 * SECOND
+
+
+@kernel
+def failed(event: Any) -> bool:
+    """Tell whether the receiver itself failed the call, so that the provider will retry."""
+    status = int(event["status"])
+    return status >= 500 or status in (408, 409, 425, 429)
+
+
+@kernel
+def is_stale(event: Any) -> bool:
+    """Tell whether the signature was right but its timestamp too old."""
+    return (
+        int(event["verdict"]) == REJECTED
+        and int(event["reason"]) == TIMESTAMP_STALE
+        and int(event["signature_ok"]) == 1
+    )
+
+
+@kernel
+def abroad(a: Any, event: Any) -> bool:
+    """Tell whether the call comes from where no first presentation has verified."""
+    if int(event["in_range"]) == 1 or int(event["policy"]) == CHANGING:
+        return False
+    if int(a["networks"][0]) == 0:
+        return False
+    return novelty.knows(a["networks"], novelty.tag(int(event["source"]))) == 0
+
+
+@kernel
+def repeat_llr(a: Any, b: Any, event: Any, params: Any) -> float:
+    """Return the log-likelihood ratio of a repeat: replay against what is legitimate."""
+    gap = max(int(event["t"]) - int(b["last"]), 0)
+    same_source = novelty.tag(int(event["source"])) == int(b["source"])
+    outside = abroad(a, event)
+    fresh = int(event["freshness"])
+    if fresh in (PER_ATTEMPT, NONCE):
+        resent = gap <= int(float(params["resend_s"]) * 1e6) and same_source
+        if resent and int(b["count"]) == 1:
+            return 0.0
+        return 3.5 if same_source else 4.5
+    if outside and not same_source:
+        return 3.0 if int(b["answered"]) > 0 else 2.5
+    if int(b["answered"]) == 0:
+        return -1.0
+    limit = max(float(params["retries_after_success"]), 1.0)
+    if int(b["count"]) <= limit:
+        return 0.0
+    return 1.2
+
+
+@kernel
+def stale_llr(a: Any, event: Any) -> float:
+    """Return the evidence of a stale signature; 0 where a wrong clock explains it."""
+    age = int(event["t"]) - int(event["signed_at"])
+    seconds = int(guard.clip(age / 1e6, 0.0, guard.INT32_MAX))
+    last = int(a["stale_age"])
+    a["stale_age"] = seconds
+    tolerance = int(event["tolerance"])
+    if tolerance == 0:
+        tolerance = DEFAULT_TOLERANCE
+    if int(event["signed_at"]) == 0 or age < OLD * tolerance:
+        return 0.0
+    if last != 0 and abs(seconds - last) <= SAME_AGE_S:
+        return 0.0
+    return 3.5 if abroad(a, event) else 2.4
+
+
+@kernel
+def first_presentation(a: Any, b: Any, event: Any) -> None:
+    """Remember a unit that was not seen before."""
+    b["last"] = int(event["t"])
+    b["count"] = 1
+    b["source"] = novelty.tag(int(event["source"]))
+    b["service"] = novelty.tag(int(event["service"]))
+    b["delivery"] = novelty.tag(int(event["delivery"]))
+    accepted = int(event["verdict"]) == VERIFIED and not failed(event)
+    b["answered"] = 1 if accepted else 0
+    if int(event["verdict"]) == VERIFIED and int(a["opened_at"]) == 0:
+        novelty.remember(a["networks"], novelty.tag(int(event["source"])))
+
+
+@kernel
+def begin(a: Any) -> None:
+    """Forget the run."""
+    a["chart"] = 0.0
+    a["repeats"] = 0
+    a["units"] = 0
+    a["accepted"] = 0
+    a["stale"] = 0
+    a["abroad"] = 0
+    a["late"] = 0
+    a["since"] = 0
+    a["reason"] = 0
+    a["severity"] = 0
+
+
+@kernel
+def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
+    """Judge one presentation of a signed unit."""
+    t = int(event["t"])
+    if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
+        begin(a)
+    if failed(event):
+        a["failed_at"] = max(minute_of(t), int(a["failed_at"]))
+    stale = is_stale(event)
+    repeated = int(b["count"]) > 0
+    gap = max(t - int(b["last"]), 0)
+    twice_seen = repeated and int(b["service"]) != novelty.tag(int(event["service"]))
+    if twice_seen and gap <= int(float(params["resend_s"]) * 1e6):
+        return NOTHING  # one request, seen by two receivers
+    llr = 0.0
+    if repeated:
+        llr = repeat_llr(a, b, event, params)
+    if stale:
+        llr += stale_llr(a, event)
+    if not repeated:
+        first_presentation(a, b, event)
+    if llr <= 0.0 and not stale:
+        if repeated:
+            present_again(b, event)
+            a["chart"] = max(float(a["chart"]) + llr, 0.0)
+        return NOTHING
+    if llr <= 0.0:
+        return NOTHING
+    if repeated:
+        present_again(b, event)
+    return suspect(a, b, event, params, out, llr, stale)
+
+
+@kernel
+def present_again(b: Any, event: Any) -> None:
+    """Note one more presentation of a unit."""
+    b["last"] = max(int(event["t"]), int(b["last"]))
+    b["count"] = guard.count_up(int(b["count"]))
+    if int(event["verdict"]) == VERIFIED and not failed(event):
+        b["answered"] = 1
+
+
+@kernel
+def suspect(a: Any, b: Any, event: Any, params: Any, out: Any, llr: float, stale: bool) -> int:
+    """Add a suspicious presentation to the run; find, or add to, a burst."""
+    t = int(event["t"])
+    left = ewma.decay(float(max(t - int(a["chart_at"]), 0)), float(params["half_life_s"]) * 1e6)
+    top = float(params["threshold"])
+    chart = cusum.step(float(a["chart"]) * left, llr, 3.0 * top)
+    if float(a["chart"]) * left < 0.5 and int(a["opened_at"]) == 0:
+        begin(a)
+    a["chart"] = chart
+    a["chart_at"] = max(t, int(a["chart_at"]))
+    count(a, b, event, params, stale)
+    if int(a["opened_at"]) == 0 and (chart < top or int(a["repeats"]) < 2):
+        return NOTHING
+    return tell(a, event, params, out, chart)
+
+
+@kernel
+def count(a: Any, b: Any, event: Any, params: Any, stale: bool) -> None:
+    """Add a suspicious presentation to the run's counters."""
+    t = int(event["t"])
+    if int(a["repeats"]) == 0:
+        a["since"] = t
+    a["repeats"] = guard.count_up(int(a["repeats"]))
+    if int(b["suspect"]) == 0:
+        b["suspect"] = 1
+        a["units"] = guard.count_up(int(a["units"]))
+    if stale:
+        a["stale"] = guard.count_up16(int(a["stale"]))
+    if abroad(a, event):
+        a["abroad"] = guard.count_up16(int(a["abroad"]))
+    since_failure = (minute_of(t) - int(a["failed_at"])) * 60.0
+    recent = int(a["failed_at"]) != 0 and since_failure <= float(params["outage_s"])
+    if recent:
+        a["late"] = guard.count_up16(int(a["late"]))
+    accepted = int(event["verdict"]) == VERIFIED and not failed(event)
+    if accepted and int(event["duplicate"]) != 1 and int(event["status"]) < 300:
+        a["accepted"] = guard.count_up(int(a["accepted"]))
+
+
+@kernel
+def cause(a: Any, event: Any) -> int:
+    """Return the reason that fits the run."""
+    repeats = int(a["repeats"])
+    if 2 * int(a["stale"]) >= repeats:
+        return STALE
+    if int(a["units"]) >= 5 and 2 * int(a["units"]) > repeats:
+        return SPREAD
+    if 2 * int(a["late"]) >= repeats and int(event["freshness"]) != PER_ATTEMPT:
+        return OFF_SCHEDULE
+    return SAME
+
+
+@kernel
+def tell(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
+    """Open the incident or add to it, and fill the evidence."""
+    opening = int(a["opened_at"]) == 0
+    t = int(event["t"])
+    hold(a, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
+    severity = MEDIUM
+    if int(a["accepted"]) > 0:
+        sure = int(event["freshness"]) == PER_ATTEMPT or int(a["abroad"]) > 0
+        severity = CRITICAL if sure else HIGH
+    severity = max(severity, int(a["severity"]))
+    reason = cause(a, event)
+    changed = opening or reason != int(a["reason"]) or severity > int(a["severity"])
+    a["reason"] = reason
+    a["severity"] = severity
+    repeats = int(a["repeats"])
+    out["reason"] = reason
+    out["severity"] = severity
+    out["table"] = 0
+    out["count"] = repeats
+    out["since"] = int(a["since"])
+    out["score"] = guard.clip(60.0 + 8.0 * guard.log(1.0 + repeats), 0.0, 100.0)
+    out["confidence"] = 0.95 if int(event["freshness"]) == PER_ATTEMPT else 0.8
+    out["repeats"] = repeats
+    out["units"] = int(a["units"])
+    out["accepted"] = int(a["accepted"])
+    out["stale"] = int(a["stale"])
+    out["from_new_networks"] = int(a["abroad"])
+    out["chart"] = chart
+    out["threshold"] = float(params["threshold"])
+    return FINDING if changed else CONTRIBUTES
+
+
+TABLES = (Table(("sender",), SENDER, expire), Table(("sender", "unit"), UNIT))
+
+
+def explain(found: Found) -> Explanation:
+    """Say how often what was presented again, and whether any of it was accepted."""
+    units = dict(EVIDENCE)
+    accepted = int(found.evidence["accepted"])
+    outcome = f"{accepted:,} of them accepted" if accepted else "none of them accepted"
+    what = {
+        "same_signature": "presented again with the same signature",
+        "off_schedule": "presented again beside the retries of an outage",
+        "stale_replay": "presented with a right but long expired signature",
+        "spread_replay": "presented again one by one",
+    }
+    return Explanation(
+        summary=(
+            f"{found.sender}: {format_count(int(found.evidence['units']), 'signed call')} "
+            f"{what[found.reason]}, {format_count(found.count, 'time')} in "
+            f"{format_duration(found.seconds)}, {outcome}; the provider's retries do not explain it"
+        ),
+        expected=found.quantities("threshold", units=units),
+        observed=found.quantities(
+            "repeats", "units", "accepted", "stale", "from_new_networks", "chart", units=units
+        ),
+    )

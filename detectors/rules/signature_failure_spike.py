@@ -1,0 +1,348 @@
+"""A sender's failure probability has left its baseline.
+
+Each verified or failed call moves two Bernoulli CUSUM charts (``models.cusum``): one looks for
+failures of many calls, one for a few per cent. The usual share is learned per sender
+(``models.share``), leaning on a prior of 5 % in 20 calls, and never counts as less than
+``least_share``. The threshold is the logarithm of the calls in ``quiet_days`` sender-days, so a
+busy sender does not alarm more often per day than a quiet one. What happens while a chart is above
+0 is learned only when it returns to 0; what happens while an incident is open is not learned,
+unless it lasts a week and closes as chronic.
+
+Reasons: *forgery*, failures from networks where the sender never verified; *rotation*, failures
+from its own networks (a key was changed on one side); *receiver_fault*, failures at a receiver
+version that has not verified this sender before, or calls that lost their signature on the way;
+*clock*, valid signatures with stale or future timestamps; *mixed*, none of these dominates.
+
+Known gaps: forged calls from a network that the sender itself uses (a shared cloud) look like a
+rotation; a receiver that publishes no rejected calls is invisible here.
+
+>>> import math
+>>> from models.cusum import bernoulli, threshold
+>>> math.ceil(threshold(1000.0, 1000.0, 2.0) / bernoulli(1, 0.003, 0.2))  # failures in a row
+4
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alerts.explain import format_duration, format_share
+from detectors.base import (
+    CHRONIC,
+    COLD_EVENTS,
+    CONTRIBUTES,
+    FINDING,
+    HIGH,
+    MEDIUM,
+    NOTHING,
+    TIMERS,
+    Explanation,
+    Found,
+    Table,
+    cap_by_warmth,
+    close,
+    expire,
+    hold,
+    is_due,
+    linger,
+    param,
+    wake_at,
+    warmth_confidence,
+)
+from detectors.event import DAY, REJECTED, VERIFIED
+from detectors.event import REASONS as CHECKS
+from ingest.schema import Reason
+from models import cusum, guard, novelty
+from models import share as beta
+from models.kernel import kernel
+
+ID = "signature-failure-spike"
+REASONS = ("forgery", "rotation", "receiver_fault", "clock", "mixed")
+FORGERY, ROTATION, RECEIVER_FAULT, CLOCK, MIXED = range(1, 6)
+
+EVIDENCE = (
+    ("failures", "events"),
+    ("calls", "events"),
+    ("usual_share", "share"),
+    ("known_network_share", "share"),
+    ("chart", ""),
+    ("threshold", ""),
+)
+
+ROW = np.dtype(
+    [
+        *TIMERS,
+        ("n", "f4"),  # usual calls, decayed
+        ("f", "f4"),  # usual failures, decayed
+        ("pending_n", "f4"),  # calls since a chart left 0, or since the incident opened
+        ("pending_f", "f4"),
+        ("fast", "f4"),  # chart for failures of many calls
+        ("slow", "f4"),  # chart for a few per cent
+        ("since", "i8"),  # first failure of the run
+        ("failures", "i4"),  # of the run
+        ("at_home", "i2"),  # failures from known networks
+        ("untimely", "i2"),  # failures of the timestamp with a right signature
+        ("unsigned", "i2"),  # failures without a readable signature
+        ("elsewhere", "i2"),  # failures at a receiver version that never verified this sender
+        ("builds", "i4", 2),  # receiver versions that verified, latest first
+        ("client", "i4"),  # user agent and TLS client that verified
+        ("networks", "i4", 4),  # networks that verified
+        ("reason", "i1"),
+        ("severity", "i1"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Numbers that a configuration may set."""
+
+    quiet_days: float = param(
+        1000.0, unit="days", low=1.0, high=1e6, why="at most one false alarm in 1,000 sender-days"
+    )
+    least_share: float = param(
+        0.003, unit="share", low=1e-4, high=0.2,
+        why="below 0.3 % single transient failures would weigh too much",
+    )  # fmt: skip
+    fast_share: float = param(
+        0.2, unit="share", low=0.01, high=0.9, why="finds total failure at the 4th call"
+    )
+    slow_share: float = param(
+        0.05, unit="share", low=0.005, high=0.9, why="finds 5 % within some 150 calls"
+    )
+    least_failures: float = param(
+        3.0, unit="events", low=1, high=1000, why="two failures are no spike"
+    )
+    cold_failures: float = param(
+        20.0, unit="events", low=1, high=1000,
+        why="integrators test with wrong secrets before a sender has any history",
+    )  # fmt: skip
+    close_after_s: float = param(
+        3600.0, unit="s", low=60.0, high=7 * 86400.0, why="longer than the gaps of most retries"
+    )
+
+
+SIGNATURE_MISSING = CHECKS[Reason.SIGNATURE_MISSING]
+SIGNATURE_MALFORMED = CHECKS[Reason.SIGNATURE_MALFORMED]
+FIRST_CHECK = SIGNATURE_MISSING
+LAST_CHECK = CHECKS[Reason.TIMESTAMP_FUTURE]
+CERTIFICATE_INVALID = CHECKS[Reason.CERTIFICATE_INVALID]
+FIRST_TIME_CHECK = CHECKS[Reason.TIMESTAMP_STALE]
+CHANGING = 3  # source policy: addresses change too often to say anything
+MEMORY = 20_000.0  # calls after which the usual share forgets half
+CHRONIC_AFTER = 7 * DAY
+
+
+@kernel
+def is_failure(event: Any) -> int:
+    """Return 1 for a call whose proof of origin failed, 0 for a verified one, -1 for others."""
+    if int(event["verdict"]) == VERIFIED:
+        return 0
+    reason = int(event["reason"])
+    if int(event["verdict"]) == REJECTED and (
+        FIRST_CHECK <= reason <= LAST_CHECK or reason == CERTIFICATE_INVALID
+    ):
+        return 1
+    return -1
+
+
+@kernel
+def at_home(row: Any, event: Any) -> int:
+    """Return 1 where the call comes from where the sender has verified before."""
+    if int(event["in_range"]) == 1:
+        return 1
+    if novelty.knows(row["networks"], novelty.tag(int(event["source"]))) > 0:
+        return 1
+    if int(event["policy"]) == CHANGING:
+        return 1 if int(row["client"]) == novelty.tag(int(event["client"])) else 0
+    return 0
+
+
+@kernel
+def cause(row: Any) -> int:
+    """Return the reason that explains most of the run's failures (of its first 32,767)."""
+    failures = guard.clip(float(int(row["failures"])), 1.0, guard.INT16_MAX)
+    home = int(row["at_home"]) / failures
+    if int(row["untimely"]) / failures >= 0.8:
+        return CLOCK
+    if int(row["networks"][0]) == 0:
+        return MIXED  # nothing has verified yet, so no network is known
+    if home <= 0.2:
+        return FORGERY
+    if home >= 0.8:
+        if int(row["elsewhere"]) / failures >= 0.8 or int(row["unsigned"]) / failures >= 0.8:
+            return RECEIVER_FAULT
+        return ROTATION
+    return MIXED
+
+
+@kernel
+def settle(row: Any) -> None:
+    """Learn what was pending, and begin a new run."""
+    n, f = beta.learn(
+        float(row["n"]), float(row["f"]), float(row["pending_n"]), float(row["pending_f"]), MEMORY
+    )
+    row["n"] = n
+    row["f"] = f
+    begin(row)
+
+
+@kernel
+def begin(row: Any) -> None:
+    """Forget the run."""
+    row["pending_n"] = 0.0
+    row["pending_f"] = 0.0
+    row["failures"] = 0
+    row["at_home"] = 0
+    row["untimely"] = 0
+    row["unsigned"] = 0
+    row["elsewhere"] = 0
+    row["reason"] = 0
+    row["severity"] = 0
+    row["since"] = 0
+
+
+@kernel
+def count_failure(row: Any, event: Any) -> None:
+    """Add a failure to the run."""
+    if int(row["failures"]) == 0:
+        row["since"] = int(event["t"])
+    row["failures"] = guard.count_up(int(row["failures"]))
+    if int(row["failures"]) >= guard.INT16_MAX:
+        return  # the shares of so many say enough
+    if at_home(row, event) > 0:
+        row["at_home"] = guard.count_up16(int(row["at_home"]))
+    reason = int(event["reason"])
+    if reason >= FIRST_TIME_CHECK and int(event["signature_ok"]) != 0:
+        row["untimely"] = guard.count_up16(int(row["untimely"]))
+    if reason in (SIGNATURE_MISSING, SIGNATURE_MALFORMED):
+        row["unsigned"] = guard.count_up16(int(row["unsigned"]))
+    if novelty.knows(row["builds"], novelty.tag(int(event["receiver"]))) == 0:
+        row["elsewhere"] = guard.count_up16(int(row["elsewhere"]))
+
+
+@kernel
+def step(a: Any, event: Any, params: Any, out: Any) -> int:
+    """Move the charts by one call; find, or add to, a spike."""
+    failed = is_failure(event)
+    if failed < 0:
+        return NOTHING
+    p0 = max(beta.mean(float(a["n"]), float(a["f"]), 1.0, 19.0), float(params["least_share"]))
+    fast_share = guard.clip(max(float(params["fast_share"]), 4.0 * p0), 0.0, 0.9)
+    slow_share = guard.clip(max(float(params["slow_share"]), 2.5 * p0), 0.0, 0.7)
+    p0 = min(p0, 0.5 * slow_share)
+    weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
+    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
+    top = cusum.threshold(max(per_day, 100.0), float(params["quiet_days"]), 2.0)
+    fast = cusum.step(float(a["fast"]), weight * cusum.bernoulli(failed, p0, fast_share), 1.5 * top)
+    slow = cusum.step(float(a["slow"]), weight * cusum.bernoulli(failed, p0, slow_share), 1.5 * top)
+    is_open = int(a["opened_at"]) != 0
+    if not is_open and int(a["reason"]) != 0:
+        begin(a)  # the incident has closed: what it saw is not learned
+        fast = 0.0
+        slow = 0.0
+    a["fast"] = fast
+    a["slow"] = slow
+    a["pending_n"] = guard.small(float(a["pending_n"]) + weight)
+    if failed == 0:
+        novelty.remember(a["networks"], novelty.tag(int(event["source"])))
+        novelty.remember(a["builds"], novelty.tag(int(event["receiver"])))
+        a["client"] = novelty.tag(int(event["client"]))
+        if not is_open and fast <= 0.0 and slow <= 0.0:
+            settle(a)
+        return NOTHING
+    a["pending_f"] = guard.small(float(a["pending_f"]) + 1.0)
+    count_failure(a, event)
+    chart = max(fast, slow)
+    if is_open and chart < 0.5 * top:
+        return NOTHING  # an ordinary failure; it does not keep the incident open
+    if not is_open and not alarms(chart, top, a, event, params):
+        return NOTHING
+    return tell(a, event, params, out, p0, chart, top)
+
+
+@kernel
+def alarms(chart: float, top: float, row: Any, event: Any, params: Any) -> bool:
+    """Tell whether the charts and the number of failures suffice for an incident."""
+    least = float(params["least_failures"])
+    if int(event["events"]) < COLD_EVENTS or int(row["networks"][0]) == 0:
+        least = max(least, float(params["cold_failures"]))
+    return chart >= top and int(row["failures"]) >= least
+
+
+@kernel
+def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, top: float) -> int:
+    """Open the incident or add to it, and fill the evidence."""
+    opening = int(row["opened_at"]) == 0
+    if opening:
+        wake_at(row, int(event["t"]) + CHRONIC_AFTER)
+    until = int(event["t"]) + linger(int(event["gap"]), float(params["close_after_s"]))
+    hold(row, int(event["t"]), until)
+    reason = cause(row)
+    severity = HIGH if reason == FORGERY and int(row["failures"]) >= 50 else MEDIUM
+    severity = max(cap_by_warmth(severity, int(event["events"])), int(row["severity"]))
+    changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
+    row["reason"] = reason
+    row["severity"] = severity
+    failures = int(row["failures"])
+    out["reason"] = reason
+    out["severity"] = severity
+    out["table"] = 0
+    out["count"] = failures
+    out["since"] = int(row["since"])
+    out["score"] = guard.clip(40.0 + 10.0 * guard.log(1.0 + failures), 0.0, 100.0)
+    out["confidence"] = warmth_confidence(int(event["events"]))
+    out["failures"] = failures
+    out["calls"] = float(row["pending_n"])
+    out["usual_share"] = p0
+    out["known_network_share"] = guard.ratio(
+        float(int(row["at_home"])), min(float(failures), guard.INT16_MAX), 0.0
+    )
+    out["chart"] = chart
+    out["threshold"] = top
+    return FINDING if changed else CONTRIBUTES
+
+
+@kernel
+def timer(row: Any, due: int, params: Any, out: Any) -> int:
+    """Close an incident that ended, or one that has lasted a week: then its level is learned."""
+    if is_due(row, due):
+        row["due"] = 0
+        if int(row["opened_at"]) != 0:
+            n = guard.clip(float(row["pending_n"]), 1.0, 2000.0)
+            row["f"] = guard.ratio(float(row["pending_f"]) * n, float(row["pending_n"]), 0.0)
+            row["n"] = n
+            close(row)
+            return CHRONIC
+    code = expire(row, due, params, out)
+    if code != NOTHING:
+        row["due"] = 0
+    return code
+
+
+TABLES = (Table(("sender",), ROW, timer),)
+
+
+def explain(found: Found) -> Explanation:
+    """Say how many calls failed against the usual share, and what points to the cause."""
+    seen = found.evidence["failures"] / max(found.evidence["calls"], 1.0)
+    cause_words = {
+        "forgery": "from networks where it never verified: likely forged",
+        "rotation": "from its own networks: a signing key was probably changed on one side",
+        "receiver_fault": "at a new receiver version or with the signature lost on the way",
+        "clock": "with right signatures but wrong timestamps: a clock is off",
+        "mixed": "with no single cause",
+    }
+    units = dict(EVIDENCE)
+    return Explanation(
+        summary=(
+            f"{found.sender}: {found.count} calls failed verification in "
+            f"{format_duration(found.seconds)}, {format_share(min(seen, 1.0))} of its calls where "
+            f"{format_share(found.evidence['usual_share'])} is usual, {cause_words[found.reason]}"
+        ),
+        expected=found.quantities("usual_share", "threshold", units=units),
+        observed=found.quantities("failures", "calls", "known_network_share", "chart", units=units),
+    )

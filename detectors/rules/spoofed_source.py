@@ -1,0 +1,393 @@
+"""A sender's identity is used from a network, or by a client, that does not fit its history.
+
+*Forged* calls are rejected ones that claim the sender from a network where it has never verified.
+They arrive against a usual rate (scanners); a Poisson CUSUM per sender compares that rate with one
+many times higher, so it finds three calls in a minute as well as one every 20 minutes.
+
+*Valid* calls from a new network are, first of all, a provider that has grown: an info. How
+surprising the network is says the Pitman-Yor predictive probability; senders that show new networks
+again and again, and providers that say their addresses change, make no news. It becomes serious
+when the client (user agent without version, TLS and certificate fingerprint) is new as well: a
+provider changes one of them at a time, a stolen secret changes both.
+
+A network that verified stays on probation for ``probation_days`` and is adopted then. What only
+ever failed is never known. Webhooks only: redirect callbacks come from people's browsers.
+
+Known gaps: a thief inside the sender's own networks (a shared cloud range) is not seen; without
+user agent and TLS fingerprint a stolen secret stays an info.
+
+>>> from models.novelty import new_value
+>>> new_value(3000.0, 2.0, 1.0, 0.2) < 0.01  # third network after 3,000 calls: news
+True
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alerts.explain import format_count, format_duration, format_number
+from detectors.base import (
+    COLD_EVENTS,
+    CONTRIBUTES,
+    FINDING,
+    HIGH,
+    INFO,
+    LOW,
+    MEDIUM,
+    NOTHING,
+    TIMERS,
+    WARM_EVENTS,
+    Explanation,
+    Found,
+    Table,
+    cap_by_warmth,
+    expire,
+    hold,
+    linger,
+    minute_of,
+    param,
+    warmth_confidence,
+)
+from detectors.event import (
+    DAY,
+    POLICIES,
+    REJECTED,
+    UNTRUSTED_HEADER,
+    WEBHOOK,
+)
+from detectors.event import REASONS as CHECKS
+from ingest.schema import Reason
+from models import cusum, guard, novelty
+from models.kernel import kernel
+
+ID = "spoofed-source"
+REASONS = (
+    "forged_from_new_network",
+    "distributed_forgery",
+    "valid_from_new_network",
+    "outside_published_ranges",
+    "range_drift",
+    "client_changed",
+)
+FORGED, DISTRIBUTED, VALID_NEW, OUTSIDE, DRIFT, CLIENT = range(1, 7)
+
+EVIDENCE = (
+    ("calls", "events"),
+    ("networks", "networks"),
+    ("usual_per_day", "1/d"),
+    ("new_network_probability", "share"),
+    ("known_networks", "networks"),
+    ("new_clients", "events"),
+)
+
+SENDER = np.dtype(
+    [
+        *TIMERS,
+        ("n", "f4"),  # verified calls, decayed
+        ("k", "f4"),  # networks that verified
+        ("k_per_day", "f4"),  # new networks a day, lately
+        ("k_at", "i4"),  # minute in which the last new network came
+        ("chart", "f4"),  # Poisson CUSUM of forged calls
+        ("chart_at", "i4"),  # minute of the last forged call
+        ("noise", "f4"),  # forged calls that were no incident, decayed
+        ("since", "i8"),  # first forged call of the run
+        ("calls", "i4"),  # forged calls of the run
+        ("networks", "i2"),  # networks that they came from
+        ("new_calls", "i4"),  # valid calls from networks on probation
+        ("new_networks", "i2"),
+        ("strangers", "i2"),  # of new_calls, those whose client is new too
+        ("clients", "i4", 3),  # clients seen on known networks
+        ("chance", "f4"),  # of the new network that began the run
+        ("reason", "i1"),
+        ("severity", "i1"),
+    ]
+)
+NETWORK = np.dtype(
+    [
+        ("verified", "i4"),
+        ("rejected", "i4"),
+        ("until", "i4"),  # minute in which probation ends; 0 = none
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Numbers that a configuration may set."""
+
+    quiet_days: float = param(
+        1000.0, unit="days", low=1.0, high=1e6, why="at most one false alarm in 1,000 sender-days"
+    )
+    noise_per_day: float = param(
+        0.2, unit="1/d", low=0.001, high=1000.0, why="a scanner that names a sender is rare"
+    )
+    attack_per_day: float = param(
+        10.0, unit="1/d", low=0.1, high=1e5, why="half an hour between calls is a slow attack"
+    )
+    cold_calls: float = param(
+        20.0, unit="events", low=1, high=1000,
+        why="integrators test with wrong secrets before a sender has any history",
+    )  # fmt: skip
+    surprise: float = param(
+        0.01, unit="share", low=1e-6, high=0.5, why="a network less likely than 1 in 100 is news"
+    )
+    habit_per_day: float = param(
+        0.2, unit="1/d", low=0.001, high=100.0, why="a new network every 5 days is a habit"
+    )
+    history_days: float = param(
+        3.0, unit="days", low=0.1, high=60.0, why="the networks of one day are not all of them"
+    )
+    probation_days: float = param(
+        7.0, unit="days", low=0.1, high=60.0, why="long enough for an analyst to look"
+    )
+    strangers: float = param(
+        3.0, unit="events", low=1, high=1000, why="one odd client may be a person's test"
+    )
+    close_after_s: float = param(
+        3600.0, unit="s", low=60.0, high=7 * 86400.0, why="longer than the gaps of slow forgery"
+    )
+
+
+FIRST_CHECK = CHECKS[Reason.SIGNATURE_MISSING]
+LAST_CHECK = CHECKS[Reason.SIGNATURE_INVALID]
+SIGNATURE_MISSING = CHECKS[Reason.SIGNATURE_MISSING]
+IP_DENIED = CHECKS[Reason.IP_DENIED]
+CERTIFICATE_INVALID = CHECKS[Reason.CERTIFICATE_INVALID]
+PUBLISHED = POLICIES["published"]
+CHANGING = POLICIES["changing"]
+DISCOURAGED = POLICIES["discouraged"]
+PAID_ONLY = POLICIES["paid_only"]
+MINUTES_A_DAY = 1440.0
+FAILED_BEFORE = 3
+"""Rejected calls after which a network that suddenly verifies has guessed or stolen something."""
+
+
+@kernel
+def weight_of(event: Any) -> float:
+    """Return how much a rejected call says about forgery; 0 = nothing."""
+    reason = int(event["reason"])
+    if reason in (SIGNATURE_MISSING, IP_DENIED):
+        return 0.5
+    if FIRST_CHECK <= reason <= LAST_CHECK or reason == CERTIFICATE_INVALID:
+        return 1.0
+    return 0.0
+
+
+@kernel
+def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
+    """Judge one call by the network and the client it comes from."""
+    if int(event["kind"]) != WEBHOOK:
+        return NOTHING
+    if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
+        begin(a)
+    if int(event["verdict"]) == REJECTED:
+        return judge_rejected(a, b, event, params, out)
+    return judge_accepted(a, b, event, params, out)
+
+
+@kernel
+def begin(a: Any) -> None:
+    """Forget what belonged to a closed incident."""
+    begin_forged(a)
+    a["new_calls"] = 0
+    a["new_networks"] = 0
+    a["strangers"] = 0
+    a["chance"] = 0.0
+    a["reason"] = 0
+    a["severity"] = 0
+
+
+@kernel
+def begin_forged(a: Any) -> None:
+    """Begin a new run of forged calls."""
+    a["chart"] = 0.0
+    a["calls"] = 0
+    a["networks"] = 0
+    a["since"] = 0
+
+
+@kernel
+def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
+    """Move the chart of forged calls; calls from known networks are not forged but broken."""
+    weight = weight_of(event)
+    t = int(event["t"])
+    if weight <= 0.0 or int(event["in_range"]) == 1 or is_known(b, t):
+        return NOTHING
+    b["rejected"] = guard.count_up(int(b["rejected"]))
+    days = guard.clip(float(int(event["age"])) / DAY, 0.0, 30.0)
+    prior_days = guard.ratio(1.0, float(params["noise_per_day"]), 1.0)
+    usual = (1.0 + float(a["noise"])) / (prior_days + days)
+    attack = max(float(params["attack_per_day"]), 10.0 * usual)
+    top = cusum.threshold(attack, float(params["quiet_days"]), 1.0)
+    minute = minute_of(t)
+    gap = 0.0
+    if int(a["chart_at"]) != 0:
+        gap = max(minute - int(a["chart_at"]), 0) / MINUTES_A_DAY
+    chart = cusum.step(float(a["chart"]), cusum.poisson_gap(gap, usual, attack), 2.0 * top)
+    known_forgery = int(a["opened_at"]) != 0 and int(a["reason"]) <= DISTRIBUTED
+    if chart <= 0.0 and not known_forgery:
+        a["noise"] = guard.small(0.98 * float(a["noise"]) + float(int(a["calls"])))
+        begin_forged(a)
+    chart = cusum.step(chart, weight * cusum.poisson_event(usual, attack), 2.0 * top)
+    a["chart"] = chart
+    a["chart_at"] = max(minute, int(a["chart_at"]))
+    if int(a["calls"]) == 0:
+        a["since"] = t
+    a["calls"] = guard.count_up(int(a["calls"]))
+    if int(b["rejected"]) == 1:
+        a["networks"] = guard.count_up16(int(a["networks"]))
+    least = 3.0
+    if int(event["events"]) < COLD_EVENTS or float(a["k"]) <= 0.0:
+        least = float(params["cold_calls"])
+    calls = int(a["calls"])
+    if not known_forgery and (chart < top or calls < least):
+        return NOTHING
+    spread = int(a["networks"]) >= 10 and 10 * int(a["networks"]) >= 3 * calls
+    severity = HIGH if spread or calls >= 100 else MEDIUM
+    return tell(a, event, params, out, DISTRIBUTED if spread else FORGED, severity, usual)
+
+
+@kernel
+def is_known(b: Any, t: int) -> bool:
+    """Tell whether the network has verified and is past its probation."""
+    return int(b["verified"]) > 0 and minute_of(t) >= int(b["until"])
+
+
+@kernel
+def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
+    """Learn the networks and clients of accepted calls; find those that do not fit."""
+    t = int(event["t"])
+    first = int(b["verified"]) == 0
+    b["verified"] = guard.count_up(int(b["verified"]))
+    n = float(a["n"])
+    chance = novelty.new_value(n, float(a["k"]), 1.0, 0.2)
+    a["n"] = guard.small(n + 1.0)
+    client = novelty.tag(int(event["client"]))
+    if first:
+        habit = new_network(a, t)
+        policy = int(event["policy"])
+        told = policy in (CHANGING, DISCOURAGED, PAID_ONLY)
+        warm = int(event["age"]) >= float(params["history_days"]) * DAY and n >= COLD_EVENTS
+        outside = int(event["in_range"]) == 0 and policy == PUBLISHED
+        news = chance < float(params["surprise"]) and habit < float(params["habit_per_day"])
+        stranger = novelty.knows(a["clients"], client) == 0
+        if (
+            warm
+            and int(event["in_range"]) != 1
+            and ((not told and (news or outside)) or (told and stranger))
+        ):
+            b["until"] = minute_of(t + int(float(params["probation_days"]) * DAY))
+            if int(a["opened_at"]) == 0:
+                a["chance"] = chance
+    if minute_of(t) < int(b["until"]):
+        return judge_newcomer(a, b, event, params, out, client)
+    known = novelty.remember(a["clients"], client)
+    if known == 0 and n >= WARM_EVENTS and int(event["age"]) >= 7 * DAY:
+        a["new_calls"] = guard.count_up(int(a["new_calls"]))
+        return tell(a, event, params, out, CLIENT, INFO, 0.0)
+    return NOTHING
+
+
+@kernel
+def new_network(a: Any, t: int) -> float:
+    """Note one more network that verified; return how many a day were usual before it."""
+    days = 30.0
+    if int(a["k_at"]) != 0:
+        days = max(minute_of(t) - int(a["k_at"]), 0) / MINUTES_A_DAY
+    habit = float(a["k_per_day"]) * guard.exp(-days / 14.0)
+    a["k_per_day"] = habit + 1.0 / 14.0
+    a["k_at"] = minute_of(t)
+    a["k"] = guard.small(float(a["k"]) + 1.0)
+    return habit
+
+
+@kernel
+def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any, client: int) -> int:
+    """Judge a valid call from a network on probation."""
+    a["new_calls"] = guard.count_up(int(a["new_calls"]))
+    if int(b["verified"]) == 1:
+        a["new_networks"] = guard.count_up16(int(a["new_networks"]))
+    if int(event["client"]) != 0 and novelty.knows(a["clients"], client) == 0:
+        a["strangers"] = guard.count_up16(int(a["strangers"]))
+    published = int(event["policy"]) == PUBLISHED and int(event["in_range"]) == 0
+    severity = INFO
+    reason = DRIFT if published else VALID_NEW
+    if int(a["strangers"]) >= float(params["strangers"]) or int(b["rejected"]) >= FAILED_BEFORE:
+        severity = MEDIUM if int(event["believed"]) == UNTRUSTED_HEADER else HIGH
+        reason = OUTSIDE if published else VALID_NEW
+    return tell(a, event, params, out, reason, severity, 0.0)
+
+
+@kernel
+def tell(
+    a: Any, event: Any, params: Any, out: Any, reason: int, severity: int, usual: float
+) -> int:
+    """Open the incident or add to it, and fill the evidence; the graver reason stays."""
+    opening = int(a["opened_at"]) == 0
+    t = int(event["t"])
+    hold(a, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
+    severity = cap_by_warmth(severity, int(event["events"]))
+    if severity < int(a["severity"]):
+        reason = int(a["reason"])
+        severity = int(a["severity"])
+    changed = opening or reason != int(a["reason"]) or severity > int(a["severity"])
+    a["reason"] = reason
+    a["severity"] = severity
+    forged = reason <= DISTRIBUTED
+    calls = int(a["calls"]) if forged else int(a["new_calls"])
+    networks = int(a["networks"]) if forged else int(a["new_networks"])
+    out["reason"] = reason
+    out["severity"] = severity
+    out["table"] = 0
+    out["count"] = calls
+    out["since"] = int(a["since"]) if forged else 0
+    weight = 20.0 if severity <= LOW else 45.0
+    out["score"] = guard.clip(weight + 8.0 * guard.log(1.0 + calls), 0.0, 100.0)
+    out["confidence"] = warmth_confidence(int(event["events"]))
+    out["calls"] = calls
+    out["networks"] = networks
+    out["usual_per_day"] = usual
+    out["new_network_probability"] = float(a["chance"])
+    out["known_networks"] = max(float(a["k"]) - int(a["new_networks"]), 0.0)
+    out["new_clients"] = int(a["strangers"])
+    return FINDING if changed else CONTRIBUTES
+
+
+TABLES = (Table(("sender",), SENDER, expire), Table(("sender", "source"), NETWORK))
+
+
+def explain(found: Found) -> Explanation:
+    """Say where the calls came from, against where they usually come from."""
+    units = dict(EVIDENCE)
+    calls = format_count(found.count, "call")
+    span = format_duration(found.seconds)
+    known = format_count(int(found.evidence["known_networks"]), "network")
+    networks = format_count(max(int(found.evidence["networks"]), 1), "network")
+    expected = found.quantities("known_networks", units=units)
+    observed = found.quantities("calls", "networks", units=units)
+    if found.reason in ("forged_from_new_network", "distributed_forgery"):
+        usual = format_number(found.evidence["usual_per_day"])
+        expected |= found.quantities("usual_per_day", units=units)
+        summary = (
+            f"{found.sender}: {calls} with a wrong signature in {span} from {networks} where it "
+            f"never verified; {usual} a day is usual, and it verifies from {known}"
+        )
+    elif found.reason == "client_changed":
+        summary = (
+            f"{found.sender}: verified calls by a client (user agent, TLS or certificate) that it "
+            f"has not used before, from a network that is known"
+        )
+    else:
+        expected |= found.quantities("new_network_probability", units=units)
+        observed |= found.quantities("new_clients", units=units)
+        strangers = int(found.evidence["new_clients"])
+        client = "by a client never seen before" if strangers else "by a client that it uses"
+        summary = (
+            f"{found.sender}: {calls} with a valid signature from {networks} outside its "
+            f"{known}, {client}: "
+            + ("a stolen secret until shown otherwise" if strangers else "probably a new range")
+        )
+    return Explanation(summary=summary, expected=expected, observed=observed)

@@ -1,0 +1,272 @@
+"""A keyed table holds bounded rows for keys: one index, and one array of rows for each user of it.
+
+Every table with the same key columns shares one index, so four detectors that keep something about
+a sender cost one look-up. Rows stand at positions 0..used-1 in the order in which they were first
+needed. A row that was not needed for ``ttl`` of stream time starts afresh; at the limit the row
+goes that was needed longest ago among the 16 at the hand (sampled LRU, as Redis does it), where a
+key that was seen 30 times or more counts as a week younger: a flood of random names evicts itself
+first. All of it depends on the order of events only, never on the cut of batches.
+
+>>> import numpy as np
+>>> table = KeyedTable(TableSpec(("sender",), ttl=1000, limit=2))
+>>> now = np.array([1, 2, 3, 4], np.int64)
+>>> where = table.locate(np.array([7, 8, 7, 9], np.int64), now)
+>>> where.position.tolist(), where.fresh.tolist(), where.before.tolist(), table.evicted
+([0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 1, 0], 1)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.compile import cached
+from detectors.keys import PLACE_BITS, places
+from models.guard import INT32_MAX
+from models.kernel import kernel
+
+USED, HAND, EVICTED = range(3)
+SAMPLE = 16
+ESTABLISHED_HITS = 30
+ESTABLISHED_BONUS = 7 * 24 * 60
+FIRST_CAPACITY = 64
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """How long and how many rows of a table are kept.
+
+    Attributes:
+        key: Columns of the event that make the key.
+        ttl: Stream time after which an unused row starts afresh, minutes.
+        limit: Rows at most.
+        refresh: Whether use renews a row's time; without it a row ends ``ttl`` after its start.
+    """
+
+    key: tuple[str, ...]
+    ttl: int
+    limit: int
+    refresh: bool = True
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where each event's row is; arrays as long as the batch."""
+
+    position: NDArray[np.int64]
+    """-1 where the key is null."""
+    fresh: NDArray[np.int8]
+    """1 where the row starts afresh at this event: new, expired, or taken from another key."""
+    before: NDArray[np.int64]
+    """Uses of the row before this event."""
+
+
+@kernel
+def _unlink(index: Any, place: Any, position: int) -> None:
+    """Take a position out of the index: linear probing with backward shift."""
+    mask = len(index) - 1
+    slot = int(place[position]) & mask
+    while int(index[slot]) != position:
+        slot = (slot + 1) & mask
+    follower = slot
+    while True:
+        follower = (follower + 1) & mask
+        moved = int(index[follower])
+        if moved < 0:
+            break
+        home = int(place[moved]) & mask
+        if ((follower - home) & mask) >= ((follower - slot) & mask):
+            index[slot] = moved
+            slot = follower
+    index[slot] = -1
+
+
+@kernel
+def _choose(seen: Any, hits: Any, state: Any, now: int, ttl: int, limit: int, refresh: int) -> int:
+    """Return the position for a new key: an expired one at the hand, a new one, or the oldest."""
+    used = int(state[USED])
+    if used > 0:
+        hand = int(state[HAND]) % used
+        if now - int(seen[hand]) > ttl:
+            state[HAND] = hand + 1
+            return hand
+        if refresh > 0:
+            state[HAND] = hand + 1
+    if used < limit:
+        state[USED] = used + 1
+        return used
+    best = int(state[HAND]) % used
+    best_rank = 0
+    for i in range(min(SAMPLE, used)):
+        p = (int(state[HAND]) + i) % used
+        rank = int(seen[p])
+        if int(hits[p]) >= ESTABLISHED_HITS:
+            rank += ESTABLISHED_BONUS
+        if i == 0 or rank < best_rank:
+            best = p
+            best_rank = rank
+    state[HAND] = (best + 1) % used
+    state[EVICTED] = int(state[EVICTED]) + 1
+    return best
+
+
+@cached
+def _locate(
+    wanted: Any, home: Any, now: Any, index: Any, keys: Any, place: Any, seen: Any,
+    hits: Any, dirty: Any, state: Any, ttl: int, limit: int, refresh: int,
+    position: Any, fresh: Any, before: Any,
+) -> None:  # fmt: skip
+    mask = len(index) - 1
+    for e in range(len(wanted)):
+        key = int(wanted[e])
+        if key == 0:
+            position[e] = -1
+            continue
+        t = int(now[e])
+        slot = int(home[e]) & mask
+        p = int(index[slot])
+        while p >= 0 and int(keys[p]) != key:
+            slot = (slot + 1) & mask
+            p = int(index[slot])
+        if p < 0:
+            used = int(state[USED])
+            p = _choose(seen, hits, state, t, ttl, limit, refresh)
+            if p < used:
+                _unlink(index, place, p)
+            slot = int(home[e]) & mask
+            while int(index[slot]) >= 0:
+                slot = (slot + 1) & mask
+            index[slot] = p
+            keys[p] = key
+            place[p] = int(home[e])
+            fresh[e] = 1
+        elif t - int(seen[p]) > ttl:
+            fresh[e] = 1
+        if fresh[e] > 0:
+            hits[p] = 0
+            seen[p] = t
+        elif refresh > 0 and t > int(seen[p]):
+            seen[p] = t
+        before[e] = int(hits[p])
+        hits[p] = min(int(hits[p]) + 1, INT32_MAX)
+        dirty[p] = 1
+        position[e] = p
+
+
+class KeyedTable:
+    """Key -> position, and arrays of rows that stand at the positions."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        self.spec = spec
+        self.state = np.zeros(3, np.int64)
+        self.rows: dict[str, NDArray[Any]] = {}
+        self._allocate(FIRST_CAPACITY)
+
+    def _allocate(self, capacity: int) -> None:
+        self.keys = np.zeros(capacity, np.int64)
+        self.seen = np.zeros(capacity, np.int32)
+        self.place = np.zeros(capacity, np.int32)
+        self.hits = np.zeros(capacity, np.int32)
+        self.dirty = np.zeros(capacity, np.int8)
+        self._index_for(capacity)
+
+    def _index_for(self, capacity: int) -> None:
+        self.index = np.full(1 << (max(capacity * 4 // 3, 8) - 1).bit_length(), -1, np.int32)
+
+    @property
+    def used(self) -> int:
+        """Positions in use."""
+        return int(self.state[USED])
+
+    @property
+    def evicted(self) -> int:
+        """Rows that were taken from a live key because of the limit."""
+        return int(self.state[EVICTED])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated, index and all arrays of rows included."""
+        arrays = (self.keys, self.seen, self.place, self.hits, self.dirty, self.index)
+        return sum(a.nbytes for a in arrays) + sum(a.nbytes for a in self.rows.values())
+
+    def add_rows(self, name: str, dtype: np.dtype[Any]) -> None:
+        """Give each position one more row, of the user ``name``."""
+        self.rows[name] = np.zeros(len(self.keys), dtype)
+
+    def reserve(self, more: int) -> None:
+        """Make room for so many more keys; positions and results do not depend on it."""
+        needed = min(self.used + more, self.spec.limit)
+        capacity = len(self.keys)
+        if needed <= capacity:
+            return
+        capacity = min(max(needed, capacity + capacity // 8), self.spec.limit)
+        for name in ("keys", "seen", "place", "hits", "dirty"):
+            setattr(self, name, _grown(getattr(self, name), capacity))
+        for name, rows in self.rows.items():
+            self.rows[name] = _grown(rows, capacity)
+        self._index_for(capacity)
+        self.reindex()
+
+    def reindex(self) -> None:
+        """Build the index again from the keys (after growth, or a restore with other places)."""
+        used = self.used
+        self.place[:used] = places(self.keys[:used])
+        self.index[:] = -1
+        _link(self.index, self.place, used)
+
+    def locate(self, keys: NDArray[np.int64], now: NDArray[np.int64]) -> Located:
+        """Find or make the rows of a batch's keys, in order; ``now`` in minutes of stream time."""
+        self.reserve(len(keys))
+        n = len(keys)
+        found = Located(np.empty(n, np.int64), np.zeros(n, np.int8), np.zeros(n, np.int64))
+        _locate(
+            keys, places(keys), now, self.index, self.keys, self.place, self.seen, self.hits,
+            self.dirty, self.state, self.spec.ttl, self.spec.limit, int(self.spec.refresh),
+            found.position, found.fresh, found.before,
+        )  # fmt: skip
+        return found
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return the used part of every array, by name."""
+        used = self.used
+        parts: dict[str, NDArray[Any]] = {
+            "state": self.state,
+            "keys": self.keys[:used],
+            "seen": self.seen[:used],
+        }
+        parts["hits"] = self.hits[:used]
+        return parts | {f"rows.{name}": rows[:used] for name, rows in self.rows.items()}
+
+    def restore(self, parts: dict[str, NDArray[Any]]) -> None:
+        """Take over what ``snapshot`` returned; row layouts must be the same."""
+        used = int(parts["state"][USED])
+        self.state[:] = 0
+        self.reserve(used)
+        self.state[:] = parts["state"]
+        for name in ("keys", "seen", "hits"):
+            getattr(self, name)[:used] = parts[name]
+        for name, rows in self.rows.items():
+            rows[:used] = parts[f"rows.{name}"]
+        self.reindex()
+
+
+def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
+    grown = np.zeros(capacity, array.dtype)
+    grown[: len(array)] = array
+    return grown
+
+
+@cached
+def _link(index: Any, place: Any, used: int) -> None:
+    mask = len(index) - 1
+    for p in range(used):
+        slot = int(place[p]) & mask
+        while int(index[slot]) >= 0:
+            slot = (slot + 1) & mask
+        index[slot] = p
+
+
+assert PLACE_BITS <= 31  # places are stored in 32 bits

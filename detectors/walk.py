@@ -1,0 +1,206 @@
+"""The walk of one detector over a batch, written out for its number of tables.
+
+For each event, in order: timers that are due at the ticks that the event crosses; rows that start
+afresh; the step; the row's next timer. Everything that happened comes back as records: which event,
+when, which row, and what the step wrote.
+
+A tick is a full minute of stream time. A timer fires at the first tick at least GRACE after its
+time, so that late events still count. What fires at one crossing is sorted by its time afterwards:
+rows do not see each other, so their order inside a crossing changes only the order of alerts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from detectors.base import EVICTED, Detector, Table
+from detectors.event import MINUTE
+from models.kernel import kernel
+
+GRACE = MINUTE
+LAST_TICK, NEXT_DUE = range(2)
+
+RECORD = [
+    ("at", "i8"),  # index of the event at which it happened
+    ("timed", "i8"),  # 1 where a timer or an eviction did it, 0 where the event's own step
+    ("when", "i8"),  # the event's time, or the timer's
+    ("code", "i8"),
+    ("in_table", "i8"),
+    ("position", "i8"),
+]
+
+
+def record_dtype(detector: Detector) -> np.dtype[Any]:
+    """Return the record that the walk writes: RECORD, then what the step fills."""
+    out = [(name, detector.out.fields[name][0]) for name in detector.out.names or ()]  # type: ignore[index]
+    return np.dtype(RECORD + out)
+
+
+@kernel
+def next_of(row: Any) -> int:
+    """Return when the row wants its timer next, microseconds; 0 = never."""
+    due = int(row["due"])
+    if int(row["opened_at"]) != 0:
+        until = int(row["open_until"])
+        if due == 0 or until < due:
+            due = until
+    return due * MINUTE
+
+
+@kernel
+def note(record: Any, at: int, timed: int, when: int, code: int, table: int, position: int) -> None:
+    """Fill a record's own fields."""
+    record["at"] = at
+    record["timed"] = timed
+    record["when"] = when
+    record["code"] = code
+    record["in_table"] = table
+    record["position"] = position
+
+
+@kernel
+def give_up(row: Any) -> None:
+    """Switch a row's timers off."""
+    row["due"] = 0
+    row["opened_at"] = 0
+    row["open_until"] = 0
+
+
+EVICTED_CODE = EVICTED
+
+_HEAD = '''\
+"""Generated from detectors/walk.py for {id}; changes here are lost."""
+from numba import njit
+
+import {module} as rule
+from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, give_up, next_of, note
+from models.kernel import kernel
+
+step = kernel(rule.step)
+'''
+
+_WALK = """
+
+@njit(cache=True, error_model="python")
+def walk(events, first, ticks, final_tick, clock, params, records{tables}):
+    n = 0
+    room = len(records) - 4
+    for e in range(first, len(events)):
+        if n >= room:
+            return n, e
+        tick = int(ticks[e])
+        if tick > int(clock[LAST_TICK]):
+            if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= tick:
+                n = wake(e, tick, clock, params, records, n{wake_args})
+                if n >= room:
+                    return n, e
+            clock[LAST_TICK] = tick
+        event = events[e]
+        who = int(event["who"]){afresh}
+        if {skip}:
+            continue
+        code = step({rows}, event, params[who], records[n])
+        if code != 0:
+            k = int(records[n]["table"])
+            note(records[n], e, 0, int(event["t"]), code, k, {position_of})
+            n += 1{dues}
+    if final_tick > int(clock[LAST_TICK]):
+        if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= final_tick:
+            n = wake(len(events), final_tick, clock, params, records, n{wake_args})
+            if n >= room:
+                return n, len(events)
+        clock[LAST_TICK] = final_tick
+    return n, -1
+"""
+
+
+def _timed(table: Table) -> bool:
+    return "due" in (table.row.names or ())
+
+
+def walk_source(detector: Detector) -> str:
+    """Return the text of the detector's walk module."""
+    tables = range(len(detector.tables))
+    timed = [k for k in tables if _timed(detector.tables[k])]
+    head = _HEAD.format(id=detector.id, module=detector.module.__name__)
+    head += "".join(f"timer{k} = kernel(rule.TABLES[{k}].timer)\n" for k in timed)
+    walk = _WALK.format(
+        tables="".join(f", position{k}, fresh{k}, rows{k}, blank{k}, used{k}" for k in tables),
+        wake_args="".join(f", rows{k}, used{k}" for k in timed),
+        afresh="".join(_afresh_source(k, k in timed) for k in tables),
+        skip=" or ".join(f"int(position{k}[e]) < 0" for k in tables),
+        rows=", ".join(f"rows{k}[int(position{k}[e])]" for k in tables),
+        position_of=_position_source(len(detector.tables)),
+        dues="".join(_due_source(k) for k in timed),
+    )
+    return head + _wake_source(timed) + walk
+
+
+def _position_source(count: int) -> str:
+    text = f"int(position{count - 1}[e])"
+    for k in reversed(range(count - 1)):
+        text = f"(int(position{k}[e]) if k == {k} else {text})"
+    return text
+
+
+def _afresh_source(k: int, timed: bool) -> str:
+    if not timed:
+        return f"""
+        if fresh{k}[e] > 0:
+            rows{k}[int(position{k}[e])] = blank{k}[0]"""
+    return f"""
+        p = int(position{k}[e])
+        if p >= 0:
+            if fresh{k}[e] > 0:
+                if int(rows{k}[p]["opened_at"]) != 0:
+                    note(records[n], e, 1, int(event["now"]), EVICTED_CODE, {k}, p)
+                    n += 1
+                rows{k}[p] = blank{k}[0]
+            rows{k}[p]["who"] = who"""
+
+
+def _due_source(k: int) -> str:
+    return f"""
+        due = next_of(rows{k}[int(position{k}[e])])
+        if due != 0 and (int(clock[NEXT_DUE]) == 0 or due < int(clock[NEXT_DUE])):
+            clock[NEXT_DUE] = due"""
+
+
+def _wake_source(timed: list[int]) -> str:
+    parts = "".join(f", rows{k}, used{k}" for k in timed)
+    text = f"""
+
+@njit(cache=True, error_model="python")
+def wake(at, tick, clock, params, records, n{parts}):
+    soonest = 0
+    room = len(records) - 4"""
+    for k in timed:
+        text += f"""
+    for p in range(used{k}):
+        row = rows{k}[p]
+        due = next_of(row)
+        again = 0
+        while due != 0 and due + GRACE <= tick:
+            if n >= room:
+                return n
+            code = timer{k}(row, due, params[int(row["who"])], records[n])
+            if code != 0:
+                note(records[n], at, 1, due, code, {k}, p)
+                n += 1
+            later = next_of(row)
+            again = again + 1 if later == due else 0
+            if later != 0 and (later < due or again > 2):
+                give_up(row)  # a timer that does not move on would never end
+                later = 0
+            due = later
+        if due != 0 and (soonest == 0 or due < soonest):
+            soonest = due"""
+    return (
+        text
+        + """
+    clock[NEXT_DUE] = soonest
+    return n
+"""
+    )
