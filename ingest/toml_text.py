@@ -43,8 +43,8 @@ def load_toml(path: Path) -> TomlText:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         line = re.search(r"at line (\d+)", str(error))
-        place = f"{path}:{line.group(1)}" if line else str(path)
-        msg = f"{place}: no TOML: {re.sub(r' *[(]at .*[)]', '', str(error))}"
+        number = line.group(1) if line else len(text.splitlines())  # "at end of document"
+        msg = f"{path}:{number}: no TOML: {re.sub(r' *[(]at .*[)]', '', str(error))}"
         raise IngestError(msg) from None
     return TomlText(path, data, _lines(text))
 

@@ -1,0 +1,151 @@
+"""The inventory: what it reads, and how it names every fault at once."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import InventoryError
+from ingest.inventory import Endpoint, Inventory, Plan, Sender, load_inventory
+
+GOOD = """
+[senders."acme-stripe"]
+provider = "stripe"
+owner = "payments"
+endpoints = ["/hooks/stripe"]
+ranges = ["192.0.2.0/24", "2001:db8::/32"]
+mtls = true
+keys = ["k1", "k2"]
+
+[senders.agent]
+
+[endpoints."/hooks/stripe"]
+owner = "payments"
+callers = ["stripe"]
+trigger = "a payment changed"
+audience = "server"
+retries_expected = true
+
+[[planned]]
+kind = "rotation"
+sender = "acme-stripe"
+from = 2026-11-20T08:30:00+01:00
+to = "2026-11-21T08:30:00Z"
+reason = "yearly"
+"""
+BAD = """colour = 1
+[senders.a]
+provider = ""
+ranges = [
+    "10.0.0.1/8",
+]
+mtls = 1
+color = "red"
+[senders."\\n"]
+[endpoints."/x"]
+audience = "nobody"
+[[planned]]
+kind = "rotation"
+sender = "b"
+from = 2026-11-20T08:30:00Z
+to = 2026-11-20T07:30:00Z
+reason = "x"
+[[planned]]
+kind = "party"
+from = 2026-11-20T08:30:00
+"""
+
+
+def _load(tmp_path: Path, text: str) -> Inventory:
+    path = tmp_path / "inventory.toml"
+    path.write_text(text)
+    return load_inventory(path)
+
+
+def test_an_inventory_is_read_whole(tmp_path: Path) -> None:
+    """Every table and field arrives, with times in UTC."""
+    assert _load(tmp_path, GOOD) == Inventory(
+        senders={
+            "acme-stripe": Sender(
+                "acme-stripe",
+                "stripe",
+                "payments",
+                ("/hooks/stripe",),
+                ("192.0.2.0/24", "2001:db8::/32"),
+                mtls=True,
+                keys=("k1", "k2"),
+            ),
+            "agent": Sender("agent"),
+        },
+        endpoints={
+            "/hooks/stripe": Endpoint(
+                "/hooks/stripe", "payments", ("stripe",), "a payment changed", "server", True
+            )
+        },
+        planned=(
+            Plan(
+                "rotation",
+                "acme-stripe",
+                datetime(2026, 11, 20, 7, 30, tzinfo=UTC),
+                datetime(2026, 11, 21, 8, 30, tzinfo=UTC),
+                "yearly",
+            ),
+        ),
+    )
+
+
+def test_an_empty_inventory_is_one(tmp_path: Path) -> None:
+    """A file without tables registers nothing."""
+    assert _load(tmp_path, "# nothing yet\n") == Inventory()
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    """Every fault has its file and line, in the order of the file."""
+    with pytest.raises(InventoryError) as caught:
+        _load(tmp_path, BAD)
+    where = f"{tmp_path / 'inventory.toml'}:"
+    found = [fault.removeprefix(where) for fault in caught.value.faults]
+    assert found == [
+        '1: "colour": is no known key; allowed are senders, endpoints, planned',
+        '3: provider: allowed: text of 1 to 256 printable characters; given ""',
+        "4: ranges: allowed: a list of networks in CIDR form; given a list of 1",
+        "7: mtls: allowed: true or false; given 1",
+        '8: "color": is no known key; allowed are provider, owner, endpoints, ranges, mtls, keys',
+        '9: senders: allowed are names; given "\\n"',
+        '11: audience: allowed: user, server; given "nobody"',
+        '14: sender: allowed are registered; given "b"',
+        "16: to: allowed is a time after `from`",
+        "18: reason: is missing",
+        "18: sender: is missing",
+        "18: to: is missing",
+        '19: kind: allowed: rotation, backfill, campaign, migration, maintenance; given "party"',
+        "20: from: allowed: a time with an offset, such as 2026-11-20T08:30:00Z; given a datetime",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("senders = 1", ":1: senders: allowed are tables such as [senders.name]"),
+        ("planned = 1", ":1: planned: allowed are rows, each under [[planned]]"),
+        ("[senders]\na = 1", ":2: senders: allowed is a table; given 1"),
+        ("a = 1\nb", ":2: no TOML: Expected '='"),
+    ],
+)
+def test_a_wrong_shape_is_named(tmp_path: Path, text: str, message: str) -> None:
+    """Wrong shapes and broken TOML are faults with a line too."""
+    with pytest.raises(InventoryError) as caught:
+        _load(tmp_path, text)
+    assert message in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file, a folder and bytes that are no UTF-8 are one line each."""
+    (tmp_path / "latin.toml").write_bytes(b'a = "\xe9"')
+    for name, message in [
+        ("none.toml", "cannot be read: no such file or directory"),
+        (".", "cannot be read: is a directory"),
+        ("latin.toml", "allowed is UTF-8"),
+    ]:
+        with pytest.raises(InventoryError, match=message):
+            load_inventory(tmp_path / name)
