@@ -1,6 +1,7 @@
 """The attacks of the labelled day, each on a sender of its own.
 
-Deadlines count from the first event of an attack. The ids are the project's scenario ids: S01 to
+Deadlines count from the first event of an attack. A second detector that sees the same attack is
+allowed one alert of any severity: it is right, and inhibition is another stage's work. The ids are the project's scenario ids: S01 to
 S25 are described with the benchmark; letters mark what is staged in addition.
 """
 
@@ -79,7 +80,7 @@ def replay_of_fresh(world: World, rows: Rows, midnight: int) -> Staged:
         "S04", "One captured call of points earned, sent again 50 times within its tolerance",
         attacks.replayed(world, found, times, OTHER_NETWORK), "loyalty-points", REPLAY,
         ("same_signature", "spread_replay"), deadline_events=3, deadline_s=10.0,
-        allowed=(Allowed(SPOOF, "medium"),),
+        allowed=(Allowed(SPOOF),),
     )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def replay_of_body_only(world: World, rows: Rows, midnight: int) -> Staged:
         "S05", "One captured scan result, sent again 30 times from another network",
         attacks.replayed(world, found, times, OTHER_NETWORK), "ci-scanner", REPLAY,
         ("same_signature", "off_schedule", "spread_replay"), deadline_events=5,
-        allowed=(Allowed(SPOOF, "medium"),),
+        allowed=(Allowed(SPOOF),),
     )  # fmt: skip
 
 
