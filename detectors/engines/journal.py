@@ -25,6 +25,8 @@ def line(event: str, /, **fields: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool | int | float):
         return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return ",".join(_shown(each) for each in value) or "none"
     text = safe(str(value), limit=500)
     plain = text and not set(text) & set(' "=\\')
     return text if plain else json.dumps(text, ensure_ascii=False)

@@ -125,8 +125,9 @@ class ConfiguredCores:
 async def _work(kafka: KafkaConfig, config: Config, group: str, every: float) -> int:
     from detectors.engines.faust_app import WorkerSettings, run_worker
 
-    settings = WorkerSettings(kafka, ConfiguredCores(config), group=group, save_seconds=every)
-    return await run_worker(settings)
+    cores = ConfiguredCores(config)
+    cores.new(0).feed_log([b"{}"], [0], [0])  # compiles: not while others wait for a partition
+    return await run_worker(WorkerSettings(kafka, cores, group=group, save_seconds=every))
 
 
 def set_up_logging(*, verbose: bool) -> None:

@@ -1,0 +1,154 @@
+"""A Kafka and a core in memory: small enough to believe, with the faults that matter."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from detectors.core import Outcome, Rejected
+from detectors.engines.assigned import Outside, Topics
+from detectors.engines.log_reader import Bounds, LogRecord
+from detectors.errors import StateError
+
+TOPICS = Topics()
+
+
+@dataclass
+class FakeCore:
+    """Alerts on every event `!...`, rejects every `?...`, and remembers all it was fed."""
+
+    partition: int
+    fed: list[str] = field(default_factory=list)
+    next_offset: int | None = None
+
+    def feed_log(
+        self, values: Sequence[bytes], offsets: Sequence[int], broker_times_us: Sequence[int]
+    ) -> Outcome:
+        alerts: list[Any] = []
+        rejected = []
+        for index, (value, offset) in enumerate(zip(values, offsets, strict=True)):
+            text = value.decode()
+            self.fed.append(text)
+            if text.startswith("!"):
+                data = json.dumps([text, len(self.fed)]).encode()  # depends on all before it
+                alerts.append(SimpleNamespace(id=text, to_json=lambda data=data: data))
+            if text.startswith("?"):
+                rejected.append(Rejected(index, "not_json", "no", offset))
+        self.next_offset = offsets[-1] + 1
+        return Outcome(alerts, rejected)
+
+    def snapshot(self) -> bytes:
+        return json.dumps([self.partition, self.fed, self.next_offset]).encode()
+
+
+@dataclass
+class FakeCores:
+    """Makes fake cores; `config_hash` decides which snapshots fit."""
+
+    config_hash: str = "c1"
+    made: list[FakeCore] = field(default_factory=list)
+
+    def new(self, partition: int) -> FakeCore:
+        self.made.append(FakeCore(partition))
+        return self.made[-1]
+
+    def restore(self, partition: int, snapshot: bytes) -> FakeCore:
+        if self.config_hash != "c1":
+            msg = "made with another configuration"
+            raise StateError(msg)
+        self.made.append(FakeCore(*json.loads(snapshot)))
+        return self.made[-1]
+
+
+class FakeKafka:
+    """Topics as lists; sends are acknowledged at once, unless they are held or broken."""
+
+    def __init__(self) -> None:
+        self.logs: defaultdict[tuple[str, int], list[LogRecord]] = defaultdict(list)
+        self.begin: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self.committed: dict[int, int] = {}
+        self.headers: list[list[tuple[str, bytes]]] = []
+        self.journal: list[str] = []
+        self.held: list[asyncio.Future[None]] | None = None
+        self.broken: str | None = None
+        self.closed_readers = 0
+
+    def append(
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None = None
+    ) -> int:
+        log = self.logs[topic, partition]
+        log.append(LogRecord(len(log), 0, key, value))
+        return len(log) - 1
+
+    def events(self, partition: int, *values: str) -> list[LogRecord]:
+        """Append events and hand them out as they would be fetched."""
+        for value in values:
+            self.append(TOPICS.events, partition, value.encode())
+        return self.logs[TOPICS.events, partition][-len(values) :]
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        headers: list[tuple[str, bytes]],
+    ) -> Awaitable[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if topic == self.broken:
+            done.set_exception(OSError("the broker refuses"))
+            return done
+        self.append(topic, partition or 0, value, key)
+        self.headers.append(headers)
+        self.journal.append(topic)
+        if self.held is None:
+            done.set_result(None)
+        else:
+            self.held.append(done)
+        return done
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        self.committed |= offsets
+        self.journal.append("commit")
+
+    def alerts(self) -> list[tuple[str, int]]:
+        return [tuple(json.loads(r.value or b"")) for r in self.logs[TOPICS.alerts, 0]]
+
+    def reader(self) -> "FakeReader":
+        return FakeReader(self)
+
+    def outside(self, cores: FakeCores) -> Outside:
+        return Outside(TOPICS, cores, self.send, self.reader, ThreadPoolExecutor(1))  # type: ignore[arg-type]
+
+
+class FakeReader:
+    """Reads a `FakeKafka` from here to there."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+
+    def close(self) -> None:
+        self._kafka.closed_readers += 1
+
+    def bounds(self, topic: str, partition: int) -> Bounds:
+        log = self._kafka.logs[topic, partition]
+        committed = self._kafka.committed.get(partition) if topic == TOPICS.events else None
+        return Bounds(self._kafka.begin[topic, partition], len(log), committed)
+
+    def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[list[LogRecord]]:
+        assert start >= self._kafka.begin[topic, partition]
+        for record in self._kafka.logs[topic, partition][start:stop]:
+            yield [record]
+
+
+def run(work: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
+    """Run a coroutine to its end, never longer than that."""
+
+    async def limited() -> Any:
+        return await asyncio.wait_for(work(), seconds)
+
+    return asyncio.run(limited())

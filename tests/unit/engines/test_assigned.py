@@ -1,0 +1,302 @@
+"""One partition in the hands of one worker: exact, in order, and restored by the next."""
+
+import asyncio
+import logging
+
+import pytest
+
+from detectors.engines.assigned import Assigned
+from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
+
+
+async def _owner(kafka: FakeKafka, cores: FakeCores) -> Assigned:
+    assigned = Assigned(0, kafka.outside(cores))
+    await assigned.restore()
+    return assigned
+
+
+async def _save(kafka: FakeKafka, assigned: Assigned) -> None:
+    offset = await assigned.save()
+    if offset is not None:
+        await kafka.commit({0: offset})
+
+
+def test_next_owner_continues_from_the_checkpoint() -> None:
+    """The next owner has the same state, walks only what is new, and alerts as one owner would."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(kafka.events(0, "a", "!b", "c"))
+        await _save(kafka, first)
+        first.close()
+        second = await _owner(kafka, cores)
+        again = kafka.logs[TOPICS.events, 0][1:]  # Kafka hands some over again
+        await second.feed([*again, *kafka.events(0, "d", "!e")])
+        assert cores.made[-1].fed == ["a", "!b", "c", "d", "!e"]
+        assert kafka.alerts() == [("!b", 2), ("!e", 5)]
+
+    run(work)
+
+
+def test_crash_repeats_alerts_and_loses_none() -> None:
+    """What was walked after the checkpoint is walked again: the same alerts, at least once."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(kafka.events(0, "a", "!b"))
+        await _save(kafka, first)
+        await first.feed(kafka.events(0, "!c"))  # and dies here
+        second = await _owner(kafka, cores)
+        await second.feed(kafka.logs[TOPICS.events, 0][2:])
+        assert kafka.alerts() == [("!b", 2), ("!c", 3), ("!c", 3)]
+
+    run(work)
+
+
+def test_checkpoint_waits_for_alerts_and_commit_for_the_checkpoint() -> None:
+    """State waits for the alerts' acknowledgements, the offset for that of the manifest."""
+
+    async def work() -> None:
+        kafka = FakeKafka()
+        assigned = await _owner(kafka, FakeCores())
+        kafka.held = []
+        await assigned.feed(kafka.events(0, "!a", "?b"))
+        saving = asyncio.ensure_future(assigned.save())
+        for expected in (
+            [TOPICS.alerts, TOPICS.rejected],
+            [TOPICS.alerts, TOPICS.rejected, TOPICS.state],
+            [TOPICS.alerts, TOPICS.rejected, TOPICS.state, TOPICS.state],
+        ):
+            while kafka.journal != expected:
+                await asyncio.sleep(0)
+            for _ in range(20):  # it would go on by now, if it did not wait
+                await asyncio.sleep(0.001)
+            assert (kafka.journal, saving.done()) == (expected, False)
+            for each in kafka.held:
+                each.set_result(None)
+            kafka.held.clear()
+        assert await saving == 2
+
+    run(work)
+
+
+@pytest.mark.parametrize("topic", [TOPICS.alerts, TOPICS.rejected, TOPICS.state])
+def test_refused_record_is_never_committed_over(topic: str) -> None:
+    """When the broker refuses an alert, a reject or a chunk, the checkpoint fails loudly."""
+
+    async def work() -> None:
+        kafka = FakeKafka()
+        assigned = await _owner(kafka, FakeCores())
+        kafka.broken = topic
+        await assigned.feed(kafka.events(0, "!a", "?b"))
+        with pytest.raises(OSError, match="refuses"):
+            await assigned.save()
+
+    run(work)
+
+
+def test_gap_in_the_stream_is_read_from_the_log() -> None:
+    """Records that the stream leaps over are fetched from the log, in order, and alert."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        assigned = await _owner(kafka, cores)
+        records = kafka.events(0, "a", "!b", "c", "!d", "e")
+        await assigned.feed([records[0], records[4]])
+        assert cores.made[-1].fed == ["a", "!b", "c", "!d", "e"]
+        assert kafka.alerts() == [("!b", 2), ("!d", 4)]
+
+    run(work)
+
+
+def test_offsets_without_records_are_no_fault() -> None:
+    """What retention deleted or a transaction left empty is passed over."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        assigned = await _owner(kafka, cores)
+        records = kafka.events(0, "a", "b", "c")
+        kafka.begin[TOPICS.events, 0] = 2
+        await assigned.feed(records[2:])
+        assert cores.made[-1].fed == ["c"]
+
+    run(work)
+
+
+def test_lost_state_is_rebuilt_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a checkpoint what was committed is walked again, and its alerts are not repeated."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(kafka.events(0, "a", "!b", "?c"))
+        await _save(kafka, first)
+        kafka.logs[TOPICS.state, 0].clear()
+        second = await _owner(kafka, cores)
+        assert cores.made[-1].fed == ["a", "!b", "?c"]
+        await second.feed(kafka.events(0, "!d"))
+        assert kafka.alerts() == [("!b", 2), ("!d", 4)]
+        assert len(kafka.logs[TOPICS.rejected, 0]) == 1
+        assert await second.save() == 4
+
+    run(work)
+    assert "state.rebuilt partition=0 reason=no_checkpoint start=0 stop=3" in caplog.text
+
+
+def test_damaged_state_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
+    """A damaged checkpoint with nothing before it is named, and the rows are rebuilt."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(kafka.events(0, "a", "b"))
+        await _save(kafka, first)
+        log = kafka.logs[TOPICS.state, 0]
+        log[0] = log[0]._replace(value=b"nonsense")
+        await _owner(kafka, cores)
+        assert cores.made[-1].fed == ["a", "b"]
+
+    run(work)
+    assert "state.damaged" in caplog.text
+    assert "reason=damaged" in caplog.text
+
+
+def test_state_of_another_configuration_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
+    """A checkpoint that does not fit the configuration is named, and the rows are rebuilt."""
+
+    async def work() -> None:
+        kafka = FakeKafka()
+        first = await _owner(kafka, FakeCores())
+        await first.feed(kafka.events(0, "a", "b"))
+        await _save(kafka, first)
+        cores = FakeCores(config_hash="c2")
+        await _owner(kafka, cores)
+        assert cores.made[-1].fed == ["a", "b"]
+
+    run(work)
+    assert "reason=not_fitting" in caplog.text
+
+
+def test_new_group_starts_at_the_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    """A group that never committed walks all retained events, and alerts; nothing was lost."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        records = kafka.events(0, "!a")
+        assigned = await _owner(kafka, cores)
+        await assigned.feed(records)
+        assert kafka.alerts() == [("!a", 1)]
+
+    caplog.set_level(logging.WARNING)
+    run(work)
+    assert caplog.text == ""
+
+
+def test_late_checkpoint_of_a_stalled_owner_is_caught_up() -> None:
+    """A checkpoint behind the committed offset is continued from its own offset, with alerts."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        stalled = await _owner(kafka, cores)
+        await stalled.feed(kafka.events(0, "a"))
+        owner = await _owner(kafka, cores)
+        await owner.feed([*kafka.logs[TOPICS.events, 0], *kafka.events(0, "b", "!c")])
+        await _save(kafka, owner)
+        await stalled.save()  # its commit is refused, but this is written
+        third = await _owner(kafka, cores)
+        assert cores.made[-1].fed == ["a", "b", "!c"]
+        await third.feed(kafka.events(0, "!d"))
+        assert kafka.alerts() == [("!c", 3), ("!c", 3), ("!d", 4)]
+
+    run(work)
+
+
+def test_topic_made_anew_is_walked_from_its_beginning() -> None:
+    """State and offsets of a topic that was deleted in between do not hide its new events."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(kafka.events(0, "a", "b", "c"))
+        await _save(kafka, first)
+        kafka.logs[TOPICS.events, 0].clear()
+        records = kafka.events(0, "!new")
+        second = await _owner(kafka, cores)
+        await second.feed(records)
+        assert cores.made[-1].fed == ["!new"]
+        assert kafka.alerts() == [("!new", 1)]
+
+    run(work)
+
+
+def test_only_the_newest_checkpoint_stays() -> None:
+    """After a checkpoint is acknowledged the one before is deleted, that of former owners too."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        for _ in range(3):
+            owner = await _owner(kafka, cores)
+            for value in ("a", "b"):
+                await owner.feed(kafka.events(0, value))
+                await _save(kafka, owner)
+        standing = {record.key: record.value for record in kafka.logs[TOPICS.state, 0]}
+        assert len([value for value in standing.values() if value is not None]) == 2
+
+    run(work)
+
+
+def test_nothing_new_writes_no_checkpoint() -> None:
+    """An idle partition costs nothing."""
+
+    async def work() -> None:
+        kafka = FakeKafka()
+        assigned = await _owner(kafka, FakeCores())
+        assert await assigned.save() is None
+        await assigned.feed(kafka.events(0, "a"))
+        assert await assigned.save() == 1
+        assert await assigned.save() is None
+
+    run(work)
+
+
+def test_rejected_record_is_kept_with_its_place() -> None:
+    """A rejected value arrives bounded, with offset, partition, reason and message."""
+
+    async def work() -> None:
+        kafka = FakeKafka()
+        assigned = await _owner(kafka, FakeCores())
+        await assigned.feed(kafka.events(0, "a", "?" + "x" * 100_000))
+        [record] = kafka.logs[TOPICS.rejected, 0]
+        assert (record.key, len(record.value or b"")) == (None, 16 * 1024)
+        assert kafka.headers == [
+            [("offset", b"1"), ("partition", b"0"), ("reason", b"not_json"), ("message", b"no")]
+        ]
+
+    run(work)
+
+
+def test_closed_partition_does_nothing() -> None:
+    """After it is given away, a core neither walks, alerts nor saves."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        assigned = await _owner(kafka, cores)
+        assigned.close()
+        await assigned.feed(kafka.events(0, "!a"))
+        assert (await assigned.save(), kafka.journal, cores.made[-1].fed) == (None, [], [])
+
+    run(work)
+
+
+def test_readers_are_closed() -> None:
+    """Every connection opened for a restore or a gap is closed again."""
+
+    async def work() -> None:
+        kafka = FakeKafka()
+        assigned = await _owner(kafka, FakeCores())
+        await assigned.feed([kafka.events(0, "a", "b")[1]])
+        assert kafka.closed_readers == 2
+
+    run(work)

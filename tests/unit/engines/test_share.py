@@ -1,0 +1,181 @@
+"""The partitions of a worker through rebalances: nothing stale is used, nothing is saved late."""
+
+import asyncio
+from collections.abc import Iterable
+
+from detectors.engines.log_reader import LogRecord
+from detectors.engines.share import Fetched, Share
+from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
+
+
+class _Setting:
+    """A share over a fake Kafka, and the errors that it told of."""
+
+    def __init__(self, save_events: int = 1000) -> None:
+        self.kafka, self.cores = FakeKafka(), FakeCores()
+        self.errors: list[BaseException] = []
+        outside = self.kafka.outside(self.cores)
+        self.share = Share(outside, self.kafka.commit, self.errors.append, save_events)
+
+    def fed(self) -> list[list[str]]:
+        return [core.fed for core in self.cores.made]
+
+
+def _fetched(partition: int, generation: int, records: Iterable[LogRecord]) -> list[Fetched]:
+    return [Fetched(partition, generation, record) for record in records]
+
+
+def test_records_wait_for_the_state() -> None:
+    """Records that come right after the assignment are walked after the restore, none is lost."""
+
+    async def work() -> None:
+        here = _Setting()
+        records = here.kafka.events(1, "a", "b")
+        here.share.assign([1], generation=4)
+        await here.share.feed(_fetched(1, 4, records))
+        assert here.fed() == [["a", "b"]]
+
+    run(work)
+
+
+def test_records_of_another_generation_are_dropped() -> None:
+    """What was fetched before a rebalance, or for a partition of another, is not walked."""
+
+    async def work() -> None:
+        here = _Setting()
+        records = here.kafka.events(1, "a")
+        here.share.assign([1], generation=4)
+        await here.share.feed(_fetched(1, 3, records) + _fetched(2, 4, records))
+        await here.share.feed(_fetched(1, 4, records))
+        assert here.fed() == [["a"]]
+
+    run(work)
+
+
+def test_partition_that_stays_gets_a_new_state() -> None:
+    """Over a rebalance the state goes through the topic, and continues as if nothing had been."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign([0, 1], generation=1)
+        await here.share.feed(_fetched(1, 1, here.kafka.events(1, "a", "!b")))
+        await here.share.release([0, 1], seconds=5)
+        here.share.assign([1], generation=2)
+        again = here.kafka.logs[TOPICS.events, 1]
+        await here.share.feed(_fetched(1, 2, [*again, *here.kafka.events(1, "!c")]))
+        assert here.fed()[-1] == ["a", "!b", "!c"]
+        assert here.kafka.alerts() == [("!b", 2), ("!c", 3)]
+        assert here.kafka.committed == {1: 2}
+
+    run(work)
+
+
+def test_assignment_without_revocation_uses_no_old_state() -> None:
+    """Where the group lost this worker without a word, what it had walked unsaved is forgotten."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign([0], generation=1)
+        records = here.kafka.events(0, "a")
+        await here.share.feed(_fetched(0, 1, records))
+        here.share.assign([0], generation=2)
+        await here.share.feed(_fetched(0, 2, records))
+        assert here.fed() == [["a"], ["a"]]
+        assert here.kafka.committed == {}
+
+    run(work)
+
+
+def test_one_commit_for_all_partitions() -> None:
+    """All checkpoints of a round are followed by one commit, and idle partitions are left out."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign([0, 1, 2], generation=1)
+        for partition in (0, 2):
+            await here.share.feed(_fetched(partition, 1, here.kafka.events(partition, "a")))
+        await here.share.save()
+        assert here.kafka.committed == {0: 1, 2: 1}
+        assert here.kafka.journal.count("commit") == 1
+        assert here.kafka.journal[-1] == "commit"
+
+    run(work)
+
+
+def test_many_events_bring_a_checkpoint() -> None:
+    """A checkpoint is written every `save_events` events, however fast they come."""
+
+    async def work() -> None:
+        here = _Setting(save_events=3)
+        here.share.assign([0], generation=1)
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "a", "b")))
+        assert here.kafka.committed == {}
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "c")))
+        assert here.kafka.committed == {0: 3}
+
+    run(work)
+
+
+def test_release_ends_in_time() -> None:
+    """When the broker does not acknowledge, partitions are given away unsaved, and say so."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign([0], generation=1)
+        here.kafka.held = []
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "!a")))
+        assert await here.share.release(None, seconds=0.05) is False
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "!b")))
+        assert here.fed() == [["!a"]]
+        assert here.kafka.committed == {}
+
+    run(work)
+
+
+def test_release_does_not_wait_for_a_restore() -> None:
+    """A partition that is taken away while it is restored is dropped at once."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign([0], generation=1)
+        assert await here.share.release([0], seconds=5)
+        here.share.assign([0], generation=2)
+        await here.share.feed(_fetched(0, 2, here.kafka.events(0, "a")))
+        assert here.fed()[-1] == ["a"]
+
+    run(work)
+
+
+def test_releasing_nothing_keeps_the_rest() -> None:
+    """The empty revocation at the first join of a group touches no partition."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign([0], generation=1)
+        await here.share.release([], seconds=5)
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "a")))
+        assert here.fed() == [["a"]]
+
+    run(work)
+
+
+def test_failing_restore_is_told() -> None:
+    """A restore that fails is no silent partition: the worker is told."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.cores.new = _broken  # type: ignore[method-assign,assignment]
+        here.share.assign([0], generation=1)
+        while not here.errors:
+            await asyncio.sleep(0.001)
+        assert [str(error) for error in here.errors] == ["no memory"]
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "b")))
+        await here.share.save()
+        assert here.kafka.journal == []
+
+    run(work)
+
+
+def _broken(partition: int) -> None:
+    msg = "no memory"
+    raise MemoryError(msg)

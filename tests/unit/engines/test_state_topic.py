@@ -1,0 +1,140 @@
+"""A checkpoint is read back whole, or not at all."""
+
+import random
+
+import pytest
+
+from detectors.engines import state_topic
+from detectors.engines.state_topic import (
+    Checkpoint,
+    Found,
+    StateKey,
+    StateRecord,
+    checkpoint_records,
+    newest_checkpoint,
+    tombstones,
+)
+
+FIRST = Checkpoint(100, "c1", b"first" * 1000)
+SECOND = Checkpoint(200, "c1", b"second" * 1000)
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_topic, "CHUNK_BYTES", 16)
+
+
+def _noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 4096])
+def test_checkpoint_comes_back(size: int) -> None:
+    """Snapshots of any size come back byte for byte, with their offset and configuration."""
+    written = Checkpoint(7, "abc", _noise(size))
+    records = checkpoint_records(3, "f", 1, written)
+    assert newest_checkpoint(3, records) == Found(written, tuple(r.key for r in records), ())
+
+
+def test_newest_whole_checkpoint_counts() -> None:
+    """Of two whole checkpoints the one that stands later in the log is taken."""
+    records = [*checkpoint_records(3, "f", 1, FIRST), *checkpoint_records(3, "f", 2, SECOND)]
+    assert newest_checkpoint(3, records).checkpoint == SECOND
+
+
+def test_half_written_checkpoint_does_not_hurt() -> None:
+    """Wherever the writing of the second stopped, the first counts, and nothing is damaged."""
+    second = checkpoint_records(3, "f", 2, SECOND)
+    for written in range(len(second)):
+        found = newest_checkpoint(3, [*checkpoint_records(3, "f", 1, FIRST), *second[:written]])
+        assert (found.checkpoint, found.faults) == (FIRST, ())
+
+
+def test_missing_chunk_is_named() -> None:
+    """A checkpoint without one of its chunks is passed over for the one before, and named."""
+    second = checkpoint_records(3, "f", 2, SECOND)
+    found = newest_checkpoint(3, [*checkpoint_records(3, "f", 1, FIRST), *second[1:]])
+    assert found.checkpoint == FIRST
+    assert found.faults == (
+        f"checkpoint f/2 of partition 3: chunk 0 of {len(second) - 1} is missing",
+    )
+
+
+@pytest.mark.parametrize("which", range(-1, 3))
+def test_changed_byte_is_found(which: int) -> None:
+    """One changed byte, in any chunk or in the manifest, makes the checkpoint damaged."""
+    records = checkpoint_records(3, "f", 1, FIRST)
+    key, value = records[which]
+    assert value is not None
+    for at in range(len(value)):
+        broken = [*records]
+        changed = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
+        broken[which] = StateRecord(key, changed)
+        found = newest_checkpoint(3, broken)
+        # A manifest with another offset or configuration is a different, but well-formed promise;
+        # everything that the checksum covers must be found.
+        if which == -1 and found.checkpoint is not None:
+            assert found.checkpoint.snapshot == FIRST.snapshot
+        else:
+            assert (found.checkpoint, len(found.faults)) == (None, 1)
+
+
+def test_fences_keep_workers_apart() -> None:
+    """Chunks of a stalled worker, written in between, do not damage the new owner's checkpoint."""
+    mine, stalled = checkpoint_records(3, "a", 1, FIRST), checkpoint_records(3, "b", 1, SECOND)
+    mixed = [record for pair in zip(stalled, mine, strict=False) for record in pair]
+    mixed += [*stalled[len(mine) :], *mine[len(stalled) :]]
+    found = newest_checkpoint(3, mixed)
+    assert (found.checkpoint in (FIRST, SECOND), found.faults) == (True, ())
+
+
+def test_tombstones_delete() -> None:
+    """A deleted checkpoint is gone, and its keys are not listed for deletion again."""
+    records = checkpoint_records(3, "f", 1, FIRST)
+    deleted = [*records, *tombstones(r.key for r in records)]
+    assert newest_checkpoint(3, deleted) == Found(None, (), ())
+
+
+def test_foreign_records_are_left_alone() -> None:
+    """Garbage, other partitions and tables of later versions are neither read nor deleted."""
+    foreign = [
+        (None, b"x"),
+        (b"\xff\xfe", b"x"),
+        (b"[3,", b"x"),
+        (b'{"partition":3}', b"x"),
+        (b'[3,"f",1]', b"x"),
+        (StateKey(4, "f", 9, "manifest", 0).encode(), b"{}"),
+        (StateKey(3, "f", 9, "claim", 0).encode(), b"{}"),
+    ]
+    records = checkpoint_records(3, "f", 1, FIRST)
+    found = newest_checkpoint(3, [*foreign, *records, *foreign])
+    assert found == Found(FIRST, tuple(r.key for r in records), ())
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b"null", b"[]", b"\xff", b'{"format":1}', b'{"format":2,"offset":1}', b'{"offset":-1}'],
+)
+def test_unreadable_manifest_is_damage(manifest: bytes) -> None:
+    """A manifest that cannot be read is named in one line, and the checkpoint before it counts."""
+    key = StateKey(3, "f", 2, "manifest", 0).encode()
+    found = newest_checkpoint(3, [*checkpoint_records(3, "f", 1, FIRST), (key, manifest)])
+    assert (found.checkpoint, len(found.faults)) == (FIRST, 1)
+    assert "\n" not in found.faults[0]
+
+
+def test_later_format_is_not_misread() -> None:
+    """A manifest of another format is passed over, even when all else fits."""
+    *chunks, (key, value) = checkpoint_records(3, "f", 1, FIRST)
+    assert value is not None
+    later = value.replace(b'"format":1', b'"format":2')
+    found = newest_checkpoint(3, [*chunks, (key, later)])
+    assert found.faults == ("checkpoint f/1 of partition 3: format must be 1 (got 2)",)
+
+
+def test_chunks_stay_below_the_topic_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real chunk size, no record of an incompressible state reaches half a megabyte."""
+    monkeypatch.undo()
+    records = checkpoint_records(3, "f", 1, Checkpoint(1, "c", _noise(3_000_000)))
+    assert len(records) == 7
+    assert max(len(r.key) + len(r.value or b"") for r in records) < 600_000
