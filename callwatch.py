@@ -1,4 +1,68 @@
-import sys
+"""The command line of callwatch: every command lives beside its subject and is registered here.
 
-def main() -> int:
-    return 0
+This is the composition root: nothing else imports from all folders.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "demo": ("detectors.benchmark.demo_cli", "demo"),
+    "detect": ("detectors.cli", "detect"),
+    "worker": ("detectors.engines.worker_cli", "worker"),
+    "route": ("alerts.cli", "route"),
+    "topics": ("ingest.cli", "topics"),
+}
+"""Name of a command: where it is; it is imported when it is called, so that each starts fast."""
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """Return the names, in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+def _version() -> str:
+    try:
+        return version("callwatch")
+    except PackageNotFoundError:
+        return "0 (not installed)"
+
+
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(_version(), message="callwatch %(version)s")
+def cli() -> None:
+    """Watch the stream of webhooks and redirect callbacks for spoofing, replay and abuse."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return 0 it ran, 1 it could not run, 2 usage, 3 where --fail-on says so."""
+    try:
+        result: Any = cli.main(arguments, prog_name="callwatch", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import ip_address
+from mmap import mmap
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -98,6 +99,14 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     ext: dict[str, msgspec.Raw] | None = None
 
 
+class _Sender(msgspec.Struct, gc=False):
+    """The one word of an event that the roster needs."""
+
+    sender: str
+
+
+_decode_sender = msgspec.json.Decoder(_Sender).decode
+
 _FILLED = (
     "t", "sender", "event_type", "endpoint", "source", "address", "receiver", "service", "key_id",
     "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms", "weight",
@@ -126,10 +135,8 @@ class EventBatch:
     """A 64-bit key of each event's id."""
     index: NDArray[np.int64]
     """Place of each event among the values that were given to the decoder."""
-    buffer: bytes | memoryview
+    buffer: bytes | memoryview | mmap
     spans: NDArray[np.int64]
-    names: Mapping[int, str]
-    """Senders of this batch by key."""
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -138,6 +145,10 @@ class EventBatch:
         """Return event i with all its words."""
         start, end = self.spans[i]
         return parse_event(bytes(self.buffer[start:end]))
+
+    def sender(self, i: int) -> str:
+        """Return the sender of event i."""
+        return _decode_sender(self.value(i)).sender
 
     def value(self, i: int) -> bytes:
         """Return the JSON of event i."""
@@ -152,7 +163,6 @@ class EventBatch:
             self.index[order],
             self.buffer,
             self.spans[order],
-            self.names,
         )
 
 
@@ -196,7 +206,6 @@ class Decoder:
         rows: list[tuple[Any, ...]] = []
         ids: list[int] = []
         index: list[int] = []
-        names: dict[int, str] = {}
         done = Decoded(_empty(buffer))
         newer = 0
         view = memoryview(buffer)
@@ -215,8 +224,6 @@ class Decoder:
             rows.append(row)
             ids.append(key)
             index.append(i)
-            if row[1]:
-                names[row[1]] = wire.sender
         columns = np.zeros(len(rows), EVENT)
         for name, column in zip(_FILLED, zip(*rows, strict=True), strict=False):
             columns[name] = column
@@ -227,7 +234,6 @@ class Decoder:
             np.array(index, np.int64),
             buffer,
             spans[index] if index else np.zeros((0, 2), np.int64),
-            names,
         )
         return Decoded(batch, done.rejected, done.reports, done.controls, newer)
 
@@ -431,4 +437,4 @@ def _envelope(value: bytes) -> Mapping[str, Any]:
 
 def _empty(buffer: bytes | memoryview) -> EventBatch:
     nothing = np.zeros(0, np.int64)
-    return EventBatch(np.zeros(0, EVENT), nothing, nothing, buffer, np.zeros((0, 2), np.int64), {})
+    return EventBatch(np.zeros(0, EVENT), nothing, nothing, buffer, np.zeros((0, 2), np.int64))

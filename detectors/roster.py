@@ -71,7 +71,7 @@ class Roster:
             p = int(where.position[e])
             if names[p]:
                 self._replaced.setdefault(p, []).append((int(e), self._current(p)))
-            name = batch.names[int(batch.columns["sender"][e])]
+            name = batch.sender(int(e))
             encoded = name.encode()
             self._long.pop(p, None)
             names[p] = encoded[:NAME_BYTES]

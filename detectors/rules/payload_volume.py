@@ -137,6 +137,10 @@ class Params:
     size_deviations: float = param(
         3.75, unit="deviations", low=2.0, high=20.0, why="1 in 10,000 of log-normal sizes"
     )
+    false_per_day: float = param(
+        0.01, unit="1/d", low=1e-6, high=10.0,
+        why="a size that the sender's traffic brings about by chance more often is only an info",
+    )  # fmt: skip
     least_bytes: float = param(
         1024.0, unit="bytes", low=0.0, high=2.0**40, why="less than 1 KiB more harms nobody"
     )
@@ -282,14 +286,23 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     reason = SIZE_HIGH if x > mean else SIZE_LOW
     calls = int(b["calls"])
     ratio = guard.exp(abs(x - mean))
-    severity = INFO if reason == SIZE_LOW else LOW
-    if calls >= 3 or (ratio >= 100.0 and reason == SIZE_HIGH):
+    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
+    severity = LOW if chance_of(abs(z)) * per_day <= float(params["false_per_day"]) else INFO
+    if calls >= 3 or ratio >= 100.0:
         severity += 1
+    if reason == SIZE_LOW:
+        severity = INFO
     fill(out, reason, calls, 0, float(int(event["body_bytes"])), usual)
     out["limit"] = guard.exp(mean + max(far, float(params["size_deviations"]) * deviation)) - 1.0
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
     return tell(b, 1, event, params, out, reason, severity)
+
+
+@kernel
+def chance_of(z: float) -> float:
+    """Return about how likely a normal value is so many deviations out (Mills' ratio)."""
+    return guard.exp(-0.5 * z * z) / (2.5066282746310002 * max(z, 1.0))
 
 
 @kernel

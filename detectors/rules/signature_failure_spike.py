@@ -36,6 +36,7 @@ from detectors.base import (
     CONTRIBUTES,
     FINDING,
     HIGH,
+    LOW,
     MEDIUM,
     NOTHING,
     TIMERS,
@@ -282,7 +283,12 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
     until = int(event["t"]) + linger(int(event["gap"]), float(params["close_after_s"]))
     hold(row, int(event["t"]), until)
     reason = cause(row)
-    severity = HIGH if reason == FORGERY and int(row["failures"]) >= 50 else MEDIUM
+    severity = MEDIUM
+    share_now = guard.ratio(float(row["pending_f"]), float(row["pending_n"]), 1.0)
+    if reason == FORGERY and int(row["failures"]) >= 50:
+        severity = HIGH
+    if reason != FORGERY and share_now < float(params["fast_share"]):
+        severity = LOW
     severity = max(cap_by_warmth(severity, int(event["events"])), int(row["severity"]))
     changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
     row["reason"] = reason

@@ -60,7 +60,7 @@ from detectors.event import (
 )
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import cusum, guard, novelty
+from models import cusum, distinct, guard, novelty
 from models.kernel import kernel
 
 ID = "spoofed-source"
@@ -77,6 +77,7 @@ FORGED, DISTRIBUTED, VALID_NEW, OUTSIDE, DRIFT, CLIENT = range(1, 7)
 EVIDENCE = (
     ("calls", "events"),
     ("networks", "networks"),
+    ("addresses", "addresses"),
     ("usual_per_day", "1/d"),
     ("new_network_probability", "share"),
     ("known_networks", "networks"),
@@ -96,6 +97,7 @@ SENDER = np.dtype(
         ("since", "i8"),  # first forged call of the run
         ("calls", "i4"),  # forged calls of the run
         ("networks", "i2"),  # networks that they came from
+        ("addresses", "i8"),  # bits of a distinct count
         ("new_calls", "i4"),  # valid calls from networks on probation
         ("new_networks", "i2"),
         ("strangers", "i2"),  # of new_calls, those whose client is new too
@@ -161,6 +163,9 @@ CHANGING = POLICIES["changing"]
 DISCOURAGED = POLICIES["discouraged"]
 PAID_ONLY = POLICIES["paid_only"]
 MINUTES_A_DAY = 1440.0
+SPREAD_ADDRESSES = 10.0
+SPREAD_SHARE = 0.3
+"""Forgery is distributed from ten addresses on, if they make up three of ten calls or more."""
 FAILED_BEFORE = 3
 """Rejected calls after which a network that suddenly verifies has guessed or stolen something."""
 
@@ -206,6 +211,7 @@ def begin_forged(a: Any) -> None:
     a["chart"] = 0.0
     a["calls"] = 0
     a["networks"] = 0
+    a["addresses"] = 0
     a["since"] = 0
 
 
@@ -242,10 +248,12 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     least = 3.0
     if int(event["events"]) < COLD_EVENTS or float(a["k"]) <= 0.0:
         least = float(params["cold_calls"])
+    a["addresses"] = distinct.add(int(a["addresses"]), int(event["address"]))
     calls = int(a["calls"])
     if not known_forgery and (chart < top or calls < least):
         return NOTHING
-    spread = int(a["networks"]) >= 10 and 10 * int(a["networks"]) >= 3 * calls
+    addresses = distinct.estimate(int(a["addresses"]))
+    spread = addresses >= SPREAD_ADDRESSES and addresses >= SPREAD_SHARE * min(calls, 200)
     severity = HIGH if spread or calls >= 100 else MEDIUM
     return tell(a, event, params, out, DISTRIBUTED if spread else FORGED, severity, usual)
 
@@ -349,6 +357,7 @@ def tell(
     out["confidence"] = warmth_confidence(int(event["events"]))
     out["calls"] = calls
     out["networks"] = networks
+    out["addresses"] = distinct.estimate(int(a["addresses"])) if forged else 0.0
     out["usual_per_day"] = usual
     out["new_network_probability"] = float(a["chance"])
     out["known_networks"] = max(float(a["k"]) - int(a["new_networks"]), 0.0)
@@ -369,6 +378,7 @@ def explain(found: Found) -> Explanation:
     expected = found.quantities("known_networks", units=units)
     observed = found.quantities("calls", "networks", units=units)
     if found.reason in ("forged_from_new_network", "distributed_forgery"):
+        observed |= found.quantities("addresses", units=units)
         usual = format_number(found.evidence["usual_per_day"])
         expected |= found.quantities("usual_per_day", units=units)
         summary = (
@@ -383,11 +393,16 @@ def explain(found: Found) -> Explanation:
     else:
         expected |= found.quantities("new_network_probability", units=units)
         observed |= found.quantities("new_clients", units=units)
-        strangers = int(found.evidence["new_clients"])
-        client = "by a client never seen before" if strangers else "by a client that it uses"
+        strange = found.evidence["new_clients"] > 0
+        client = "by a client never seen before" if strange else "by a client that it uses"
+        grave = found.severity >= MEDIUM
         summary = (
             f"{found.sender}: {calls} with a valid signature from {networks} outside its "
             f"{known}, {client}: "
-            + ("a stolen secret until shown otherwise" if strangers else "probably a new range")
+            + (
+                "a stolen secret until shown otherwise"
+                if grave
+                else "perhaps a new range of the provider"
+            )
         )
     return Explanation(summary=summary, expected=expected, observed=observed)

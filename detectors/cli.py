@@ -1,0 +1,288 @@
+"""``callwatch detect``: find alerts in files of events."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from alerts.alert import Alert, Severity, from_rfc3339, to_rfc3339
+from alerts.explain import safe
+from alerts.pipeline import fold
+from detectors.config import Config, load_config
+from detectors.core import Core
+from detectors.engines.local import BadLine, LocalResult, run_local
+from detectors.errors import DetectorError, InputError
+from ingest.errors import IngestError
+from ingest.inventory import load_inventory
+from ingest.sources import read_events
+
+SHOWN_BAD_LINES = 20
+SHOWN_ALERTS = 50
+
+
+class _Time(click.ParamType):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return from_rfc3339(value if "T" in value else f"{value}T00:00:00Z")
+        except ValueError:
+            self.fail(f"must be RFC 3339 or a date (got {safe(str(value))!r})", param, ctx)
+
+
+@click.command()
+@click.argument("events", nargs=-1, required=True, metavar="EVENTS...")
+@click.option(
+    "--alerts",
+    "out",
+    type=click.Path(dir_okay=False),
+    help="Write alerts here, one line per update; - is standard output.",
+)
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="Configuration (TOML)."
+)
+@click.option("--inventory", type=click.Path(path_type=Path), help="Registered senders (TOML).")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Go on from this state, and keep it here at the end.",
+)
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Split senders as Kafka does.",
+)
+@click.option(
+    "--now", type=_Time(), help="Refuse events later than 5 minutes after this; default: the clock."
+)
+@click.option("--until", type=_Time(), help="Let time run on to here after the last event.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Read - as a log that goes on: alerts at once, in the order of reading.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="End with one JSON object on standard output."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([s.value for s in Severity]),
+    help="Exit with 3 when an alert is so severe.",
+)
+def detect(
+    events: tuple[str, ...],
+    out: str | None,
+    config_path: Path | None,
+    inventory: Path | None,
+    state: Path | None,
+    partitions: int,
+    now: int | None,
+    until: int | None,
+    follow: bool,
+    as_json: bool,
+    fail_on: str | None,
+) -> None:
+    """Find alerts in EVENTS: JSON lines, gzip, Parquet; - is standard input.
+
+    A line that is not valid is named with file and line, counted, and the rest goes on.
+    """
+    if state is not None and partitions > 1:
+        msg = "--state keeps one partition (got --partitions " + str(partitions) + ")"
+        raise click.UsageError(msg)
+    if follow and events != ("-",):
+        msg = f"--follow reads standard input: allowed EVENTS is - (got {safe(' '.join(events))})"
+        raise click.UsageError(msg)
+    try:
+        config = load_config(
+            config_path, inventory=load_inventory(inventory) if inventory else None
+        )
+        cores = [Core.restore(config, state.read_bytes())] if state and state.exists() else None
+        with ExitStack() as stack:
+            writer = _Writer(out, stack, quiet=as_json)
+            report_bad = _BadLines()
+            if follow:
+                result = _follow(config, cores, writer, report_bad)
+            else:
+                result = run_local(
+                    read_events(events),
+                    config,
+                    partitions=partitions,
+                    now_us=time.time_ns() // 1000 if now is None else now,
+                    until_us=until,
+                    cores=cores,
+                    on_bad=report_bad,
+                    on_progress=_Progress() if sys.stderr.isatty() else None,
+                )
+                writer.write(result.alerts)
+            report_bad.close()
+        if state is not None:
+            _replace(state, result.cores[0].snapshot())
+    except (DetectorError, IngestError) as error:
+        raise click.ClickException(str(error)) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+    except OSError as error:
+        msg = f"{error.filename or '-'}: {error.strerror or error}"
+        raise click.ClickException(msg) from None
+    _finish(result, as_json=as_json)
+    worst = max((alert.severity for alert in result.alerts), default=None)
+    if fail_on is not None and worst is not None and worst >= Severity(fail_on):
+        raise SystemExit(3)
+
+
+commands = [detect]
+
+
+class _Writer:
+    """Writes alerts: JSON lines to a file or standard output, else a line for people each."""
+
+    def __init__(self, out: str | None, stack: ExitStack, *, quiet: bool) -> None:
+        self.file: BinaryIO | None = None
+        self.people = out is None and not quiet
+        self.shown = 0
+        if out == "-":
+            self.file = sys.stdout.buffer
+        elif out is not None:
+            Path(out).parent.mkdir(parents=True, exist_ok=True)
+            self.file = stack.enter_context(Path(out).open("wb"))  # noqa: SIM115 -- the stack closes it
+
+    def write(self, alerts: list[Alert]) -> None:
+        if self.file is not None:
+            self.file.writelines(alert.to_json() + b"\n" for alert in alerts)
+            self.file.flush()
+        if self.people:
+            for alert in alerts:
+                if alert.status == "open" or (
+                    alert.status == "updated" and self.shown < SHOWN_ALERTS
+                ):
+                    click.echo(one_line(alert))
+                    self.shown += 1
+
+
+def one_line(alert: Alert) -> str:
+    """Return an alert as a line for people; nothing in it can move a terminal's cursor."""
+    at = to_rfc3339(alert.updated_at)[:19]
+    head = f"{at} {alert.severity.value:8} {alert.status.value:7} {alert.detector} {alert.reason}"
+    return f"{head}: {safe(alert.summary, 300)}"
+
+
+class _BadLines:
+    """Names the first bad lines on standard error, and counts the rest."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, bad: BadLine) -> None:
+        self.count += 1
+        if self.count <= SHOWN_BAD_LINES:
+            click.echo(safe(str(bad), 400), err=True)
+
+    def close(self) -> None:
+        if self.count > SHOWN_BAD_LINES:
+            click.echo(f"... and {self.count - SHOWN_BAD_LINES:,} more bad lines", err=True)
+
+
+class _Progress:
+    """A line on the terminal that is written over."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, phase: str, done: int) -> None:
+        if time.monotonic() - self.last > 0.2:
+            self.last = time.monotonic()
+            click.echo(f"\r{phase}: {done:,} events ", nl=False, err=True)
+
+
+def _finish(result: LocalResult, *, as_json: bool) -> None:
+    latest = list(fold(result.alerts).values())
+    by = Counter((alert.detector, alert.severity.value) for alert in latest)
+    rejected = {
+        name.removeprefix("rejected."): n
+        for name, n in sorted(result.counts.items())
+        if name.startswith("rejected.")
+    }
+    if as_json:
+        alerts: dict[str, dict[str, int]] = {}
+        for (detector, severity), n in sorted(by.items()):
+            alerts.setdefault(detector, {})[severity] = n
+        record = {
+            "read": result.read,
+            "accepted": result.accepted,
+            "duplicates": result.counts.get("duplicates", 0),
+            "reports": result.counts.get("reports", 0),
+            "controls": result.counts.get("controls", 0),
+            "rejected": rejected,
+            "alerts": alerts,
+            "warnings": [safe(text, 300) for text in result.warnings],
+            "seconds": round(result.seconds, 3),
+        }
+        click.echo(json.dumps(record))
+        return
+    for text in result.warnings:
+        click.echo(f"warning: {safe(text, 300)}", err=True)
+    bad = f", {sum(rejected.values()):,} rejected" if rejected else ""
+    again = result.counts.get("duplicates", 0)
+    repeated = f", {again:,} published twice" if again else ""
+    click.echo(
+        f"{result.read:,} read, {result.accepted:,} scored{bad}{repeated}, "
+        f"{len(latest):,} incidents in {result.seconds:.1f} s",
+        err=True,
+    )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    draft = path.with_name(path.name + ".part")
+    draft.write_bytes(data)
+    draft.replace(path)
+
+
+def _follow(
+    config: Config, cores: list[Core] | None, writer: _Writer, bad: _BadLines
+) -> LocalResult:
+    """Read standard input as a log: the broker's time is the time of reading."""
+    core = cores[0] if cores else Core(config)
+    result = LocalResult(cores=[core])
+    started = time.perf_counter()
+    try:
+        for first, values in _line_groups(sys.stdin.buffer):
+            offsets = list(range(first, first + len(values)))
+            outcome = core.feed_log(values, offsets, [time.time_ns() // 1000] * len(values))
+            for fault in outcome.rejected:
+                bad(BadLine(f"-:{fault.offset}", fault.code, fault.message))
+            result.alerts += outcome.alerts
+            result.read += len(values)
+            writer.write(outcome.alerts)
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    result.counts = dict(core.counters)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def _line_groups(stream: Any) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield lines as they come, with the number of the first; what is there is not waited for."""
+    rest, line = b"", 1
+    while data := stream.read1(1 << 20):
+        *whole, rest = (rest + data).split(b"\n")
+        if len(rest) > 1 << 20:
+            msg = f"-:{line + len(whole)}: a line may have 1 MiB at most"
+            raise InputError(msg)
+        if whole:
+            yield line, [value.rstrip(b"\r") for value in whole]
+            line += len(whole)
+    if rest:
+        yield line, [rest]

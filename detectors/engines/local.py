@@ -1,0 +1,221 @@
+"""The local engine: events of files, pipes and frames, in one process.
+
+Such input has no log order. So everything is read, sorted by time (stable, all inputs together) and
+then walked: no single bad time can blind the rest. Partitions split events as Kafka does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.alert import Alert, to_rfc3339
+from detectors.batch import Decoder, EventBatch
+from detectors.clock import LATEST
+from detectors.config import Config
+from detectors.core import Core
+from detectors.engines.spool import Spool
+from detectors.event import DAY, MINUTE
+from ingest.partition import partition_for, record_key
+from ingest.sources import Lines, frame_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK = 20_000
+ALONE_EVENTS = 3
+ALONE_DAYS = 2
+MAX_WARNINGS = 10
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that was not accepted."""
+
+    where: str
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.code}: {self.message}"
+
+
+@dataclass
+class LocalResult:
+    """What a run brought to light."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    rejected: list[BadLine] = field(default_factory=list)
+    """The first bad lines, at most ``MAX_BAD_LINES``; ``counts`` has all."""
+    counts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    read: int = 0
+    seconds: float = 0.0
+    cores: list[Core] = field(default_factory=list)
+
+    @property
+    def accepted(self) -> int:
+        """Events that were scored."""
+        return self.counts.get("scored", 0)
+
+
+MAX_BAD_LINES = 100_000
+Progress = Callable[[str, int], None]
+"""Told the phase ("read", "detect") and how many events of it are done."""
+
+
+def run_local(
+    lines: Iterable[Lines],
+    config: Config,
+    *,
+    partitions: int = 1,
+    now_us: int | None = None,
+    until_us: int | None = None,
+    cores: list[Core] | None = None,
+    on_bad: Callable[[BadLine], None] | None = None,
+    on_progress: Progress | None = None,
+    on_alert: Callable[[Alert], None] | None = None,
+) -> LocalResult:
+    """Find alerts in finite input.
+
+    Args:
+        lines: The input, in pieces.
+        config: The configuration.
+        partitions: Into how many partitions senders are split.
+        now_us: Events later than this plus ``stream.ahead_minutes`` are refused; None: no limit.
+        until_us: Let time run on to here after the last event.
+        cores: State to go on from, one for each partition.
+        on_bad: Told of each bad line at once.
+        on_progress: Told how far it is.
+        on_alert: Told of each alert, in order of time within a partition.
+    """
+    started = time.perf_counter()
+    result = LocalResult()
+    spool = Spool()
+    try:
+        _read(lines, config, now_us, spool, result, on_bad, on_progress)
+        batch = spool.batch()
+        order = np.argsort(batch.columns["t"], kind="stable")
+        result.warnings += _alone(batch, order)
+        where = _partition_of(batch, partitions)
+        result.cores = cores or [Core(config, p) for p in range(partitions)]
+        done = 0
+        for p, core in enumerate(result.cores):
+            mine = order if partitions == 1 else order[where[order] == p]
+            for start in range(0, len(mine), CHUNK):
+                chunk = batch.take(mine[start : start + CHUNK])
+                _tell(core.feed_sorted(chunk).alerts, result, on_alert)
+                done += len(chunk)
+                if on_progress is not None:
+                    on_progress("detect", done)
+            _tell(core.finish(until_us).alerts, result, on_alert)
+    finally:
+        spool.close()
+    _count(result)
+    result.alerts.sort(key=lambda alert: alert.updated_at)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: Any) -> list[Alert]:
+    """Return the alerts of a frame whose columns are the fields of an event."""
+    return run_local([frame_lines(frame)], config or Config(), **options).alerts
+
+
+def _tell(
+    alerts: list[Alert], result: LocalResult, on_alert: Callable[[Alert], None] | None
+) -> None:
+    result.alerts += alerts
+    if on_alert is not None:
+        for alert in alerts:
+            on_alert(alert)
+
+
+def _read(
+    lines: Iterable[Lines],
+    config: Config,
+    now_us: int | None,
+    spool: Spool,
+    result: LocalResult,
+    on_bad: Callable[[BadLine], None] | None,
+    on_progress: Progress | None,
+) -> None:
+    """Decode everything into the spool, and name what is not accepted."""
+    decoder = Decoder(config)
+    last = LATEST if now_us is None else now_us + int(config.stream.ahead_minutes * MINUTE)
+
+    def refuse(piece: Lines, index: int, code: str, message: str) -> None:
+        name = f"rejected.{code}"
+        result.counts[name] = result.counts.get(name, 0) + 1
+        bad = BadLine(piece.where(index), code, message)
+        if len(result.rejected) < MAX_BAD_LINES:
+            result.rejected.append(bad)
+        if on_bad is not None:
+            on_bad(bad)
+
+    for piece in lines:
+        decoded = decoder.buffer(piece.buffer, piece.spans)
+        batch = decoded.batch
+        for fault in decoded.rejected:
+            refuse(piece, fault.index, fault.code, fault.message)
+        ahead = batch.columns["t"] > last
+        for i in np.flatnonzero(ahead):
+            given = to_rfc3339(min(int(batch.columns["t"][i]), LATEST))
+            message = f"received_at: allowed up to {to_rfc3339(last)} (see --now); given {given}"
+            refuse(piece, int(batch.index[i]), "time_out_of_range", message)
+        spool.add(batch.take(~ahead), result.read)
+        result.read += len(piece.spans)
+        for name, more in (
+            ("reports", len(decoded.reports)),
+            ("controls", len(decoded.controls)),
+            ("newer_schema", decoded.newer_schema),
+        ):
+            if more:
+                result.counts[name] = result.counts.get(name, 0) + more
+        if on_progress is not None:
+            on_progress("read", result.read)
+
+
+def _count(result: LocalResult) -> None:
+    for core in result.cores:
+        for name, n in core.counters.items():
+            if name in ("scored", "duplicates"):
+                result.counts[name] = result.counts.get(name, 0) + n
+
+
+def _alone(batch: EventBatch, order: NDArray[np.int64]) -> list[str]:
+    """Name events that lie alone, days away from all others: their time is probably wrong."""
+    t = batch.columns["t"][order]
+    if len(t) < 10 * ALONE_EVENTS:
+        return []
+    gaps = np.flatnonzero(np.diff(t) > ALONE_DAYS * DAY) + 1
+    starts = np.concatenate([[0], gaps])
+    ends = np.concatenate([gaps, [len(t)]])
+    few = [(s, e) for s, e in zip(starts, ends, strict=True) if e - s <= ALONE_EVENTS]
+    named = []
+    for start, end in few[:MAX_WARNINGS]:
+        for i in order[start:end]:
+            event = batch.event(int(i))
+            at = to_rfc3339(int(batch.columns["t"][i]))
+            named.append(f"event {event.id} at {at} lies alone, days away from all others")
+    if len(few) > MAX_WARNINGS:
+        named.append(f"{len(few) - MAX_WARNINGS} more groups of events lie alone")
+    return named
+
+
+def _partition_of(batch: EventBatch, partitions: int) -> NDArray[np.int64]:
+    """Return the partition of each event: by sender; by source for those without one."""
+    where = np.zeros(len(batch), np.int64)
+    if partitions == 1:
+        return where
+    sender = batch.columns["sender"]
+    keys = np.where(sender != 0, sender, batch.columns["source"])
+    _, first, member = np.unique(keys, return_index=True, return_inverse=True)
+    of_key = [partition_for(record_key(batch.event(int(i))), partitions) for i in first]
+    where[:] = np.array(of_key, np.int64)[member]
+    return where
