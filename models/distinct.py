@@ -4,10 +4,11 @@ Linear counting (Whang, Vander-Zanden, Taylor 1990): each value sets one of 62 b
 of ``m`` mean about ``-m * ln(1 - k / m)`` values. Exact enough up to some 200: that many suffice to
 tell a few sources from a spread attack.
 
->>> bits = 0
->>> for key in range(1000, 1040):
-...     bits = add(bits, key * 0x9E3779B1)
->>> 28 <= estimate(bits) <= 55
+>>> import random
+>>> draw, bits = random.Random(5), 0
+>>> for _ in range(40):
+...     bits = add(bits, draw.getrandbits(62))
+>>> 30 <= estimate(bits) <= 50
 True
 >>> estimate(0), round(estimate(add(0, 7)))
 (0.0, 1)
