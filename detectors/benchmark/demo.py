@@ -118,7 +118,8 @@ def detect(day: LabelledDay, folder: Path, engine: Engine, view: View) -> list[A
                 _feed(engine, cut("day.jsonl", 1, data), states, view, count)
     last = engine.finish()
     view.alerts(last)
-    return states + last
+    # By time, as `callwatch detect` writes them; states of one alert keep their order.
+    return sorted(states + last, key=lambda one: one.updated_at)
 
 
 def local_engine(config: Config) -> Engine:

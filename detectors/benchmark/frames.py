@@ -129,10 +129,12 @@ def numbers(quantities: Mapping[str, Quantity]) -> str:
     >>> numbers({"rate": Quantity(value=2.5, unit="1/h")})
     'rate 2.5 1/h'
     """
-    return ", ".join(
-        f"{name.replace('_', ' ')} {format_number(one.value)} {one.unit}".rstrip()
-        for name, one in quantities.items()
-    )
+    parts = []
+    for name, one in quantities.items():
+        words = name.replace("_", " ")
+        unit = "" if words.endswith(one.unit) else f" {one.unit}"  # "known networks 4" says enough
+        parts.append(f"{words} {format_number(one.value)}{unit}")
+    return ", ".join(parts)
 
 
 def hourly(events: pd.DataFrame) -> pd.DataFrame:

@@ -156,12 +156,18 @@ def reasons_over_time(events: pd.DataFrame, *, every: str = "6h") -> Figure:
 
 def _mark_alerts(axes: Axes, alerts: pd.DataFrame) -> None:
     top = axes.get_ylim()[1]
-    for severity, group in alerts.groupby("severity"):
-        color, marker = SEVERITY_LOOKS[str(severity)]
+    # From mild to grave, each a little higher: alerts of one moment stay apart, the gravest on top.
+    for rank, (severity, (color, marker)) in enumerate(SEVERITY_LOOKS.items()):
+        group = alerts[alerts["severity"] == severity]
         for opened in group["opened_at"]:
             axes.axvline(opened, color=color, lw=0.8, alpha=0.7)
         axes.plot(
-            group["opened_at"], [top * 0.75] * len(group), ls="", marker=marker, ms=6, color=color
+            group["opened_at"],
+            [top * (0.55 + 0.09 * rank)] * len(group),
+            ls="",
+            marker=marker,
+            ms=6,
+            color=color,
         )
 
 

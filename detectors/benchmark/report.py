@@ -6,10 +6,10 @@ from typing import Final
 
 import pandas as pd
 
-from alerts.alert import Alert
+from alerts.alert import Alert, Quantity
 from alerts.explain import safe
 from detectors.benchmark import plots
-from detectors.benchmark.frames import alerts_frame
+from detectors.benchmark.frames import alerts_frame, latest_states, numbers
 from detectors.benchmark.labels import Kind, Label
 from detectors.benchmark.report_page import PAGE, POLICY, STYLE
 from detectors.benchmark.score import Judged, Score
@@ -37,6 +37,7 @@ def report(
         day: the midnight at which the labelled day begins.
         facts: what else a reader should know of the run (seed, configuration, times).
     """
+    states = list(states)
     alerts = alerts_frame(states)
     attacks = [one for one in score.judged if one.label.kind is Kind.ATTACK]
     traps = [one for one in score.judged if one.label.kind is Kind.TRAP]
@@ -58,7 +59,7 @@ def report(
                 [_trap_row(one) for one in traps],
             ),
         ),
-        _section("Alerts", _alerts_lead(score), _alerts_table(alerts, score)),
+        _section("Alerts", _alerts_lead(score), _alerts_table(states, score)),
         _timeline(events, alerts, day),
         _baselines(events, score, day),
     ]
@@ -100,7 +101,7 @@ def _attack_row(one: Judged) -> list[str]:
     return [
         _verdict(one),
         _cell(label.id),
-        _cell(label.sender),
+        _cell(label.sender, "name"),
         _cell(label.what, "text"),
         _cell(f"{label.detector}: {' or '.join(label.reasons)}; {_deadline(label)}", "text"),
         _cell(one.by or ""),
@@ -116,7 +117,7 @@ def _trap_row(one: Judged) -> list[str]:
     return [
         _verdict(one),
         _cell(one.label.id),
-        _cell(one.label.sender),
+        _cell(one.label.sender, "name"),
         _cell(one.label.what, "text"),
         _cell(allowed or "nothing"),
         _cell(one.by or ""),
@@ -128,28 +129,33 @@ def _alerts_lead(score: Score) -> str:
     return f"One row per incident, its latest state. Alerts that nobody asked for: {by or 'none'}."
 
 
-def _alerts_table(alerts: pd.DataFrame, score: Score) -> str:
+def _alerts_table(states: Iterable[Alert], score: Score) -> str:
     false = {one.alert.id for one in score.unexpected}
     rows, classes = [], []
-    for one in alerts.to_dict("records"):
-        severity = str(one["severity"])
+    for one in latest_states(states):
+        severity = str(one.severity)
         classes.append(severity)
         rows.append(
             [
-                _cell(f"{one['opened_at']:%d %b %H:%M:%S}", "time"),
-                _cell(f"{_SHAPES[severity]} {severity}", "severity"),
-                _cell(f"{one['detector']}: {one['reason']}"),
-                _cell(one["sender"] or ""),
-                _cell(one["summary"], "text"),
-                _cell(one["expected"], "text"),
-                _cell(one["observed"], "text"),
-                _cell(f"{one['count']:,}"),
-                '<td class="bad">not asked for</td>' if one["id"] in false else "<td>labelled</td>",
+                _cell(f"{pd.Timestamp(one.opened_at, unit='us'):%d %b %H:%M:%S}", "time"),
+                _cell(f"{_SHAPES[severity]} {severity}", "time"),
+                _cell(f"{one.detector}: {one.reason}"),
+                _cell(one.sender or "", "name"),
+                _cell(one.summary, "text"),
+                _quantities(one.expected),
+                _quantities(one.observed),
+                _cell(f"{one.count:,}"),
+                '<td class="bad">not asked for</td>' if one.id in false else "<td>labelled</td>",
             ]
         )
     head = ("opened", "severity", "detector: reason", "sender", "summary", "expected", "observed",
             "events", "")  # fmt: skip
     return _table(head, rows, classes) if rows else "<p>There was no alert.</p>"
+
+
+def _quantities(quantities: Mapping[str, Quantity]) -> str:
+    lines = "<br>".join(_text(numbers({name: one})) for name, one in quantities.items())
+    return f'<td class="numbers">{lines}</td>'
 
 
 def _timeline(events: pd.DataFrame, alerts: pd.DataFrame, day: pd.Timestamp) -> str:
@@ -201,7 +207,7 @@ def _table(
 
 def _verdict(one: Judged) -> str:
     mark, kind = ("✓", "good") if one.good else ("✗", "bad")
-    return f'<td class="{kind}">{mark} {one.outcome}</td>'
+    return f'<td class="{kind} name">{mark} {one.outcome}</td>'
 
 
 def _cell(text: str, kind: str = "") -> str:

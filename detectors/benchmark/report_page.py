@@ -30,9 +30,10 @@ th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap;
   } tr:last-child td { border-bottom: 0; }
-td.time { white-space: nowrap; } td.text { min-width: 18rem; overflow-wrap: anywhere; }
+td.time, td.name { white-space: nowrap; } td.numbers { min-width: 9rem; }
+td.text { min-width: 15rem; overflow-wrap: anywhere; }
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
-.severity { white-space: nowrap; } tr.high, tr.critical { background: var(--high); }
+tr.high, tr.critical { background: var(--high); }
 svg { width: 100%; height: auto; color: var(--soft); display: block; }
 figure { margin: 0; padding: .6rem; background: var(--card); border: 1px solid var(--line);
   border-radius: .5rem; } figure + figure, details + details { margin-top: .8rem; }

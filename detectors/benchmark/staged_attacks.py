@@ -1,8 +1,9 @@
 """The attacks of the labelled day, each on a sender of its own.
 
 Deadlines count from the first event of an attack. A second detector that sees the same attack is
-allowed one alert of any severity: it is right, and inhibition is another stage's work. The ids are the project's scenario ids: S01 to
-S25 are described with the benchmark; letters mark what is staged in addition.
+allowed one alert of any severity: it is right, and inhibition is another stage's work. The ids are
+the project's scenario ids: S01 to S25 are described with the benchmark; letters mark what is staged
+in addition.
 """
 
 from collections.abc import Callable
