@@ -6,6 +6,7 @@ without a limit, and whoever cannot get a broker is told in one line what is mis
 """
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,9 @@ def wait_until_it_answers(servers: str, seconds: float, what: str) -> None:
 def answers(servers: str) -> bool:
     """Whether a Kafka broker answers a metadata request there, within two seconds."""
     try:
+        # kafka-python leaks a socket for each refused connection: ask the port itself first.
+        host, _, port = servers.split(",", maxsplit=1)[0].rpartition(":")
+        socket.create_connection((host, int(port)), timeout=2).close()
         admin = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=2000)
     except (KafkaError, OSError, ValueError):
         return False

@@ -3,9 +3,11 @@
 testcontainers' own Kafka class knows other vendors' images only.
 """
 
+import gc
 import io
 import shlex
 import tarfile
+import warnings
 from typing import Self
 
 import docker
@@ -91,6 +93,15 @@ class KafkaContainer(DockerContainer):
 
 def engine_answers() -> bool:
     """Whether a Docker engine answers here, within five seconds."""
+    with warnings.catch_warnings():
+        # docker's client leaves its socket to the garbage collector when nobody answers.
+        warnings.simplefilter("ignore", ResourceWarning)
+        answered = _ping()
+        gc.collect()
+    return answered
+
+
+def _ping() -> bool:
     try:
         client = docker.from_env(timeout=5)
     except DockerException:

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,9 +51,8 @@ def running_kafka(data: Path) -> Iterator[str]:
     settings.write_text(PROPERTIES.format(port=port, controller=controller, data=data))
     base = [java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     base += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     _run(
-        [*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)],
+        [*base, "kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(settings)],
         seconds=START_SECONDS,
         what="formatting Kafka's storage",
     )
@@ -93,6 +91,13 @@ def cached_jars() -> Path:
             if not JARS.is_dir():  # otherwise another test run was faster
                 raise
     return JARS
+
+
+def cluster_id() -> str:
+    """A random id as Kafka writes it: 16 bytes in URL-safe base64, never like an option."""
+    while (made := base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")).startswith("-"):
+        pass
+    return made
 
 
 def free_ports(count: int) -> list[int]:

@@ -118,6 +118,13 @@ def test_free_ports_differ() -> None:
     assert len(set(java.free_ports(5))) == 5
 
 
+def test_cluster_id_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id never starts with a dash, which Kafka's tool would take for an option."""
+    drawn = iter([bytes([0xF8]) + bytes(15), bytes(16)])
+    monkeypatch.setattr(java.os, "urandom", lambda _: next(drawn))
+    assert java.cluster_id() == "A" * 22
+
+
 def test_stop_kills_what_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ignores the request to end is killed, so that no broker is left behind."""
     monkeypatch.setattr(java, "STOP_SECONDS", 0.2)

@@ -1,0 +1,173 @@
+"""On a real Kafka the worker gives the same alerts as one process that is never disturbed."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from detectors.config import Config
+from detectors.snapshot import unpack
+from tests.integration.pipeline import PARTITIONS, STATE, Pipeline, Process, wait_until
+
+pytestmark = pytest.mark.integration
+
+Events = list[dict[str, Any]]
+
+
+def _thirds(traffic: Events) -> tuple[Events, Events, Events]:
+    size = len(traffic) // 3
+    return traffic[:size], traffic[size : 2 * size], traffic[2 * size :]
+
+
+def _assert_same(found: Sequence[bytes], pipeline: Pipeline, config: Config) -> None:
+    """The same alerts, ids and contents; the rows behind them are the same, bit for bit."""
+    expected = pipeline.expected(config)
+    alerts = [alert for _, made in expected for alert in made]
+    assert len(alerts) >= 20, "the traffic holds too little to prove anything"
+    assert sorted(set(found)) == sorted(alerts)
+    for partition, (core, _) in enumerate(expected):
+        assert _parts(pipeline.checkpoint(partition).snapshot) == _parts(core.snapshot())
+
+
+def _parts(snapshot: bytes) -> dict[str, Any]:
+    """A snapshot in comparable parts, so that a difference says where it is."""
+    header, arrays = unpack(snapshot)
+    return {**header, **{name: array.tobytes() for name, array in arrays.items()}}
+
+
+def _assigned(worker: Process) -> list[int]:
+    """The partitions that the worker says it has been given last."""
+    said = re.findall(r"partitions\.assigned partitions=([\d,]+|none)", worker.check().text())
+    return [int(each) for each in said[-1].split(",")] if said and said[-1] != "none" else []
+
+
+def test_stops_and_crashes_change_no_alert(
+    pipeline: Pipeline, traffic: Events, config: Config, tmp_path: Path
+) -> None:
+    """Published events become the local engine's alerts, over a stop, an absence and a kill -9."""
+    first, second, third = _thirds(traffic)
+    worker = pipeline.worker()
+    pipeline.publish(first)
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+    before = len(pipeline.alerts())
+    assert before == len(set(pipeline.alerts())), "a stop must repeat nothing"
+
+    pipeline.publish(second)  # nobody is there
+    doomed = pipeline.worker(checkpoint_every=3600)  # whatever it does, it saves nothing
+    wait_until("alerts of the second third", lambda: len(pipeline.alerts()) >= before + 10)
+    doomed.kill()
+    assert pipeline.left() == len(second)
+
+    worker = pipeline.worker()
+    pipeline.publish(third)
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+    assert "state.rebuilt" not in worker.text()
+    found = pipeline.alerts()
+    assert len(found) > len(set(found)), "the kill came too late to prove anything"
+    _assert_same(found, pipeline, config)
+
+    pipeline.route(tmp_path / "alerts.jsonl")
+    routed = (tmp_path / "alerts.jsonl").read_bytes().splitlines()
+    assert sorted(set(routed)) == sorted(set(found))
+
+
+def test_lost_state_is_rebuilt_from_the_events(
+    pipeline: Pipeline, traffic: Events, config: Config
+) -> None:
+    """With an emptied state topic the rows come back from the retained events, and it is said."""
+    first, second, third = _thirds(traffic)
+    worker = pipeline.worker()
+    pipeline.publish(first + second)
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+
+    pipeline.empty(STATE)
+    pipeline.publish(third)
+    worker = pipeline.worker()
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+    assert worker.text().count("state.rebuilt") == PARTITIONS
+    assert "reason=no_checkpoint" in worker.text()
+    found = pipeline.alerts()
+    assert len(found) == len(set(found)), "alerts from before were sent again"
+    _assert_same(found, pipeline, config)
+
+
+def test_partitions_move_with_their_state(
+    pipeline: Pipeline, traffic: Events, config: Config
+) -> None:
+    """Of two workers one leaves; the other continues its partitions where it had stopped."""
+    first, second, third = _thirds(traffic)
+    stays, leaves = pipeline.worker(), pipeline.worker()
+    wait_until("a half for each", lambda: len(_assigned(stays)) == len(_assigned(leaves)) == 2)
+    assert sorted(_assigned(stays) + _assigned(leaves)) == list(range(PARTITIONS))
+    pipeline.publish(first)
+    pipeline.wait_until_done(stays, leaves)
+    pipeline.publish(second)  # and it leaves in the middle of them
+    assert leaves.terminate() == 0, leaves.text()
+    wait_until("all partitions", lambda: _assigned(stays) == list(range(PARTITIONS)))
+    pipeline.publish(third)
+    pipeline.wait_until_done(stays)
+    assert stays.terminate() == 0, stays.text()
+    assert "state.rebuilt" not in stays.text()
+    found = pipeline.alerts()
+    assert len(found) == len(set(found)), "a hand-over must repeat nothing"
+    _assert_same(found, pipeline, config)
+
+
+def _bad(good: dict[str, Any]) -> list[tuple[str, bytes | None]]:
+    """Values that are no events, with the reason under which each is rejected."""
+
+    def but(**changes: Any) -> bytes:
+        return json.dumps({**good, "id": str(UUID(int=1)), **changes}).encode()
+
+    return [
+        ("not_json", b"\x00\xff\xfe garbage \x80"),
+        ("not_json", b""),
+        ("not_json", None),
+        ("not_object", b"[1, 2, 3]"),
+        ("schema_invalid", but(body_bytes="10")),
+        ("schema_invalid", but(received_at=1750204800)),
+        ("schema_invalid", but(sender="")),
+        ("schema_invalid", but(unknown_field=1)),
+        ("schema_invalid", but(source_ip="not an address")),
+        ("schema_invalid", but(duration_ms=float("nan"))),
+        ("too_large", but(user_agent="x" * 100_000)),
+        ("too_large", b"[" * 100_000),
+        ("not_json", b"[" * 10_000),
+        ("time_out_of_range", but(received_at="2036-06-18T00:00:00Z")),
+    ]
+
+
+def test_bad_input_is_named_and_hurts_nothing(
+    pipeline: Pipeline, traffic: Events, config: Config
+) -> None:
+    """Each bad record is rejected with its offset and reason; all good ones are scored."""
+    good = [json.dumps(event).encode() for event in traffic[:400]]
+    bad = _bad(traffic[100])
+    values: list[bytes | None] = [*good]
+    wanted = []
+    for number, (reason, value) in enumerate(bad):
+        at = 7 + 20 * number
+        values.insert(at, value)
+        wanted.append((at, reason))
+    worker = pipeline.worker()
+    pipeline.produce(1, values)
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+
+    rejected = pipeline.rejected()
+    assert [(offset, reason) for offset, reason, _, _ in rejected] == wanted
+    for offset, _, message, value in rejected:
+        assert message
+        assert value == (values[offset] or b"")[: 16 * 1024]
+    core = pipeline.expected(config)[1][0]
+    assert pipeline.checkpoint(1).snapshot == core.snapshot()
+    assert core.counters["scored"] == len(good)
+    assert core.counters["consumed"] == len(values)
