@@ -67,9 +67,8 @@ class Outbox:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
     def put(self, record: Record) -> bool:
-        """Queue a record; False when there is no room, and then it is counted as dropped."""
+        """Queue a record; False when there is no room."""
         if len(self) >= self._max_events or self._bytes + record.cost > self._max_bytes:
-            self.drop(Drop.QUEUE_FULL)
             return False
         self.accepted += 1
         self._waiting.append(record)

@@ -343,6 +343,7 @@ class Publisher:
             self._backoff = min(max(self._backoff * 2, BACKOFF_FIRST_S), BACKOFF_MOST_S)
             self._retry_at = self._clock.monotonic() + self._backoff
             waiting = len(self._outbox)
+            self._changed.notify_all()
         self._warn("sending failed, %s; %d events wait", why, waiting)
 
     def _warn(self, text: str, *values: object) -> None:

@@ -5,13 +5,14 @@ Memory stays at a few chunks, whatever the size of the input or of its longest l
 """
 
 import gzip
+import io
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from .errors import SourceError
 from .wire import MAX_EVENT_BYTES
@@ -108,9 +109,9 @@ def _read(path: str, chunk_bytes: int) -> Iterator[Lines]:
         if head == _PARQUET:
             yield from _read_parquet(path)
             return
-        whole: Any = _Rejoined(head, file)
+        whole: IO[bytes] = io.BufferedReader(_Rejoined(head, file), 1 << 16)
         if head.startswith(_GZIP):
-            whole = stack.enter_context(gzip.GzipFile(fileobj=whole, mode="rb"))
+            whole = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=whole)))
         elif path.endswith(".gz") and head:
             msg = f"{path}: is no gzip data, though it is named so"
             raise SourceError(msg)
@@ -120,23 +121,26 @@ def _read(path: str, chunk_bytes: int) -> Iterator[Lines]:
         yield from _chunks(path, whole, chunk_bytes)
 
 
-class _Rejoined:
+class _Rejoined(io.RawIOBase):
     """A stream whose first bytes were read already; works for pipes, which cannot seek."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head = head
         self._rest = rest
 
-    def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head or self._rest.read(size)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head or self._rest.read(len(buffer))
+        data, self._head = data[: len(buffer)], data[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
 
 
-def _chunks(path: str, stream: Any, chunk_bytes: int) -> Iterator[Lines]:
+def _chunks(path: str, stream: IO[bytes], chunk_bytes: int) -> Iterator[Lines]:
     line, carry, cut_off, first = 1, b"", False, True
-    while data := stream.read(chunk_bytes):
-        if first and len(data) < len(_BOM):
-            data += stream.read(chunk_bytes)
+    while data := stream.read(max(chunk_bytes, len(_BOM))):
         data, first = data.removeprefix(_BOM) if first else data, False
         if cut_off:  # inside a line that was too long: drop the rest of it
             end = data.find(b"\n")

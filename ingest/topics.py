@@ -175,7 +175,7 @@ class KafkaCluster:
 
         where = f"{self._where} {topic}".strip()
         if isinstance(error, KafkaTimeoutError | OSError):
-            return TopicError(f"{where}: no broker answers within {BROKER_TIMEOUT_MS // 1000} s")
+            return TopicError(f"{where}: no broker answers within {BROKER_TIMEOUT_MS / 1000:g} s")
         if isinstance(error, BrokerResponseError):
             return TopicError(f"{where}: the broker refuses: {' '.join(str(error).split())[:200]}")
         return TopicError(f"{where}: {type(error).__name__}")

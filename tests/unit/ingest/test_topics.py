@@ -1,0 +1,142 @@
+"""`callwatch topics`: what is created, what is left alone, and what is said."""
+
+import socket
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ingest import cli
+from ingest.errors import TopicError
+from ingest.topics import TOPICS, Existing, KafkaCluster, Topic, create, faults
+
+NAMES = [
+    "callwatch.events",
+    "callwatch.events.rejected",
+    "callwatch.sources",
+    "callwatch.state",
+    "callwatch.alerts",
+    "callwatch.alerts.dead",
+]
+
+
+class FakeCluster:
+    """A cluster in memory."""
+
+    def __init__(self, *_: Any, **there: Existing) -> None:
+        self.there = dict(there)
+        self.closed = False
+
+    def existing(self) -> dict[str, Existing]:
+        return dict(self.there)
+
+    def create(self, topic: Topic, partitions: int, replication: int) -> bool:
+        if topic.name == "callwatch.sources":  # somebody else is faster
+            return False
+        self.there[topic.name] = Existing(partitions, {**topic.settings, "r": str(replication)})
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _complete(**changes: Existing) -> dict[str, Existing]:
+    found = {topic.name: Existing(6, dict(topic.settings)) for topic in TOPICS}
+    return found | {name.replace("_", "."): there for name, there in changes.items()}
+
+
+def test_the_topics_are_those_of_the_design() -> None:
+    """Names and policies: the broker's time on events, compaction for the state."""
+    assert [topic.name for topic in TOPICS] == NAMES
+    settings = {topic.name: topic.settings for topic in TOPICS}
+    assert settings["callwatch.events"]["message.timestamp.type"] == "LogAppendTime"
+    assert [name for name in NAMES if settings[name]["cleanup.policy"] == "compact"] == [
+        "callwatch.state"
+    ]
+
+
+def test_missing_topics_are_created_and_others_left_alone() -> None:
+    """Only what is missing is made, with the partitions and copies that were asked for."""
+    old = Existing(2, {"cleanup.policy": "compact"})
+    cluster = FakeCluster(**{"callwatch.alerts": old})
+    assert create(cluster, partitions=12, replication=3) == {
+        "callwatch.events": True,
+        "callwatch.events.rejected": True,
+        "callwatch.sources": False,
+        "callwatch.state": True,
+        "callwatch.alerts": False,
+        "callwatch.alerts.dead": True,
+    }
+    assert cluster.there["callwatch.alerts"] is old
+    assert {name: there.partitions for name, there in cluster.there.items()} == {
+        "callwatch.alerts": 2,
+        "callwatch.events": 12,
+        "callwatch.events.rejected": 1,
+        "callwatch.state": 12,
+        "callwatch.alerts.dead": 1,
+    }
+    assert cluster.there["callwatch.state"].settings["r"] == "3"
+
+
+def test_what_keeps_it_from_working_is_named() -> None:
+    """Missing topics, a wrong policy or timestamp, and a state that does not fit the events."""
+    assert faults(_complete()) == []
+    wrong = _complete(
+        callwatch_events=Existing(
+            6, {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
+        ),
+        callwatch_state=Existing(3, {"cleanup.policy": "delete"}),
+    )
+    del wrong["callwatch.alerts"]
+    assert faults(wrong) == [
+        "callwatch.events: message.timestamp.type: allowed is LogAppendTime; given CreateTime",
+        "callwatch.state: cleanup.policy: allowed is compact; given delete",
+        "callwatch.state: partitions: allowed are those of callwatch.events, 6; given 3",
+        "callwatch.alerts: is missing; `callwatch topics create` makes it",
+    ]
+
+
+def test_the_commands_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Creating prints a line for each topic; checking ends with 1 and names the faults."""
+    cluster = FakeCluster()
+    monkeypatch.setattr(cli, "KafkaCluster", lambda servers: cluster)
+    made = CliRunner().invoke(cli.topics, ["create", "--partitions", "3", "--replication", "2"])
+    assert made.exit_code == 0
+    assert made.stdout.splitlines() == [
+        f"{name}: {'exists, left alone' if name == 'callwatch.sources' else 'created'}"
+        for name in NAMES
+    ]
+    assert "warning: callwatch.sources: is missing" in made.stderr
+    checked = CliRunner().invoke(cli.topics, ["check"])
+    assert (checked.exit_code, checked.stdout) == (1, "")
+    assert "Error: callwatch.sources: is missing" in checked.stderr
+    cluster.there = _complete()
+    checked = CliRunner().invoke(cli.topics, ["check"])
+    assert (checked.exit_code, checked.stdout) == (0, "6 topics are as they should be\n")
+    assert cluster.closed
+
+
+def test_wrong_usage_is_told_apart() -> None:
+    """A number out of range is a usage error, exit code 2."""
+    assert CliRunner().invoke(cli.topics, ["create", "--partitions", "0"]).exit_code == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated. Use files:DeprecationWarning")
+def test_without_a_broker_the_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed port ends in one line and exit code 1, without a traceback."""
+    monkeypatch.setattr("ingest.topics.BROKER_TIMEOUT_MS", 100)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = CliRunner().invoke(cli.topics, ["check", "--bootstrap-servers", server])
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: kafka {server}: no broker answers within 0.1 s\n"
+    assert isinstance(done.exception, SystemExit)
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated. Use files:DeprecationWarning")
+def test_an_options_value_is_not_repeated() -> None:
+    """kafka-python repeats unknown options with their values; we do not."""
+    with pytest.raises(TopicError) as caught:
+        KafkaCluster("localhost:1", no_such_option="canary")
+    assert "canary" not in str(caught.value)

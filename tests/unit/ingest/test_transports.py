@@ -1,0 +1,293 @@
+"""Transports: Kafka without a broker, a file, memory; and the CloudEvents headers they carry."""
+
+import json
+import logging
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
+
+from ingest.errors import TransportError
+from ingest.kafka_transport import KafkaTransport
+from ingest.partition import partition_for
+from ingest.publisher import Publisher
+from ingest.records import Outcome, Record, event_record
+from ingest.schema import CallbackEvent, parse_event
+from ingest.transports import JsonLinesTransport, MemoryTransport
+
+Make = Callable[..., Publisher]
+CANARY = "canary-7f3a"
+
+
+def _event(event: dict[str, Any], **changes: Any) -> CallbackEvent:
+    return parse_event(json.dumps(event | changes))
+
+
+def test_a_record_is_a_cloudevent(event: dict[str, Any]) -> None:
+    """The official library reads our headers as a valid CloudEvents 1.0 event in binary mode."""
+    found = event_record(_event(event, receiver="shop a/1%é@shop:1"))
+    message = KafkaMessage(headers=dict(found.headers), key=found.key, value=found.value)
+    cloud = from_binary_event(message)
+    assert cloud.get_specversion() == "1.0"
+    assert cloud.get_id() == event["id"]
+    assert cloud.get_type() == "callwatch.callback.v1"
+    assert cloud.get_source() == "shop%20a/1%25%C3%A9@shop%3A1"
+    assert cloud.get_datacontenttype() == "application/json"
+    time = cloud.get_time()
+    assert time is not None
+    assert time.isoformat() == "2026-11-20T08:30:00+00:00"
+    data = cloud.get_data()
+    assert isinstance(data, dict)
+    assert data["sender"] == "acme-stripe"
+
+
+def test_memory_places_records_as_kafka_does(event: dict[str, Any]) -> None:
+    """A key chooses its partition, unless one is given; a record without a key keeps none."""
+    memory = MemoryTransport(partitions=6)
+    records = [
+        event_record(_event(event)),
+        Record(b"acme-stripe", b"{}", partition=5),
+        Record(None, b"{}"),
+    ]
+    assert memory.send(records) == [Outcome.SENT] * 3
+    assert [record.partition for record in memory.records] == [
+        partition_for(b"acme-stripe", 6),
+        5,
+        None,
+    ]
+    memory.after_fork()
+    assert memory.records == []
+
+
+def test_json_lines_are_appended(tmp_path: Path) -> None:
+    """Every value becomes a line of a file that only its owner may read."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"old\n")
+    path.chmod(0o600)
+    transport = JsonLinesTransport(path)
+    assert transport.send([Record(None, b"{1}"), Record(b"k", b"{2}")]) == [Outcome.SENT] * 2
+    transport.close(0)
+    assert transport.send([Record(None, b"{3}")]) == [Outcome.SENT]
+    transport.close(0)
+    transport.close(0)
+    assert path.read_bytes() == b"old\n{1}\n{2}\n{3}\n"
+    new = JsonLinesTransport(tmp_path / "new.jsonl")
+    new.send([Record(None, b"{1}")])
+    new.close(0)
+    assert stat.S_IMODE((tmp_path / "new.jsonl").stat().st_mode) == 0o600
+    assert (transport.partitions(), repr(transport)) == (1, f"JsonLinesTransport({str(path)!r})")
+
+
+def test_a_full_disk_takes_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a full disk took is sent; a line that was cut stands alone and is tried again."""
+    path = tmp_path / "events.jsonl"
+    transport = JsonLinesTransport(path)
+    from ingest import transports
+
+    write = transports.os.write
+    monkeypatch.setattr(transports.os, "write", lambda file, data: write(file, data[:6]))
+    batch = [Record(None, b"{1}"), Record(None, b"{2}"), Record(None, b"{3}")]
+    assert transport.send(batch) == [Outcome.SENT, Outcome.RETRY, Outcome.RETRY]
+    monkeypatch.undo()
+    assert transport.send(batch[1:]) == [Outcome.SENT] * 2
+    transport.close(0)
+    assert path.read_bytes() == b"{1}\n{2\n{2}\n{3}\n"
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The error is one line with the path."""
+    with pytest.raises(TransportError, match="cannot be written: is a directory"):
+        JsonLinesTransport(tmp_path).send([Record(None, b"{}")])
+
+
+@pytest.fixture
+def closed_port() -> str:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kafka_is_imported() -> None:
+    """kafka-python warns of a deprecated call while it is imported, not while it runs."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import kafka.producer  # noqa: F401
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated. Use files:DeprecationWarning")
+def test_without_a_broker_publishing_costs_nothing(
+    publish_with: Make, event: dict[str, Any], closed_port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the thread waits for a broker that is not there, publish never touches the network."""
+    caller = threading.get_ident()
+    connects: list[int] = []
+    connect_ex = socket.socket.connect_ex
+
+    def counted(self: socket.socket, address: Any) -> int:
+        connects.append(threading.get_ident())
+        return connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect_ex", counted)
+    transport = KafkaTransport(closed_port, max_block_ms=50)
+    publisher = publish_with(transport, max_events=50)
+    outcomes = [publisher.publish(event) for _ in range(60)]
+    assert outcomes == [True] * 50 + [False] * 10
+    with publisher._changed:
+        assert publisher._changed.wait_for(lambda: publisher._failures > 0, 20)
+    assert publisher.publish(event) is False
+    stats = publisher.stats()
+    assert (stats.offered, stats.sent, stats.waiting) == (61, 0, 50)
+    assert stats.dropped == {"queue_full": 11}
+    assert connects
+    assert caller not in connects
+    publisher.close(0)
+    stats = publisher.stats()
+    assert stats.offered == stats.sent + sum(stats.dropped.values())
+
+
+def test_secrets_reach_no_text(
+    publish_with: Make, event: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Passwords stay out of repr, errors and logs, also where kafka-python repeats its options."""
+    transport = KafkaTransport("localhost:1", sasl_plain_password=CANARY, no_such_option=CANARY)
+    with caplog.at_level(logging.DEBUG), pytest.raises(TransportError) as caught:
+        transport.send([event_record(_event(event))])
+    assert str(caught.value) == "kafka localhost:1 callwatch.events: ValueError"
+    assert CANARY not in repr(transport) + repr(caught.value) + caplog.text
+    assert caught.value.__cause__ is None
+    publisher = publish_with(transport)
+    publisher.publish(event)
+    with publisher._changed:
+        assert publisher._changed.wait_for(lambda: publisher._failures > 0, 20)
+    assert CANARY not in repr(publisher) + caplog.text
+
+
+class FakeFuture:
+    """What a producer returns for a record."""
+
+    def __init__(self, error: Exception | None = None, *, done: bool = True) -> None:
+        self.is_done = done
+        self.exception = error
+
+    def succeeded(self) -> bool:
+        return self.is_done and self.exception is None
+
+
+class FakeProducer:
+    """A producer whose answers are given in advance."""
+
+    made: ClassVar[list["FakeProducer"]] = []
+    answers: ClassVar[list[Any]] = []
+    partitions = 6
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.sent: list[dict[str, Any]] = []
+        self.closed = False
+        FakeProducer.made.append(self)
+
+    def partitions_for(self, topic: str) -> set[int]:
+        assert topic == "callwatch.events"
+        return set(range(self.partitions))
+
+    def send(self, topic: str, **record: Any) -> Any:
+        self.sent.append(record)
+        answer = self.answers.pop(0) if self.answers else FakeFuture()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def flush(self, timeout: float) -> None:
+        assert timeout > 30
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+
+@contextmanager
+def _replaced(name: str, value: object) -> Iterator[None]:
+    module: ModuleType = sys.modules["kafka"]
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+@pytest.fixture
+def producer() -> Iterator[type[FakeProducer]]:
+    """Puts a fake in the place of KafkaProducer."""
+    FakeProducer.made, FakeProducer.answers = [], []
+    with _replaced("KafkaProducer", FakeProducer):
+        yield FakeProducer
+
+
+def test_the_producer_is_lazy_and_cannot_block_long(
+    producer: type[FakeProducer], event: dict[str, Any]
+) -> None:
+    """Options that bound every wait are set, ours can be overridden, and the partition is ours."""
+    transport = KafkaTransport("a:1, b:2", linger_ms=50)
+    assert producer.made == []
+    assert transport.partitions() == 6
+    assert transport.send([event_record(_event(event)), Record(None, b"{}", partition=3)]) == [
+        Outcome.SENT,
+        Outcome.SENT,
+    ]
+    (made,) = producer.made
+    assert made.options["bootstrap_servers"] == ["a:1", "b:2"]
+    assert made.options["api_version"] == (3, 0)
+    assert made.options["max_block_ms"] <= 1_000
+    assert made.options["allow_auto_create_topics"] is False
+    assert made.options["linger_ms"] == 50
+    assert [record["partition"] for record in made.sent] == [partition_for(b"acme-stripe", 6), 3]
+    transport.close(1)
+    assert made.closed
+
+
+def test_each_kafka_error_has_its_outcome(
+    producer: type[FakeProducer], event: dict[str, Any]
+) -> None:
+    """Too large is refused for good; what failed is tried again, on a new producer."""
+    from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, NotLeaderForPartitionError
+
+    producer.answers = [
+        FakeFuture(),
+        MessageSizeTooLargeError(),
+        FakeFuture(MessageSizeTooLargeError()),
+        AssertionError(),
+        KafkaTimeoutError(),
+        FakeFuture(NotLeaderForPartitionError()),
+        FakeFuture(done=False),
+    ]
+    transport = KafkaTransport(["a:1"])
+    found = transport.send([event_record(_event(event))] * 7)
+    sent, refused, retry = Outcome.SENT, Outcome.REFUSED, Outcome.RETRY
+    assert found == [sent, refused, refused, refused, retry, retry, retry]
+    assert producer.made[0].closed
+    assert transport.send([event_record(_event(event))]) == [sent]
+    assert len(producer.made) == 2
+
+
+def test_a_missing_crc32c_is_said(
+    producer: type[FakeProducer],
+    event: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without crc32c everything works, slowly, and the log says so."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    KafkaTransport("a:1").send([event_record(_event(event))])
+    assert "crc32c is not installed" in caplog.text
