@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from alerts.alert import Alert, CloseReason, Quantity, Severity, Status, alert_id
 from alerts.explain import runbook
 
-seeded = settings(derandomize=True, deadline=None, max_examples=200)
+seeded = settings(derandomize=True, deadline=None, max_examples=100)
 """The same examples in every run, and no limit on a slow machine."""
 
 OPENED = 1_772_323_200_000_000  # 2026-03-01T00:00:00Z

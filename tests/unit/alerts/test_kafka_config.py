@@ -58,8 +58,6 @@ def test_sasl_and_tls_become_keywords(tmp_path: Path) -> None:
     }
 
 
-# kafka-python reads its protocol files by functions that Python 3.11 calls deprecated.
-@pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")
 def test_keywords_are_known_to_every_client() -> None:
     """kafka-python's consumer, producer and administration take every keyword that may appear."""
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
