@@ -8,7 +8,7 @@ tell a few sources from a spread attack.
 >>> draw, bits = random.Random(5), 0
 >>> for _ in range(40):
 ...     bits = add(bits, draw.getrandbits(62))
->>> 30 <= estimate(bits) <= 50
+>>> 28 <= estimate(bits) <= 55
 True
 >>> estimate(0), round(estimate(add(0, 7)))
 (0.0, 1)

@@ -36,6 +36,7 @@ from detectors.base import (
     CONTRIBUTES,
     FINDING,
     HIGH,
+    INFO,
     LOW,
     MEDIUM,
     NOTHING,
@@ -288,7 +289,7 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
     if reason == FORGERY and int(row["failures"]) >= 50:
         severity = HIGH
     if reason != FORGERY and share_now < float(params["fast_share"]):
-        severity = LOW
+        severity = LOW if share_now >= float(params["slow_share"]) else INFO
     severity = max(cap_by_warmth(severity, int(event["events"])), int(row["severity"]))
     changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
     row["reason"] = reason
