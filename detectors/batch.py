@@ -186,6 +186,7 @@ class Decoder:
         self.config = config
         self._decode = msgspec.json.Decoder(_Wire).decode
         self._names: dict[str, int] = {}
+        self._clean: dict[tuple[str | None, ...], bool] = {}
         self._clients: dict[tuple[str | None, str | None, str | None], int] = {}
         self._receivers: dict[str, tuple[int, int]] = {}
         self._addresses: dict[str, tuple[int, int]] = {}
@@ -276,7 +277,8 @@ class Decoder:
         ValueError or _NotCanonicalError) and is left to the model.
         """
         if not canonical:
-            _check_canonical(w)
+            self._check_texts(w)
+            _check_rest(w)
         key = self._names.get
         sender = (key(w.sender) or self._name(w.sender, canonical)) * (w.sender != UNKNOWN_SENDER)
         receiver, service = self._receivers.get(w.receiver) or self._receiver(w.receiver, canonical)
@@ -323,6 +325,19 @@ class Decoder:
             _BELIEVED[w.source_ip_from],
             self._in_range(who, w.source_ip),
         ), _id_key(w.id)
+
+    def _check_texts(self, w: _Wire) -> None:
+        """Raise unless every text is canonical; texts seen lately were looked at then."""
+        texts = (w.sender, w.receiver, w.endpoint, w.event_type, w.provider, w.key_id)
+        texts += (w.user_agent, w.content_type, w.method, w.tls_fp, w.client_cert_fp, w.country)
+        if texts in self._clean:
+            return
+        _check_texts(w)
+        if w.country is not None and not (len(w.country) == 2 and w.country.isalpha()):
+            raise _NotCanonicalError
+        if w.country is not None and not w.country.isupper():
+            raise _NotCanonicalError
+        _remember(self._clean, texts, True)
 
     def _name(self, name: str, canonical: bool) -> int:
         if not canonical and name and not (name.isascii() and name.isprintable()):
@@ -385,27 +400,30 @@ def _remember(memory: dict[K, V], name: K, value: V) -> V:
 
 def _id_key(text: str) -> int:
     digits = text.replace("-", "")
-    key = hex_key(digits) ^ hex_key(digits[16:])
-    return key or 1
+    mixed = hex_key(digits) * 0x9E3779B97F4A7C15 + hex_key(digits[16:])
+    return (mixed & _MASK) - _TOP or 1
 
 
-_LIMITS = {
-    "receiver": 128, "endpoint": 256, "sender": 128, "provider": 64, "key_id": 64,
-    "event_type": 128, "content_type": 256, "method": 32, "country": 2, "user_agent": 256,
-    "tls_fp": 128, "client_cert_fp": 128,
-}  # fmt: skip
+_MASK, _TOP = 2**64 - 1, 2**63
+_LIMITS = (("method", 32), ("country", 2), ("endpoint", 256), ("content_type", 256),
+           ("user_agent", 256), ("receiver", 128), ("sender", 128), ("event_type", 128),
+           ("tls_fp", 128), ("client_cert_fp", 128), ("provider", 64), ("key_id", 64))  # fmt: skip
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 
 
-def _check_canonical(w: _Wire) -> None:
-    """Raise unless the model would surely accept the event: everything that types do not say."""
-    for name, limit in _LIMITS.items():
+def _check_texts(w: _Wire) -> None:
+    """Raise unless every text is printable ASCII within its limit."""
+    for name, limit in _LIMITS:
         text = getattr(w, name)
         if text is not None and not (
             0 < len(text) <= limit and text.isascii() and text.isprintable()
         ):
             raise _NotCanonicalError
+
+
+def _check_rest(w: _Wire) -> None:
+    """Raise unless numbers, ids and verdict are as the model wants them."""
     for digits in (w.delivery_fp, w.signature_fp, w.body_fp, w.path_fp):
         if digits is not None and not _HEX32.fullmatch(digits):
             raise _NotCanonicalError
@@ -420,7 +438,6 @@ def _check_canonical(w: _Wire) -> None:
         and (w.asn is None or 0 <= w.asn < 2**32)
         and (w.duration_ms is None or 0 <= w.duration_ms < 1e300)
         and 0 < w.sample_rate <= 1
-        and (w.country is None or (w.country.isalpha() and w.country.isupper()))
         and w.ext is None
     )
     if not fits:

@@ -36,4 +36,4 @@ def estimate(bits: int) -> float:
         k += (bits >> i) & 1
     if k >= BITS:
         return BITS * guard.log(float(BITS))
-    return -BITS * guard.log(1.0 - k / BITS)
+    return BITS * guard.log(BITS / (BITS - k))
