@@ -6,15 +6,13 @@ from contextlib import contextmanager
 import click
 
 from .errors import TopicError
+from .kafka_config import KafkaConfigError, kafka_keywords
 from .topics import TOPICS, KafkaCluster, create, faults
 
 _bootstrap = click.option(
     "--bootstrap-servers",
-    default="localhost:9092",
-    show_default=True,
-    envvar="CALLWATCH_BOOTSTRAP_SERVERS",
-    show_envvar=True,
-    help="Brokers as host:port, separated by commas.",
+    help="Brokers as host:port, separated by commas. Default: what CALLWATCH_KAFKA_* say, else "
+    "localhost:9092.",
 )
 
 
@@ -39,7 +37,7 @@ def topics() -> None:
     show_default=True,
     help="Copies of every partition; 3 in production.",
 )
-def create_topics(bootstrap_servers: str, partitions: int, replication: int) -> None:
+def create_topics(bootstrap_servers: str | None, partitions: int, replication: int) -> None:
     """Create what is missing. Existing topics are left alone and reported."""
     with _cluster(bootstrap_servers) as cluster:
         for name, created in create(cluster, partitions, replication).items():
@@ -50,7 +48,7 @@ def create_topics(bootstrap_servers: str, partitions: int, replication: int) -> 
 
 @topics.command("check")
 @_bootstrap
-def check_topics(bootstrap_servers: str) -> None:
+def check_topics(bootstrap_servers: str | None) -> None:
     """Say what is wrong with the topics; the exit code is 1 when something is."""
     with _cluster(bootstrap_servers) as cluster:
         found = faults(cluster.existing())
@@ -60,14 +58,14 @@ def check_topics(bootstrap_servers: str) -> None:
 
 
 @contextmanager
-def _cluster(bootstrap_servers: str) -> Iterator[KafkaCluster]:
+def _cluster(bootstrap_servers: str | None) -> Iterator[KafkaCluster]:
     try:
-        cluster = KafkaCluster(bootstrap_servers)
+        cluster = KafkaCluster(**kafka_keywords(bootstrap_servers))
         try:
             yield cluster
         finally:
             cluster.close()
-    except TopicError as error:
+    except (KafkaConfigError, TopicError) as error:
         raise click.ClickException(str(error)) from None
 
 

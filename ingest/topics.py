@@ -1,6 +1,6 @@
 """The topics that callwatch needs, and how an existing cluster differs from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -112,13 +112,13 @@ def faults(existing: Mapping[str, Existing]) -> list[str]:
 class KafkaCluster:
     """A cluster behind kafka-python's admin client."""
 
-    def __init__(self, bootstrap_servers: str, **options: Any) -> None:
+    def __init__(self, bootstrap_servers: Sequence[str], **options: Any) -> None:
         from kafka import KafkaAdminClient
 
-        self._where = f"kafka {bootstrap_servers}"
+        self._where = f"kafka {','.join(bootstrap_servers)}"
         try:
             self._admin = KafkaAdminClient(
-                bootstrap_servers=bootstrap_servers.split(","),
+                bootstrap_servers=list(bootstrap_servers),
                 bootstrap_timeout_ms=BROKER_TIMEOUT_MS,
                 request_timeout_ms=2 * BROKER_TIMEOUT_MS,
                 **options,

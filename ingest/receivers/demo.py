@@ -34,7 +34,7 @@ def create_app(
     """The application; without arguments it is configured by CALLWATCH_* variables."""
     config = settings or load_settings()
     out = publisher or Publisher(
-        KafkaTransport(config.bootstrap_servers, config.topic, **config.security),
+        KafkaTransport(topic=config.topic, **config.kafka.keywords()),
         receiver=config.receiver,
     )
 

@@ -5,10 +5,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from ..errors import IngestError
 from ..fingerprint import MIN_PEPPER_BYTES
+from ..kafka_config import KafkaConfig, kafka_config
 from ..signatures.standard_webhooks import Key, parse_key
 
 
@@ -20,23 +20,13 @@ class SettingsError(IngestError):
 class Settings:
     """What the demo receiver needs to know."""
 
-    bootstrap_servers: str
+    kafka: KafkaConfig
     topic: str
     receiver: str
     sender: str
     keys: tuple[Key, ...]
     pepper: bytes = field(repr=False)
     max_body: int = 1_048_576
-    security: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-_SECURITY: Final = {
-    "CALLWATCH_SECURITY_PROTOCOL": "security_protocol",
-    "CALLWATCH_SSL_CAFILE": "ssl_cafile",
-    "CALLWATCH_SASL_MECHANISM": "sasl_mechanism",
-    "CALLWATCH_SASL_USERNAME": "sasl_plain_username",
-    "CALLWATCH_SASL_PASSWORD": "sasl_plain_password",
-}
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -44,7 +34,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
     CALLWATCH_SECRET holds one or more `label:whsec_...`, separated by white space, and
     CALLWATCH_PEPPER at least 16 bytes as hex. NAME_FILE names a file that holds the value of
-    NAME, for every variable.
+    NAME, for every variable. CALLWATCH_KAFKA_* say how to reach Kafka.
     """
     env = os.environ if environ is None else environ
     keys = []
@@ -55,16 +45,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         except ValueError:
             msg = "CALLWATCH_SECRET: allowed are label:whsec_<base64>, separated by white space"
             raise SettingsError(msg) from None
-    security = {option: _value(env, name) for name, option in _SECURITY.items()}
     return Settings(
-        bootstrap_servers=_value(env, "CALLWATCH_BOOTSTRAP_SERVERS") or "localhost:9092",
+        kafka=kafka_config(environ=env),
         topic=_value(env, "CALLWATCH_TOPIC") or "callwatch.events",
         receiver=_value(env, "CALLWATCH_RECEIVER") or "demo-receiver/0@local",
         sender=_value(env, "CALLWATCH_SENDER") or "demo",
         keys=tuple(keys),
         pepper=_pepper(_required(env, "CALLWATCH_PEPPER")),
         max_body=_size(_value(env, "CALLWATCH_MAX_BODY") or "1048576"),
-        security={option: value for option, value in security.items() if value},
     )
 
 

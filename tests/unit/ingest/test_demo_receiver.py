@@ -164,13 +164,16 @@ def test_settings_come_from_variables_and_files(tmp_path: Path) -> None:
         env
         | {
             "CALLWATCH_SECRET_FILE": str(file),
-            "CALLWATCH_SASL_PASSWORD": "canary",
-            "CALLWATCH_BOOTSTRAP_SERVERS": "kafka:9092",
+            "CALLWATCH_KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+            "CALLWATCH_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "CALLWATCH_KAFKA_SASL_MECHANISM": "PLAIN",
+            "CALLWATCH_KAFKA_SASL_USERNAME": "receiver",
+            "CALLWATCH_KAFKA_SASL_PASSWORD": "canary",
         }
     )
     assert [key.label for key in found.keys] == ["new", "old"]
-    assert found.bootstrap_servers == "kafka:9092"
-    assert found.security == {"sasl_plain_password": "canary"}
+    assert found.kafka.bootstrap_servers == ("kafka:9092",)
+    assert found.kafka.keywords()["sasl_plain_password"] == "canary"
     assert "canary" not in repr(found)
     assert PEPPER.hex() not in repr(found)
     assert isinstance(create_app(found).title, str)

@@ -102,7 +102,7 @@ def test_what_keeps_it_from_working_is_named() -> None:
 def test_the_commands_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Creating prints a line for each topic; checking ends with 1 and names the faults."""
     cluster = FakeCluster()
-    monkeypatch.setattr(cli, "KafkaCluster", lambda servers: cluster)
+    monkeypatch.setattr(cli, "KafkaCluster", lambda **_: cluster)
     made = CliRunner().invoke(cli.topics, ["create", "--partitions", "3", "--replication", "2"])
     assert made.exit_code == 0
     assert made.stdout.splitlines() == [
@@ -117,6 +117,15 @@ def test_the_commands_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None
     checked = CliRunner().invoke(cli.topics, ["check"])
     assert (checked.exit_code, checked.stdout) == (0, "6 topics are as they should be\n")
     assert cluster.closed
+
+
+def test_wrong_kafka_settings_are_one_line() -> None:
+    """What the environment says of Kafka is checked before anything is tried."""
+    env = {"CALLWATCH_KAFKA_SECURITY_PROTOCOL": "TELEPATHY"}
+    done = CliRunner().invoke(cli.topics, ["check"], env=env)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: CALLWATCH_KAFKA_SECURITY_PROTOCOL must be one of")
+    assert done.stderr.count("\n") == 1
 
 
 def test_wrong_usage_is_told_apart() -> None:
@@ -147,5 +156,5 @@ def test_without_a_broker_the_error_is_one_line() -> None:
 def test_an_options_value_is_not_repeated() -> None:
     """kafka-python repeats unknown options with their values; we do not."""
     with pytest.raises(TopicError) as caught:
-        KafkaCluster("localhost:1", no_such_option="canary")
+        KafkaCluster(["localhost:1"], no_such_option="canary")
     assert "canary" not in str(caught.value)
