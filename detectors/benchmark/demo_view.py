@@ -94,7 +94,7 @@ class OnTerminal:
             console=console,
         )
         self._task = self._progress.add_task("preparing", total=None)
-        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._draw)
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._draw)
 
     def running(self) -> AbstractContextManager[object]:
         """The display is live."""

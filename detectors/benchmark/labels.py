@@ -57,6 +57,7 @@ class Label:
         severity: the least severity that counts as seen.
         at_most: how many alerts of the detector it may take; None = any number.
         allowed: further alerts on that sender that are no surprise.
+        never: detectors that a trap is about: even an info of theirs disturbs it, unless allowed.
         at: when the attack's events came, microseconds, ascending.
     """
 
@@ -73,6 +74,7 @@ class Label:
     severity: str = "info"
     at_most: int | None = 2
     allowed: tuple[Allowed, ...] = ()
+    never: tuple[str, ...] = ()
     at: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,6 +128,7 @@ def _label(record: dict[str, Any]) -> Label:
             "end": end,
             "reasons": tuple(record["reasons"]),
             "allowed": allowed,
+            "never": tuple(record["never"]),
             "at": tuple(record["at"]),
         }
     )

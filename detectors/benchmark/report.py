@@ -53,7 +53,8 @@ def report(
         ),
         _section(
             "Traps",
-            "Harmless things that look like attacks. Quiet means: no alert beyond those allowed.",
+            "Harmless things that look like attacks. Quiet: no alert of low severity or above beyond "
+            "those allowed, and none at all from the detectors that the trap is about.",
             _table(
                 ("", "label", "sender", "what happened", "allowed", "set off"),
                 [_trap_row(one) for one in traps],

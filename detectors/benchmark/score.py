@@ -2,7 +2,8 @@
 
 An alert belongs to a label when it names the label's sender and was opened within its window.
 Windows of attacks are longer by `GRACE`, for detectors that judge whole windows of time. An alert
-that belongs to no label, or that its label does not allow, is unexpected: a false alert.
+that belongs to no label, or that its label does not allow, is unexpected: a false alert. Unexpected
+alerts of low severity or above disturb a trap; of the detectors that a trap is about, any does.
 """
 
 from collections import Counter
@@ -179,13 +180,17 @@ def _attack(label: Label, mine: list[list[Alert]]) -> tuple[Judged, list[Alert]]
 
 
 def _trap(label: Label, mine: list[list[Alert]]) -> tuple[Judged, list[Alert]]:
-    disturbing = _beyond(label.allowed, mine)
+    beyond = _beyond(label.allowed, mine)
     ids = tuple(history[0].id for history in mine)
+    # Info is counted among the unexpected, but wakes nobody; unless it is what the trap is about.
+    disturbing = [
+        alert for alert in beyond if _rank(alert.severity) > 0 or alert.detector in label.never
+    ]
     if not disturbing:
-        return Judged(label, Outcome.QUIET, ids), []
+        return Judged(label, Outcome.QUIET, ids), beyond
     worst = max(disturbing, key=lambda alert: _rank(alert.severity))
     by = f"{worst.detector}: {worst.reason} ({worst.severity})"
-    return Judged(label, Outcome.DISTURBED, ids, by), disturbing
+    return Judged(label, Outcome.DISTURBED, ids, by), beyond
 
 
 def _beyond(allowed: tuple[Allowed, ...], mine: list[list[Alert]]) -> list[Alert]:

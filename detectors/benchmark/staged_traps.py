@@ -1,8 +1,8 @@
 """The traps of the labelled day: harmless things that look like attacks, on senders of their own.
 
 The ids are the project's scenario ids (S11 to S18); Q marks senders whose ordinary behaviour is the
-trap. A day has two kinds of surprises for operators too: S15 is staged here as a change, and judged
-as an attack, since every call is refused until somebody acts.
+trap. S15, a rotation without overlap, is staged here with the other changes but judged as an attack:
+every call is refused until somebody acts.
 """
 
 from typing import Final
@@ -44,13 +44,21 @@ def redelivery(world: World, rows: Rows, midnight: int) -> Staged:
     added = attacks.redelivered(world, chosen, times)
     return added, trap(
         "S13", "Manual redelivery of 400 old deliveries: same ids, same signatures, known network",
-        name, start, midnight + DAY, Allowed(REPLAY, "low"),
+        name, start, midnight + DAY - 1, Allowed(REPLAY, "low"),
     )  # fmt: skip
 
 
-def trap(label: str, what: str, sender: str, start: int, end: int, *allowed: Allowed) -> Label:
+def trap(
+    label: str,
+    what: str,
+    sender: str,
+    start: int,
+    end: int,
+    *allowed: Allowed,
+    never: tuple[str, ...] = (),
+) -> Label:
     """The label of something harmless."""
-    return Label(label, what, Kind.TRAP, sender, start, end, allowed=allowed)
+    return Label(label, what, Kind.TRAP, sender, start, end, allowed=allowed, never=never)
 
 
 def traps(midnight: int) -> tuple[Label, ...]:
@@ -59,20 +67,25 @@ def traps(midnight: int) -> tuple[Label, ...]:
     end = midnight + DAY - 1
     return (
         trap("S11", "Outage of 40 minutes, then the retry flood, every attempt signed anew",
-             "crm-saas", hour[10], end, Allowed(VOLUME, "info")),
+             "crm-saas", hour[10], end, Allowed(VOLUME, "info"), never=(REPLAY, SPOOF)),
         trap("S12", "Outage of 40 minutes, then the retry flood with identical signatures",
-             "shop-orders", hour[16], end, Allowed(VOLUME, "info")),
+             "shop-orders", hour[16], end, Allowed(VOLUME, "info"), never=(REPLAY, SPOOF)),
         trap("S14", "Key rotation with overlap, adopted over twelve hours, 3 % transient failures",
-             "idp-lifecycle", hour[8], end, Allowed(FAILURES, "medium")),
+             "idp-lifecycle", hour[8], end, Allowed(FAILURES, "medium", at_most=2),
+             never=(SPOOF,)),
         trap("S16", "New source range, right signatures, not in the published list yet",
-             "stripe-us", hour[6], end, Allowed(SPOOF, "info")),
+             "stripe-us", hour[6], end, Allowed(SPOOF, "info"), never=(SPOOF,)),
         trap("S18", "Campaign: eight times the usual calls for six hours, all fresh and verified",
-             "ticket-sales", hour[10], end, Allowed(VOLUME, "low")),
-        trap("S17", "Mail provider with five new addresses a day", "mail-events", midnight, end),
-        trap("S17b", "Chat provider on a public cloud's addresses", "chat-events", midnight, end),
+             "ticket-sales", hour[10], end, Allowed(VOLUME, "low"), never=(REPLAY, SPOOF)),
+        trap("S17", "Mail provider with five new addresses a day", "mail-events", midnight, end,
+             never=(SPOOF,)),
+        trap("S17b", "Chat provider on a public cloud's addresses", "chat-events", midnight, end,
+             never=(SPOOF,)),
         trap("Q01", "Heavy-tailed result sizes", "file-processing", midnight, end),
-        trap("Q02", "Sign-in redirects: every user a new address", "oauth-login", midnight, end),
-        trap("Q03", "Payment returns: every customer a new address", "pay-return", midnight, end),
+        trap("Q02", "Sign-in redirects: every user a new address", "oauth-login", midnight, end,
+             never=(SPOOF,)),
+        trap("Q03", "Payment returns: every customer a new address", "pay-return", midnight, end,
+             never=(SPOOF,)),
         trap("Q04", "A handful of calls a day", "tax-filings", midnight, end),
         trap("Q05", "Three calls a day", "cert-renewals", midnight, end),
         trap("Q06", "An endpoint that verifies nothing", "legacy-fax", midnight, end),

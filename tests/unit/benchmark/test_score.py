@@ -121,6 +121,14 @@ def test_a_trap_is_quiet_or_disturbed():
     assert verdict.by == "payload-volume: count_high (low)"
 
 
+def test_an_info_disturbs_only_a_trap_that_is_about_it():
+    """Info is unexpected but leaves a trap quiet, unless it comes from what must never speak."""
+    info = alert("spoofed-source", "range_drift", sender="shop", severity="info")
+    verdict, unexpected = judged(TRAP, info)
+    assert (verdict.outcome, unexpected) == (Outcome.QUIET, [info.id])
+    assert judged(replace(TRAP, never=("spoofed-source",)), info)[0].outcome is Outcome.DISTURBED
+
+
 def test_an_allowance_covers_so_many_and_not_more():
     """One allowed alert keeps a trap quiet, a second disturbs it; a worse state counts."""
     trap = replace(TRAP, allowed=(Allowed("payload-volume", "low"),))
