@@ -84,9 +84,9 @@ def publish_with(clock: FakeClock) -> Iterator[Callable[..., Publisher]]:
         if isinstance(go := getattr(publisher._transport, "go", None), threading.Event):
             go.set()
         publisher.close(0)
-        if publisher._thread is not None:
+        if publisher._courier.thread is not None:
             clock.advance(1e6)
-            publisher._thread.join(PATIENCE_S)
+            publisher._courier.thread.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def wait_until() -> Callable[[Publisher, Callable[[], bool]], None]:
     """Waits until a publisher's thread has reached a state, told by its own notifications."""
 
     def wait(publisher: Publisher, reached: Callable[[], bool]) -> None:
-        with publisher._changed:
-            assert publisher._changed.wait_for(reached, PATIENCE_S), publisher.stats()
+        with publisher._courier.changed:
+            assert publisher._courier.changed.wait_for(reached, PATIENCE_S), publisher.stats()
 
     return wait

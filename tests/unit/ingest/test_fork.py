@@ -61,14 +61,14 @@ def test_a_child_publishes_on_its_own(
     assert transport.entered.wait(20)
 
     def child() -> bool:
-        fresh = publisher.stats().offered == 0 and publisher._thread is None
+        fresh = publisher.stats().offered == 0 and publisher._courier.thread is None
         published = publisher.publish(event | {"sender": "child"})
         return fresh and published and publisher.flush() and publisher.stats().sent == 1
 
     holding, release = threading.Event(), threading.Event()
 
     def hold() -> None:  # a lock that nobody in the child would ever release
-        with publisher._changed:
+        with publisher._courier.changed:
             holding.set()
             release.wait(20)
 

@@ -62,7 +62,7 @@ def _numbered(event: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _has_failed(publisher: Publisher, times: int) -> bool:
-    return publisher._failures == times
+    return publisher._courier.failures == times
 
 
 def _balanced(stats: Stats) -> bool:
@@ -207,13 +207,13 @@ def test_a_full_queue_drops_the_newest_by_bytes(publish_with: Make, event: dict[
 def test_nothing_starts_before_the_first_event(publish_with: Make, event: dict[str, Any]) -> None:
     """The thread is lazy, a daemon, and there is one of it."""
     publisher = publish_with(MemoryTransport())
-    assert publisher._thread is None
+    assert publisher._courier.thread is None
     publisher.publish(event)
-    thread = publisher._thread
+    thread = publisher._courier.thread
     assert thread is not None
     assert thread.daemon
     publisher.publish(event)
-    assert publisher._thread is thread
+    assert publisher._courier.thread is thread
 
 
 def test_a_hook_sees_changes_and_withholds_events(
@@ -257,16 +257,16 @@ def test_a_broken_transport_backs_off_and_recovers(
     assert publisher.publish(event)
     for failures in range(1, 10):
         wait_until(publisher, partial(_has_failed, publisher, failures))
-        waits.append(publisher._retry_at - clock.monotonic())
+        waits.append(publisher._courier._retry_at - clock.monotonic())
         assert publisher.publish(event)  # at once, whatever the transport does
         clock.advance(waits[-1])
-    wait_until(publisher, lambda: publisher._failures == 10)
+    wait_until(publisher, lambda: publisher._courier.failures == 10)
     assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert publisher.stats().waiting == 10
     memory.broken = False
     clock.advance(30)
     wait_until(publisher, lambda: publisher._outbox.sent == 10)
-    assert publisher._backoff == 0
+    assert publisher._courier._backoff == 0
     assert _balanced(publisher.stats())
 
 
@@ -277,7 +277,7 @@ def test_each_record_gets_its_own_outcome(
     mixed = [Outcome.SENT, Outcome.RETRY, Outcome.REFUSED, Outcome.RETRY]
     answers = Answers(TransportError("not yet"), mixed, [Outcome.RETRY, Outcome.SENT])
     publisher = publish_with(answers, report_every=None)
-    with publisher._changed:  # the thread cannot take a batch before all four are queued
+    with publisher._courier.changed:  # the thread cannot take a batch before all four are queued
         for number in range(4):
             publisher.publish(_numbered(event, number))
     for failures in (1, 2, 3):
@@ -303,8 +303,8 @@ def test_a_faulty_transport_never_ends_the_thread(
     publisher = publish_with(answers, report_every=None)
     with caplog.at_level(logging.WARNING, "callwatch.publisher"):
         publisher.publish(event)
-        with publisher._changed:
-            assert publisher._changed.wait_for(lambda: publisher._failures == 1, 20)
+        with publisher._courier.changed:
+            assert publisher._courier.changed.wait_for(lambda: publisher._courier.failures == 1, 20)
         assert publisher.flush()
     assert publisher.stats().sent == 1
     assert "secret" not in caplog.text
@@ -317,14 +317,14 @@ def test_a_report_goes_to_every_partition_each_minute(
     memory = MemoryTransport(partitions=3)
     publisher = publish_with(memory)
     publisher.start()
-    wait_until(publisher, lambda: publisher._reports_sent == 3)
+    wait_until(publisher, lambda: publisher._courier.reports_sent == 3)
     publisher.publish(event | {"sample_rate": 0.5})
     publisher.publish({})
     assert publisher.flush()
     clock.advance(59.9)
     assert len(memory.reports()) == 3
     clock.advance(0.1)
-    wait_until(publisher, lambda: publisher._reports_sent == 6)
+    wait_until(publisher, lambda: publisher._courier.reports_sent == 6)
     first, later = memory.reports()[0], memory.reports()[-1]
     assert first == Report(
         receiver="shop/1.4.0@shop-1",
@@ -360,10 +360,10 @@ def test_a_report_that_failed_is_made_anew(
     memory.broken = True
     publisher = publish_with(memory)
     publisher.start()
-    wait_until(publisher, lambda: publisher._failures == 1)
+    wait_until(publisher, lambda: publisher._courier.failures == 1)
     memory.broken = False
     clock.advance(0.5)
-    wait_until(publisher, lambda: publisher._reports_sent == 1)
+    wait_until(publisher, lambda: publisher._courier.reports_sent == 1)
     assert [report.at for report in memory.reports()] == [clock.now()]
 
 
@@ -382,8 +382,8 @@ def test_closing_sends_what_waits_and_a_last_report(
     assert publisher.publish(event) is False
     assert publisher.stats().dropped == {"closed": 1}
     assert publisher.close()
-    assert publisher._thread is not None
-    publisher._thread.join(20)
+    assert publisher._courier.thread is not None
+    publisher._courier.thread.join(20)
     assert memory.closed
 
 
@@ -428,7 +428,7 @@ def test_all_publishers_are_closed_at_exit(
         publisher.publish(event)
     module._close_all()
     assert [publisher.stats().sent for publisher in publishers] == [1, 1]
-    assert all(publisher._finished for publisher in publishers)
+    assert all(publisher._courier.finished for publisher in publishers)
 
 
 def test_the_kill_switch_turns_it_off(
@@ -439,7 +439,7 @@ def test_the_kill_switch_turns_it_off(
     publisher = publish_with(MemoryTransport())
     publisher.start()
     assert publisher.publish(event) is False
-    assert publisher._thread is None
+    assert publisher._courier.thread is None
     assert publisher.stats().dropped == {"disabled": 1}
 
 

@@ -174,8 +174,8 @@ def test_secrets_reach_no_text(
     assert caught.value.__cause__ is None
     publisher = publish_with(transport)
     publisher.publish(event)
-    with publisher._changed:
-        assert publisher._changed.wait_for(lambda: publisher._failures > 0, 20)
+    with publisher._courier.changed:
+        assert publisher._courier.changed.wait_for(lambda: publisher._courier.failures > 0, 20)
     assert CANARY not in repr(publisher) + caplog.text
 
 

@@ -38,8 +38,8 @@ def main(server: str) -> dict[str, Any]:
     transport = KafkaTransport(server, max_block_ms=50)
     publisher = Publisher(transport, receiver="shop/1.4.0@shop-1", max_events=50)
     outcomes = [publisher.publish(EVENT) for _ in range(60)]
-    with publisher._changed:
-        failed = publisher._changed.wait_for(lambda: publisher._failures > 0, 20)
+    with publisher._courier.changed:
+        failed = publisher._courier.changed.wait_for(lambda: publisher._courier.failures > 0, 20)
     waiting = publisher.stats()
     closed = publisher.close(0)
     return {
