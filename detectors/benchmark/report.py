@@ -53,7 +53,7 @@ def report(
         ),
         _section(
             "Traps",
-            "Harmless things that look like attacks. Quiet: no alert of low severity or above beyond "
+            "Harmless things that look like attacks. Quiet: no alert of low severity or above but "
             "those allowed, and none at all from the detectors that the trap is about.",
             _table(
                 ("", "label", "sender", "what happened", "allowed", "set off"),

@@ -1,7 +1,7 @@
 """The traps of the labelled day: harmless things that look like attacks, on senders of their own.
 
 The ids are the project's scenario ids (S11 to S18); Q marks senders whose ordinary behaviour is the
-trap. S15, a rotation without overlap, is staged here with the other changes but judged as an attack:
+trap. S15, a rotation without overlap, is staged here with the changes, and judged as an attack:
 every call is refused until somebody acts.
 """
 
