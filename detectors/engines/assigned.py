@@ -133,23 +133,23 @@ class Assigned:
                 # The group may be ahead, where a stalled owner wrote its checkpoint late.
                 await self._walk(reader, self._next, committed, emit=True)
             else:
-                await self._rebuild(reader, bounds.begin, committed, reason)
-        note("partition.ready", partition=self.partition, offset=self._next)
-
-    async def _rebuild(self, reader: LogReader, begin: int, committed: int, reason: str) -> None:
-        """Walk again what the topic holds, in silence: these alerts were acknowledged before."""
-        self._core = self._outside.cores.new(self.partition)
-        self._next = self._saved = begin
-        if committed > begin:
-            await self._walk(reader, begin, committed, emit=False)
+                # Walked again in silence: the alerts of committed records are acknowledged.
+                self._core = self._outside.cores.new(self.partition)
+                self._next = self._saved = bounds.begin
+                await self._walk(reader, bounds.begin, committed, emit=False)
+        if self.closed:
+            self._core = None
+            return
+        if reason is not None and committed > bounds.begin:
             note(
                 "state.rebuilt",
                 level=logging.WARNING,
                 partition=self.partition,
                 reason=reason,
-                start=begin,
+                start=bounds.begin,
                 stop=committed,
             )
+        note("partition.ready", partition=self.partition, offset=self._next)
 
     async def feed(self, records: Sequence[LogRecord]) -> None:
         """Walk the records that were not walked yet, and those that are missing before them."""

@@ -31,7 +31,7 @@ from detectors.engines.assigned import Cores, Outside, Topics
 from detectors.engines.errors import EngineError
 from detectors.engines.journal import LOGGER, note
 from detectors.engines.log_reader import LogReader, LogRecord
-from detectors.engines.share import Fetched, Share
+from detectors.engines.share import RESTORES, Fetched, Share
 from ingest.kafka_config import KafkaConfig
 
 GROUP: Final = "callwatch-worker"
@@ -64,7 +64,7 @@ class Worker:
         self._settings = settings
         self._leaving = asyncio.Event()
         self._failure: asyncio.Future[None] = loop.create_future()
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="callwatch-log")
+        self._threads = ThreadPoolExecutor(RESTORES + 1, thread_name_prefix="callwatch-log")
         self._files = tempfile.TemporaryDirectory(prefix="callwatch-")  # Faust must have a folder
         self._app = new_app(settings, self._files.name)
         self._share = Share(
@@ -113,7 +113,9 @@ class Worker:
         saved = error is None and await self._save_at_last()
         for each in parts:
             each.cancel()
-        await self._stop_faust()
+        await asyncio.gather(self._stop_faust(), self._share.end(STOP_SECONDS))
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._files.cleanup()
         note("worker.stopped", saved=saved)
         return 0 if saved else 1
 
@@ -136,8 +138,6 @@ class Worker:
         except TimeoutError:
             # Its state is saved and its session will run out: not worth a failure.
             note("worker.faust_hangs", level=logging.WARNING, seconds=STOP_SECONDS)
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._files.cleanup()
 
     async def _save_now_and_then(self) -> None:
         while True:

@@ -9,11 +9,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from detectors.engines.assigned import Assigned, Outside
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogRecord
+
+RESTORES: Final = 4
+"""So many partitions are restored at a time; each opens a connection of its own."""
 
 
 class Fetched(NamedTuple):
@@ -51,7 +54,9 @@ class Share:
         self._failed = failed
         self._save_events = save_events
         self._held: dict[int, _Held] = {}
+        self._restores: set[asyncio.Task[None]] = set()  # those of former assignments too
         self._turn = asyncio.Lock()  # feeding and saving never overlap
+        self._restoring = asyncio.Semaphore(RESTORES)
         self._since_saved = 0
 
     def assign(self, partitions: Iterable[int], generation: int) -> None:
@@ -59,8 +64,9 @@ class Share:
         self._close(self._held)
         for number in sorted(partitions):
             state = Assigned(number, self._outside)
-            ready = asyncio.ensure_future(state.restore())
+            ready = asyncio.ensure_future(self._restore(state))
             held = _Held(state, generation, ready)
+            self._restores.add(ready)
             ready.add_done_callback(self._restored)
             self._held[number] = held
         note("partitions.assigned", partitions=list(self._held), generation=generation)
@@ -99,6 +105,12 @@ class Share:
             note("partitions.released", partitions=going)
         return True
 
+    async def end(self, seconds: float) -> None:
+        """Own nothing more, saved or not, and wait that long for what is being restored."""
+        self._close(self._held)
+        if self._restores:
+            await asyncio.wait(self._restores, timeout=seconds)
+
     async def _save(self, partitions: list[int]) -> None:
         async with self._turn:
             self._since_saved = 0
@@ -116,6 +128,12 @@ class Share:
         for each in list(partitions):
             self._held.pop(each).state.close()
 
+    async def _restore(self, state: Assigned) -> None:
+        async with self._restoring:
+            if not state.closed:
+                await state.restore()
+
     def _restored(self, ready: asyncio.Task[None]) -> None:
+        self._restores.discard(ready)
         if not ready.cancelled() and (error := ready.exception()) is not None:
             self._failed(error)

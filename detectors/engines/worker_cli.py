@@ -86,8 +86,7 @@ def worker(
 
 def check_topics(kafka: KafkaConfig, partitions: int | None) -> None:
     """Raise `EngineError` or `TopicError` unless the worker's topics are as they must be."""
-    options = kafka.keywords()
-    cluster = KafkaCluster(",".join(options.pop("bootstrap_servers")), **options)
+    cluster = KafkaCluster(**kafka.keywords())
     try:
         existing = cluster.existing()
     finally:
@@ -96,9 +95,7 @@ def check_topics(kafka: KafkaConfig, partitions: int | None) -> None:
         raise EngineError("; ".join(wrong))
     given = existing["callwatch.events"].partitions
     if partitions is not None and partitions != given:
-        msg = (
-            f"callwatch.events: partitions: --partitions says {partitions} (the topic has {given})"
-        )
+        msg = f"callwatch.events: partitions must be {partitions} by --partitions (got {given})"
         raise EngineError(msg)
 
 

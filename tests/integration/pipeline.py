@@ -65,9 +65,9 @@ class Process:
             raise AssertionError(msg)
         return self
 
-    def terminate(self, within: float = 10.0) -> int:
+    def terminate(self, within: float = 10.0, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; its exit code, which must come in time."""
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
         return self.ended(within)
 
     def kill(self) -> None:
@@ -103,7 +103,7 @@ class Pipeline:
 
     def __enter__(self) -> Self:
         delete_topics(self.servers)
-        make_topics(self.servers)
+        self.make()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -198,35 +198,34 @@ class Pipeline:
         assert found.checkpoint is not None, found.faults
         return found.checkpoint
 
-    def expected(self, config: Config) -> list[tuple[Core, list[bytes]]]:
-        """For each partition what one uninterrupted core makes of it: itself and its alerts."""
-        made = []
+    def undisturbed(self, config: Config) -> list[Core]:
+        """For each partition a core that walked its events in one go."""
+        cores = []
         for each in range(PARTITIONS):
             records, core = self.records(EVENTS, each), Core(config, each)
-            outcome = core.feed_log(
+            core.feed_log(
                 [record.value or b"" for record in records],
                 [record.offset for record in records],
                 [record.time_us for record in records],
             )
-            made.append((core, [alert.to_json() for alert in outcome.alerts]))
-        return made
+            cores.append(core)
+        return cores
 
     def empty(self, topic: str) -> None:
         """Take away all that a topic holds."""
         delete_topics(self.servers, [topic])
-        make_topics(self.servers)
+        self.make()
 
-
-def make_topics(servers: str, partitions: int = PARTITIONS) -> None:
-    """Create what is missing of callwatch's topics."""
-    cluster = KafkaCluster(servers)
-    create(cluster, partitions, replication=1)
-    cluster.close()
+    def make(self, partitions: int = PARTITIONS) -> None:
+        """Create the topics that are missing."""
+        cluster = KafkaCluster([self.servers])
+        create(cluster, partitions, replication=1)
+        cluster.close()
 
 
 def existing_topics(servers: str) -> list[str]:
     """The names of callwatch's topics that exist."""
-    cluster = KafkaCluster(servers)
+    cluster = KafkaCluster([servers])
     try:
         return sorted(cluster.existing())
     finally:

@@ -11,26 +11,17 @@ import pytest
 
 from detectors.config import Config
 from detectors.snapshot import unpack
+from tests.integration.conftest import Traffic
 from tests.integration.pipeline import PARTITIONS, STATE, Pipeline, Process, wait_until
 
 pytestmark = pytest.mark.integration
 
-Events = list[dict[str, Any]]
 
-
-def _thirds(traffic: Events) -> tuple[Events, Events, Events]:
-    size = len(traffic) // 3
-    return traffic[:size], traffic[size : 2 * size], traffic[2 * size :]
-
-
-def _assert_same(found: Sequence[bytes], pipeline: Pipeline, config: Config) -> None:
-    """The same alerts, ids and contents; the rows behind them are the same, bit for bit."""
-    expected = pipeline.expected(config)
-    alerts = [alert for _, made in expected for alert in made]
-    assert len(alerts) >= 20, "the traffic holds too little to prove anything"
-    assert sorted(set(found)) == sorted(alerts)
-    for partition, (core, _) in enumerate(expected):
-        assert _parts(pipeline.checkpoint(partition).snapshot) == _parts(core.snapshot())
+def _assert_same(found: Sequence[bytes], traffic: Traffic, made: Pipeline, config: Config) -> None:
+    """The local engine's alerts, ids and contents; and the rows of one undisturbed core."""
+    assert sorted(set(found)) == sorted(traffic.alerts)
+    for partition, core in enumerate(made.undisturbed(config)):
+        assert _parts(made.checkpoint(partition).snapshot) == _parts(core.snapshot())
 
 
 def _parts(snapshot: bytes) -> dict[str, Any]:
@@ -46,10 +37,10 @@ def _assigned(worker: Process) -> list[int]:
 
 
 def test_stops_and_crashes_change_no_alert(
-    pipeline: Pipeline, traffic: Events, config: Config, tmp_path: Path
+    pipeline: Pipeline, traffic: Traffic, config: Config, tmp_path: Path
 ) -> None:
     """Published events become the local engine's alerts, over a stop, an absence and a kill -9."""
-    first, second, third = _thirds(traffic)
+    first, second, third = traffic.thirds()
     worker = pipeline.worker()
     pipeline.publish(first)
     pipeline.wait_until_done(worker)
@@ -70,7 +61,7 @@ def test_stops_and_crashes_change_no_alert(
     assert "state.rebuilt" not in worker.text()
     found = pipeline.alerts()
     assert len(found) > len(set(found)), "the kill came too late to prove anything"
-    _assert_same(found, pipeline, config)
+    _assert_same(found, traffic, pipeline, config)
 
     pipeline.route(tmp_path / "alerts.jsonl")
     routed = (tmp_path / "alerts.jsonl").read_bytes().splitlines()
@@ -78,10 +69,10 @@ def test_stops_and_crashes_change_no_alert(
 
 
 def test_lost_state_is_rebuilt_from_the_events(
-    pipeline: Pipeline, traffic: Events, config: Config
+    pipeline: Pipeline, traffic: Traffic, config: Config
 ) -> None:
     """With an emptied state topic the rows come back from the retained events, and it is said."""
-    first, second, third = _thirds(traffic)
+    first, second, third = traffic.thirds()
     worker = pipeline.worker()
     pipeline.publish(first + second)
     pipeline.wait_until_done(worker)
@@ -96,14 +87,14 @@ def test_lost_state_is_rebuilt_from_the_events(
     assert "reason=no_checkpoint" in worker.text()
     found = pipeline.alerts()
     assert len(found) == len(set(found)), "alerts from before were sent again"
-    _assert_same(found, pipeline, config)
+    _assert_same(found, traffic, pipeline, config)
 
 
 def test_partitions_move_with_their_state(
-    pipeline: Pipeline, traffic: Events, config: Config
+    pipeline: Pipeline, traffic: Traffic, config: Config
 ) -> None:
     """Of two workers one leaves; the other continues its partitions where it had stopped."""
-    first, second, third = _thirds(traffic)
+    first, second, third = traffic.thirds()
     stays, leaves = pipeline.worker(), pipeline.worker()
     wait_until("a half for each", lambda: len(_assigned(stays)) == len(_assigned(leaves)) == 2)
     assert sorted(_assigned(stays) + _assigned(leaves)) == list(range(PARTITIONS))
@@ -118,7 +109,7 @@ def test_partitions_move_with_their_state(
     assert "state.rebuilt" not in stays.text()
     found = pipeline.alerts()
     assert len(found) == len(set(found)), "a hand-over must repeat nothing"
-    _assert_same(found, pipeline, config)
+    _assert_same(found, traffic, pipeline, config)
 
 
 def _bad(good: dict[str, Any]) -> list[tuple[str, bytes | None]]:
@@ -146,11 +137,11 @@ def _bad(good: dict[str, Any]) -> list[tuple[str, bytes | None]]:
 
 
 def test_bad_input_is_named_and_hurts_nothing(
-    pipeline: Pipeline, traffic: Events, config: Config
+    pipeline: Pipeline, traffic: Traffic, config: Config
 ) -> None:
     """Each bad record is rejected with its offset and reason; all good ones are scored."""
-    good = [json.dumps(event).encode() for event in traffic[:400]]
-    bad = _bad(traffic[100])
+    good = [json.dumps(event).encode() for event in traffic.events[:400]]
+    bad = _bad(traffic.events[100])
     values: list[bytes | None] = [*good]
     wanted = []
     for number, (reason, value) in enumerate(bad):
@@ -167,7 +158,7 @@ def test_bad_input_is_named_and_hurts_nothing(
     for offset, _, message, value in rejected:
         assert message
         assert value == (values[offset] or b"")[: 16 * 1024]
-    core = pipeline.expected(config)[1][0]
-    assert pipeline.checkpoint(1).snapshot == core.snapshot()
+    core = pipeline.undisturbed(config)[1]
+    assert _parts(pipeline.checkpoint(1).snapshot) == _parts(core.snapshot())
     assert core.counters["scored"] == len(good)
     assert core.counters["consumed"] == len(values)

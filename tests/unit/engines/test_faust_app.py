@@ -1,0 +1,94 @@
+"""What the worker asks of Faust, checked against the Faust that is installed."""
+
+import inspect
+import ssl
+from pathlib import Path
+
+import pytest
+
+from detectors.engines.faust_app import WorkerSettings, _fetched, credentials, new_app
+from detectors.engines.log_reader import LogRecord
+from detectors.engines.share import Fetched
+from ingest.kafka_config import KafkaConfig, kafka_config
+from tests.unit.engines.fakes import FakeCores
+
+PLAIN = KafkaConfig(("a:9092", "b:9093"))
+CANARY = "canary-password"
+
+
+def test_hooks_are_as_expected() -> None:
+    """The driver's commit and the batches without acknowledgement exist in this Faust.
+
+    The first is an inner method: where a new version moves it, this says so before a broker does.
+    """
+    from faust.streams import Stream
+    from faust.transport.drivers.aiokafka import Consumer
+
+    assert list(inspect.signature(Consumer._commit).parameters) == ["self", "offsets"]
+    assert inspect.iscoroutinefunction(Consumer._commit)
+    assert list(inspect.signature(Stream.noack_take).parameters) == ["self", "max_", "within"]
+
+
+def test_app_does_nothing_of_its_own(tmp_path: Path) -> None:
+    """No web server, no topics, no standby tables, no waiting for acknowledgements."""
+    conf = new_app(WorkerSettings(PLAIN, FakeCores(), group="g"), str(tmp_path)).conf
+    assert [str(url) for url in conf.broker] == ["kafka://a:9092", "kafka://b:9093"]
+    assert (conf.id, conf.web_enabled, conf.topic_allow_declare) == ("g", False, False)
+    assert (conf.stream_wait_empty, conf.table_standby_replicas) == (False, 0)
+    assert conf.consumer_auto_offset_reset == "earliest"
+    assert conf.broker_session_timeout == 10.0
+    assert conf.broker_heartbeat_interval < conf.broker_session_timeout / 3
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 1_750_204_799_999, 4_102_444_800_001])
+def test_broker_time_is_exact(milliseconds: int) -> None:
+    """Faust's seconds, a float, become the broker's milliseconds again, in microseconds."""
+    from faust.types.tuples import TP, ConsumerMessage
+
+    message = ConsumerMessage(
+        "t", 3, 7, milliseconds / 1000.0, 1, [], b"k", b"v", None, tp=TP("t", 3), generation_id=5
+    )
+    record = LogRecord(7, milliseconds * 1000, b"k", b"v")
+    assert _fetched(message) == Fetched(3, 5, record)
+
+
+def test_plain_connection_has_no_credentials() -> None:
+    """Without security settings Faust is given none."""
+    assert credentials(PLAIN) is None
+
+
+def _environ(**values: str) -> dict[str, str]:
+    return {f"CALLWATCH_KAFKA_{name}": value for name, value in values.items()}
+
+
+@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_login_reaches_faust(protocol: str, mechanism: str) -> None:
+    """User, password, mechanism and encryption are handed on, and nothing prints the password."""
+    from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+
+    environ = _environ(
+        SECURITY_PROTOCOL=protocol,
+        SASL_MECHANISM=mechanism,
+        SASL_USERNAME="worker",
+        SASL_PASSWORD=CANARY,
+    )
+    kafka = kafka_config("a:9092", environ)
+    found = credentials(kafka)
+    settings = dict(credentials_to_aiokafka_auth(found))
+    context = settings.pop("ssl_context")
+    assert settings == {
+        "security_protocol": protocol,
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": "worker",
+        "sasl_plain_password": CANARY,
+    }
+    assert isinstance(context, ssl.SSLContext) is (protocol == "SASL_SSL")
+    assert CANARY not in repr(found) + repr(kafka) + repr(WorkerSettings(kafka, FakeCores()))
+
+
+def test_encryption_checks_the_broker() -> None:
+    """With SSL the broker's certificate and name are verified."""
+    found = credentials(kafka_config("a:9092", _environ(SECURITY_PROTOCOL="SSL")))
+    assert found.context.verify_mode == ssl.CERT_REQUIRED
+    assert found.context.check_hostname
