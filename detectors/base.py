@@ -58,7 +58,7 @@ COLD_EVENTS = 30
 WARM_EVENTS = 300
 """A share or rate is cold below 30 events and warm from 300."""
 
-TIMERS = [("opened_at", "i4"), ("open_until", "i4"), ("due", "i4"), ("who", "i2")]
+TIMERS = [("opened_at", "i4"), ("open_until", "i4"), ("due", "i4"), ("who", "i4")]
 """First fields of a row that can hold an incident or wait for a time: minutes since 1970, 0 = none
 (timers fire at full minutes only); and the class of parameters of its last event, which the walk
 writes."""

@@ -38,6 +38,8 @@ from ingest.schema import (
 
 K = TypeVar("K")
 V = TypeVar("V")
+MOST_WEIGHT = 1e6
+"""An event stands for a million at most: a sample rate near 0 must not swallow every count."""
 REMEMBERED_NAMES = 1 << 16
 """Names whose keys are remembered between batches; then the memory starts afresh."""
 
@@ -312,7 +314,7 @@ class Decoder:
             self._time(w.event_created_at) if w.event_created_at else 0,
             w.body_bytes,
             -1.0 if w.duration_ms is None else w.duration_ms,
-            1.0 / w.sample_rate,
+            min(1.0 / w.sample_rate, MOST_WEIGHT),
             (w.asn or 0) & 0x7FFFFFFF,
             status,
             w.attempt or 0,
@@ -328,8 +330,10 @@ class Decoder:
 
     def _check_texts(self, w: _Wire) -> None:
         """Raise unless every text is canonical; texts seen lately were looked at then."""
-        texts = (w.sender, w.receiver, w.endpoint, w.event_type, w.provider, w.key_id)
-        texts += (w.user_agent, w.content_type, w.method, w.tls_fp, w.client_cert_fp, w.country)
+        texts = (
+            w.sender, w.receiver, w.endpoint, w.event_type, w.provider, w.key_id, w.user_agent,
+            w.content_type, w.method, w.tls_fp, w.client_cert_fp, w.country,
+        )  # fmt: skip
         if texts in self._clean:
             return
         _check_texts(w)

@@ -228,11 +228,10 @@ class Core:
             at, timed, table = int(record["at"]), int(record["timed"]), int(record["in_table"])
             position, when = int(record["position"]), int(record["when"])
             inside = at < len(batch)
-            if int(record["code"]) in CLOSE_REASONS:
-                names_of: list[str] = []
-            else:
-                names_of = names
-            sender = self._roster.name(position, at) if timed else None
+            closes = int(record["code"]) in CLOSE_REASONS
+            names_of = [] if closes else names
+            named = timed and not closes and detector.tables[table].key == SENDER
+            sender = self._roster.name(position, at) if named else None
             event = None if timed else batch.columns[at]
             who = int(rows[table][position]["who"]) if event is None else int(event["who"])
             happening = Happening(

@@ -117,7 +117,7 @@ class Incidents:
         changed = self._reason(h) != incident.reason
         self._add(h, incident)
         if rose:
-            incident.updated_at = h.when
+            incident.updated_at = max(h.when, incident.updated_at)
             return [self._emit(h.slot, incident, Status.UPDATED)]
         if (changed or incident.count >= 2 * incident.told_count) and not incident.pending:
             incident.pending = True
@@ -144,7 +144,7 @@ class Incidents:
             score=h.score,
             confidence=h.confidence,
             count=h.count,
-            first_seen=h.since or h.when,
+            first_seen=min(h.since or h.when, h.when),  # a late event may open it
             last_seen=h.when,
             updated_at=h.when,
             evidence=dict(h.evidence),
@@ -199,7 +199,7 @@ class Incidents:
 
     def _close(self, h: Happening, incident: Incident) -> Alert:
         del self.open[h.slot]
-        incident.updated_at = h.when
+        incident.updated_at = max(h.when, incident.updated_at)  # a state never goes back in time
         return self._emit(h.slot, incident, Status.CLOSED, CLOSE_REASONS[h.code])
 
     def _emit(
