@@ -21,9 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
@@ -39,8 +36,10 @@ from detectors.base import Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
 from detectors.registry import detectors_found
+from ingest.errors import IngestError
 from ingest.inventory import Inventory
 from ingest.profiles import GENERIC, Profile, load_profiles
+from ingest.toml_text import Place, TomlText, load_toml
 
 FACTS = np.dtype(
     [
@@ -212,18 +211,13 @@ def load_config(path: Path | None = None, *, inventory: Inventory | None = None)
     if path is None:
         return Config(inventory=inventory)
     try:
-        text = path.read_text(encoding="utf-8")
-        given = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read: {error}"
-        raise ConfigError(msg) from None
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{path}: {error}"
-        raise ConfigError(msg) from None
-    reader = _Reader(path, text)
-    config = reader.read(given, inventory)
+        text = load_toml(path)
+    except IngestError as error:
+        raise ConfigError(str(error)) from None
+    reader = _Reader(text)
+    config = reader.read(inventory)
     if reader.faults:
-        raise ConfigError("\n".join(reader.faults))
+        raise ConfigError("\n".join(text for _, text in sorted(reader.faults)))
     assert config is not None
     return config
 
@@ -231,34 +225,43 @@ def load_config(path: Path | None = None, *, inventory: Inventory | None = None)
 class _Reader:
     """Reads a parsed file and gathers faults instead of stopping at the first."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        self.lines = text.splitlines()
-        self.faults: list[str] = []
+    def __init__(self, text: TomlText) -> None:
+        self.text = text
+        self.faults: list[tuple[int, str]] = []
         self.detectors = {d.id: d for d in detectors_found()}
 
-    def read(self, given: dict[str, Any], inventory: Inventory | None) -> Config | None:
+    def read(self, inventory: Inventory | None) -> Config | None:
         """Return the configuration, or None where faults were found."""
+        given = self.text.data
         for name in given.keys() - {"stream", "detectors", "override"}:
-            self.fault(name, f"unknown key {name!r}; allowed: stream, detectors, override")
-        stream = self.stream(given.get("stream", {}))
+            self.fault((name,), f"unknown key {name!r}; allowed: stream, detectors, override")
+        stream = self.stream(self.table(given, "stream"))
         settings: dict[str, dict[str, float]] = {}
         disabled = set()
         for name, table in self.table(given, "detectors").items():
+            place = ("detectors", name)
             if name not in self.detectors:
                 known = ", ".join(sorted(self.detectors))
-                self.fault(name, f"unknown detector {name!r}; allowed: {known}")
+                self.fault(place, f"unknown detector {name!r}; allowed: {known}")
                 continue
-            table = dict(table) if isinstance(table, dict) else {"": table}
+            if not isinstance(table, dict):
+                self.fault(place, f"{name} must be a table (got {table!r})")
+                continue
+            table = dict(table)
             enabled = table.pop("enabled", True)
             if not isinstance(enabled, bool):
-                self.fault("enabled", f"{name}.enabled must be true or false (got {enabled!r})")
+                msg = f"{name}.enabled must be true or false (got {enabled!r})"
+                self.fault((*place, "enabled"), msg)
             elif not enabled:
                 disabled.add(name)
-            settings[name] = self.params(self.detectors[name], table, name)
+            settings[name] = self.params(self.detectors[name], table, name, place)
+        rows = given.get("override", [])
+        if not isinstance(rows, list):
+            self.fault(("override",), "override must be rows, each under [[override]]")
+            rows = []
         overrides = tuple(
             found
-            for nth, item in enumerate(given.get("override", []))
+            for nth, item in enumerate(rows)
             if (found := self.override(item, nth)) is not None
         )
         if self.faults:
@@ -271,25 +274,20 @@ class _Reader:
             disabled=frozenset(disabled),
         )
 
-    def fault(self, key: str, message: str, nth: int = 0) -> None:
-        """Note a fault at the line where the key stands (for the nth time)."""
-        self.faults.append(f"{self.path}:{self.line(key, nth)}: {message}")
-
-    def line(self, key: str, nth: int = 0) -> int:
-        """Return the line of a key, a table header or a word; 1 where it cannot be found."""
-        pattern = re.compile(rf"(^|[\s\[\.{{,\"']){re.escape(key)}([\s\]=\"'.]|$)")
-        found = [n for n, line in enumerate(self.lines, 1) if pattern.search(line)]
-        return found[min(nth, len(found) - 1)] if found else 1
+    def fault(self, place: Place, message: str) -> None:
+        """Note a fault with the line of its place."""
+        where = self.text.where(*place)
+        self.faults.append((int(where.rpartition(":")[2]), f"{where}: {message}"))
 
     def table(self, given: dict[str, Any], name: str) -> dict[str, Any]:
         """Return a table of the file, empty where it is no table."""
         found = given.get(name, {})
         if isinstance(found, dict):
             return found
-        self.fault(name, f"{name} must be a table (got {found!r})")
+        self.fault((name,), f"{name} must be a table (got {found!r})")
         return {}
 
-    def stream(self, given: Any) -> StreamSettings:
+    def stream(self, given: dict[str, Any]) -> StreamSettings:
         """Return the settings of the stream."""
         ranges = {
             "late_hours": (0.01, 24 * 30.0),
@@ -298,63 +296,76 @@ class _Reader:
             "max_deliveries": (16, 1 << 30),
         }
         values: dict[str, Any] = {}
-        for key, value in (given if isinstance(given, dict) else {"": given}).items():
+        for key, value in given.items():
+            place = ("stream", key)
             if key not in ranges:
-                self.fault(key, f"unknown key stream.{key}; allowed: {', '.join(ranges)}")
+                self.fault(place, f"unknown key stream.{key}; allowed: {', '.join(ranges)}")
                 continue
             low, high = ranges[key]
-            number = self.number(f"stream.{key}", key, value, low, high)
+            number = self.number(f"stream.{key}", place, value, low, high)
             if number is not None:
                 values[key] = int(number) if key.startswith("max_") else number
         return StreamSettings(**values)
 
-    def params(self, detector: Detector, given: dict[str, Any], where: str) -> dict[str, float]:
+    def params(
+        self, detector: Detector, given: dict[str, Any], where: str, place: Place
+    ) -> dict[str, float]:
         """Return a detector's given parameters, checked."""
         allowed = {f.name: f.metadata for f in fields(detector.params)}
         values = {}
         for key, value in given.items():
             if key not in allowed:
-                self.fault(key, f"unknown key {where}.{key}; allowed: {', '.join(allowed)}")
+                known = ", ".join(allowed)
+                self.fault((*place, key), f"unknown key {where}.{key}; allowed: {known}")
                 continue
             meta = allowed[key]
-            number = self.number(f"{where}.{key}", key, value, meta["low"], meta["high"])
+            low, high = meta["low"], meta["high"]
+            number = self.number(f"{where}.{key}", (*place, key), value, low, high)
             if number is not None:
                 values[key] = number
         return values
 
-    def number(self, where: str, key: str, value: Any, low: float, high: float) -> float | None:
+    def number(self, where: str, place: Place, value: Any, low: float, high: float) -> float | None:
         """Return a number in its range, or None with a fault."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and math.isfinite(value) and low <= value <= high:
+        if is_number and low <= value <= high:  # NaN is in no range
             return float(value)
-        self.fault(key, f"{where} must be a number from {low:g} to {high:g} (got {value!r})")
+        self.fault(place, f"{where} must be a number from {low:g} to {high:g} (got {value!r})")
         return None
 
     def override(self, item: Any, nth: int) -> Override | None:
         """Return one override, or None with faults."""
         wanted = ("sender", "detector", "reason", "expires", "set")
         before = len(self.faults)
+        place: Place = ("override", nth)
         if not isinstance(item, dict):
-            self.fault("override", f"override must be a table (got {item!r})", nth)
+            self.fault(place, f"override must be a table (got {item!r})")
             return None
         for key in wanted:
             if key not in item:
-                self.fault("override", f"override.{key} is missing", nth)
+                self.fault(place, f"override.{key} is missing")
         for key in item.keys() - set(wanted):
             allowed = ", ".join(wanted)
-            self.fault(key, f"unknown key override.{key}; allowed: {allowed}")
+            self.fault((*place, key), f"unknown key override.{key}; allowed: {allowed}")
         for key in ("sender", "detector", "reason"):
             if key in item and not (isinstance(item[key], str) and item[key].strip()):
-                self.fault(key, f"override.{key} must be text (got {item[key]!r})", nth)
-        if "detector" in item and item["detector"] not in self.detectors:
+                self.fault((*place, key), f"override.{key} must be text (got {item[key]!r})")
+        name = item.get("detector")
+        if isinstance(name, str) and name.strip() and name not in self.detectors:
             known = ", ".join(sorted(self.detectors))
-            self.fault("detector", f"unknown detector {item['detector']!r}; allowed: {known}", nth)
+            self.fault((*place, "detector"), f"unknown detector {name!r}; allowed: {known}")
         expires = item.get("expires")
         if expires is not None and not isinstance(expires, date):
-            self.fault("expires", f"override.expires must be a date or time (got {expires!r})", nth)
+            msg = f"override.expires must be a date or time (got {expires!r})"
+            self.fault((*place, "expires"), msg)
+        given = item.get("set", {})
+        if not isinstance(given, dict):
+            self.fault((*place, "set"), f"override.set must be a table (got {given!r})")
+        elif isinstance(name, str) and name in self.detectors:
+            where = (*place, "set")
+            settings = self.params(self.detectors[name], given, "override.set", where)
         if len(self.faults) > before:
             return None
-        settings = self.params(self.detectors[item["detector"]], dict(item["set"]), "override.set")
         return Override(item["sender"], item["detector"], item["reason"], _us(expires), settings)
 
 

@@ -94,7 +94,7 @@ class Core:
             self.config.params(detector),
             record_dtype(detector),
             tuple(np.zeros(1, table.row) for table in detector.tables),
-            np.zeros(2, np.int64),
+            np.zeros(3, np.int64),
         )
 
     def count(self, name: str, more: int = 1) -> None:

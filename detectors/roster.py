@@ -15,7 +15,7 @@ from detectors.batch import EventBatch
 from detectors.compile import cached
 from detectors.event import MINUTE
 from detectors.tables import KeyedTable, Located
-from models import ewma
+from models import ewma, guard
 
 NAME_BYTES = 24
 PACE = np.dtype(
@@ -43,11 +43,11 @@ def _pace(events: Any, position: Any, fresh: Any, before: Any, rows: Any, blank:
         n = int(before[e])
         if n > 0:
             since = float(max(t - int(row["last"]), 0))
-            mean, _, _ = ewma.update(float(row["gap"]), 0.0, n - 1.0, since, GAP_HORIZON)
+            mean, _, _ = ewma.update(guard.real(row["gap"]), 0.0, n - 1.0, since, GAP_HORIZON)
             row["gap"] = mean
         row["first"] = min(int(row["first"]), minute_of(t))
         row["last"] = max(int(row["last"]), t)
-        events[e]["gap"] = int(float(row["gap"]))
+        events[e]["gap"] = int(guard.real(row["gap"]))
         events[e]["age"] = max(t - int(row["first"]) * MINUTE, 0)
         events[e]["events"] = n
 

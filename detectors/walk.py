@@ -20,7 +20,8 @@ from detectors.event import MINUTE
 from models.kernel import kernel
 
 GRACE = MINUTE
-LAST_TICK, NEXT_DUE = range(2)
+LAST_TICK, NEXT_DUE, WRITTEN = range(3)
+"""What a walk keeps between calls, and hands to its timers: see ``clock``."""
 
 RECORD = [
     ("at", "i8"),  # index of the event at which it happened
@@ -50,17 +51,6 @@ def next_of(row: Any) -> int:
 
 
 @kernel
-def note(record: Any, at: int, timed: int, when: int, code: int, table: int, position: int) -> None:
-    """Fill a record's own fields."""
-    record["at"] = at
-    record["timed"] = timed
-    record["when"] = when
-    record["code"] = code
-    record["in_table"] = table
-    record["position"] = position
-
-
-@kernel
 def give_up(row: Any) -> None:
     """Switch a row's timers off."""
     row["due"] = 0
@@ -75,7 +65,7 @@ _HEAD = '''\
 from numba import njit
 
 import {module} as rule
-from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, give_up, next_of, note
+from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, WRITTEN, give_up, next_of
 from models.kernel import kernel
 
 step = kernel(rule.step)
@@ -93,7 +83,9 @@ def walk(events, first, ticks, final_tick, clock, params, records{tables}):
         tick = int(ticks[e])
         if tick > int(clock[LAST_TICK]):
             if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= tick:
-                n = wake(e, tick, clock, params, records, n{wake_args})
+                clock[WRITTEN] = n
+                wake(e, tick, clock, params, records{wake_args})
+                n = int(clock[WRITTEN])
                 if n >= room:
                     return n, e
             clock[LAST_TICK] = tick
@@ -104,11 +96,13 @@ def walk(events, first, ticks, final_tick, clock, params, records{tables}):
         code = step({rows}, event, params[who], records[n])
         if code != 0:
             k = int(records[n]["table"])
-            note(records[n], e, 0, int(event["t"]), code, k, {position_of})
+            {note}
             n += 1{dues}
     if final_tick > int(clock[LAST_TICK]):
         if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= final_tick:
-            n = wake(len(events), final_tick, clock, params, records, n{wake_args})
+            clock[WRITTEN] = n
+            wake(len(events), final_tick, clock, params, records{wake_args})
+            n = int(clock[WRITTEN])
             if n >= room:
                 return n, len(events)
         clock[LAST_TICK] = final_tick
@@ -132,10 +126,21 @@ def walk_source(detector: Detector) -> str:
         afresh="".join(_afresh_source(k, k in timed) for k in tables),
         skip=" or ".join(f"int(position{k}[e]) < 0" for k in tables),
         rows=", ".join(f"rows{k}[int(position{k}[e])]" for k in tables),
-        position_of=_position_source(len(detector.tables)),
+        note=_note_source(
+            12, "e", 0, 'int(event["t"])', "code", "k", _position_source(len(detector.tables))
+        ),
         dues="".join(_due_source(k) for k in timed),
     )
     return head + _wake_source(timed) + walk
+
+
+def _note_source(indent: int, at: str, timed: int, *rest: str) -> str:
+    """Return the lines that fill a record's own fields."""
+    values = (at, str(timed), *rest)
+    lines = [
+        f'records[n]["{name}"] = {value}' for (name, _), value in zip(RECORD, values, strict=True)
+    ]
+    return ("\n" + " " * indent).join(lines)
 
 
 def _position_source(count: int) -> str:
@@ -155,7 +160,7 @@ def _afresh_source(k: int, timed: bool) -> str:
         if p >= 0:
             if fresh{k}[e] > 0:
                 if int(rows{k}[p]["opened_at"]) != 0:
-                    note(records[n], e, 1, int(event["now"]), EVICTED_CODE, {k}, p)
+                    {_note_source(20, "e", 1, 'int(event["now"])', "EVICTED_CODE", str(k), "p")}
                     n += 1
                 rows{k}[p] = blank{k}[0]
             rows{k}[p]["who"] = who"""
@@ -173,7 +178,8 @@ def _wake_source(timed: list[int]) -> str:
     text = f"""
 
 @njit(cache=True, error_model="python")
-def wake(at, tick, clock, params, records, n{parts}):
+def wake(at, tick, clock, params, records{parts}):
+    n = int(clock[WRITTEN])
     soonest = 0
     room = len(records) - 4"""
     for k in timed:
@@ -184,10 +190,11 @@ def wake(at, tick, clock, params, records, n{parts}):
         again = 0
         while due != 0 and due + GRACE <= tick:
             if n >= room:
-                return n
+                clock[WRITTEN] = n
+                return
             code = timer{k}(row, due, params[int(row["who"])], records[n])
             if code != 0:
-                note(records[n], at, 1, due, code, {k}, p)
+                {_note_source(16, "at", 1, "due", "code", str(k), "p")}
                 n += 1
             later = next_of(row)
             again = again + 1 if later == due else 0
@@ -201,6 +208,6 @@ def wake(at, tick, clock, params, records, n{parts}):
         text
         + """
     clock[NEXT_DUE] = soonest
-    return n
+    clock[WRITTEN] = n
 """
     )

@@ -24,6 +24,12 @@ INT16_MAX = 2**15 - 1
 
 
 @kernel
+def real(x: float) -> float:
+    """Return a field as a 64-bit float: ``float()`` alone keeps 32 bits where it is compiled."""
+    return 1.0 * float(x)
+
+
+@kernel
 def clip(x: float, low: float, high: float) -> float:
     """Return x held within [low, high]; NaN becomes low."""
     if x > high:

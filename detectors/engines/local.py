@@ -21,6 +21,7 @@ from detectors.config import Config
 from detectors.core import Core
 from detectors.engines.spool import Spool
 from detectors.event import DAY, MINUTE
+from detectors.warm import warm_up
 from ingest.partition import partition_for, record_key
 from ingest.sources import Lines, frame_lines
 
@@ -95,6 +96,7 @@ def run_local(
         on_alert: Told of each alert, in order of time within a partition.
     """
     started = time.perf_counter()
+    warm_up()
     result = LocalResult()
     spool = Spool()
     try:

@@ -56,6 +56,7 @@ from detectors.base import (
 )
 from detectors.event import DAY, HOUR, MINUTE, REJECTED
 from models import ewma, guard, novelty, seasonal
+from models.guard import real
 from models.kernel import kernel
 
 ID = "payload-volume"
@@ -251,9 +252,9 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
 def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     """Judge and learn the size of one delivery."""
     x = guard.log(1.0 + float(int(event["body_bytes"])))
-    n = float(b["n"])
-    mean = float(b["mean"])
-    deviation = guard.sqrt(float(b["var"]) + MIN_DEVIATION * MIN_DEVIATION)
+    n = real(b["n"])
+    mean = real(b["mean"])
+    deviation = guard.sqrt(real(b["var"]) + MIN_DEVIATION * MIN_DEVIATION)
     z = guard.ratio(x - mean, deviation, 0.0)
     usual = guard.exp(mean) - 1.0
     far = guard.log(max(float(params["size_ratio"]), 1.5))
@@ -266,17 +267,17 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
             learn_candidate(b, x)
         else:
             held = ewma.held(x, mean, deviation, 3.5) if n >= COLD_EVENTS else x
-            mean, var, n = ewma.update(mean, float(b["var"]), n, held, SIZE_HORIZON)
+            mean, var, n = ewma.update(mean, real(b["var"]), n, held, SIZE_HORIZON)
             b["mean"] = mean
             b["var"] = guard.small(var)
             b["n"] = n
-            b["habit"] = float(b["habit"]) * (1.0 - 1.0 / SIZE_HORIZON)
+            b["habit"] = real(b["habit"]) * (1.0 - 1.0 / SIZE_HORIZON)
         return NOTHING
-    habitual = float(b["habit"]) >= max(3.0, 0.002 * n)
+    habitual = real(b["habit"]) >= max(3.0, 0.002 * n)
     if is_open:
         learn_candidate(b, x)
     else:
-        b["habit"] = guard.small(float(b["habit"]) + 1.0)
+        b["habit"] = guard.small(real(b["habit"]) + 1.0)
         if habitual:
             return NOTHING
         b["new_n"] = 0.0
@@ -309,7 +310,7 @@ def chance_of(z: float) -> float:
 def learn_candidate(b: Any, x: float) -> None:
     """Learn the size of a delivery while an incident is open: perhaps it is the new usual."""
     mean, var, n = ewma.update(
-        float(b["new_mean"]), float(b["new_var"]), float(b["new_n"]), x, SIZE_HORIZON
+        real(b["new_mean"]), real(b["new_var"]), real(b["new_n"]), x, SIZE_HORIZON
     )
     b["new_mean"] = mean
     b["new_var"] = guard.small(var)
@@ -323,31 +324,31 @@ def judge_count(a: Any, event: Any, params: Any, out: Any, repeated: bool, size_
     weight = max(float(event["weight"]), 1.0)
     if t >= hour_end(a):
         if not repeated:
-            a["next_count"] = guard.small(float(a["next_count"]) + weight)
+            a["next_count"] = guard.small(real(a["next_count"]) + weight)
             a["next_bytes"] = guard.small(
-                float(a["next_bytes"]) + weight * float(int(event["body_bytes"]))
+                real(a["next_bytes"]) + weight * float(int(event["body_bytes"]))
             )
         return NOTHING
     if repeated:
-        a["repeats"] = guard.small(float(a["repeats"]) + weight)
+        a["repeats"] = guard.small(real(a["repeats"]) + weight)
     else:
-        a["count"] = guard.small(float(a["count"]) + weight)
-        a["bytes"] = guard.small(float(a["bytes"]) + weight * float(int(event["body_bytes"])))
+        a["count"] = guard.small(real(a["count"]) + weight)
+        a["bytes"] = guard.small(real(a["bytes"]) + weight * float(int(event["body_bytes"])))
         created = int(event["created_at"])
         if created != 0 and t - created >= OLD_EVENT:
-            a["old"] = guard.small(float(a["old"]) + weight)
+            a["old"] = guard.small(real(a["old"]) + weight)
         tag = novelty.tag(int(event["source"]))
         a["latest"] = tag
         if int(event["in_range"]) != 1 and novelty.knows(a["networks"], tag) == 0:
-            a["foreign"] = guard.small(float(a["foreign"]) + weight)
+            a["foreign"] = guard.small(real(a["foreign"]) + weight)
     if seasonal.hours_learned(a["factors"]) < 24.0 * float(params["history_days"]):
         return NOTHING
     expected = expectation(a, hour_end(a))
-    limit = bound(busiest(a), float(a["spread"]), params) + float(a["debt"])
-    count = float(a["count"])
+    limit = bound(busiest(a), real(a["spread"]), params) + real(a["debt"])
+    count = real(a["count"])
     if count <= limit:
-        if float(a["repeats"]) > max(limit, 50.0) and not size_found:
-            fill(out, RETRY_FLOOD, int(a["repeats"]), hour_end(a) - HOUR, float(a["repeats"]), 0.0)
+        if real(a["repeats"]) > max(limit, 50.0) and not size_found:
+            fill(out, RETRY_FLOOD, int(a["repeats"]), hour_end(a) - HOUR, real(a["repeats"]), 0.0)
             out["limit"] = limit
             out["score"] = 20.0
             return tell(a, 0, event, params, out, RETRY_FLOOD, INFO)
@@ -360,11 +361,11 @@ def judge_count(a: Any, event: Any, params: Any, out: Any, repeated: bool, size_
 @kernel
 def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limit: float) -> int:
     """Say what kind of surge this hour is."""
-    count = float(a["count"])
+    count = real(a["count"])
     ratio = guard.ratio(count, max(expected, 1.0), 1.0)
     reason = CAMPAIGN
     severity = LOW
-    if 2.0 * float(a["old"]) >= count:
+    if 2.0 * real(a["old"]) >= count:
         reason = BACKFILL
         severity = INFO
     elif is_foreign(a) or ratio >= float(params["flood_ratio"]):
@@ -373,10 +374,10 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
     a["calls"] = guard.count_up(int(a["calls"]))
     fill(out, reason, max(int(count), int(a["calls"])), hour_end(a) - HOUR, count, expected)
     out["limit"] = limit
-    deviation = guard.sqrt(expected + float(a["spread"]) * expected * expected)
+    deviation = guard.sqrt(expected + real(a["spread"]) * expected * expected)
     out["deviations"] = guard.ratio(count - expected, deviation, 0.0)
-    out["repeats"] = float(a["repeats"])
-    out["old"] = float(a["old"])
+    out["repeats"] = real(a["repeats"])
+    out["old"] = real(a["old"])
     out["score"] = guard.clip(25.0 + 12.0 * guard.log(max(ratio, 1.0)), 0.0, 100.0)
     return tell(a, 0, event, params, out, reason, severity)
 
@@ -384,8 +385,8 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
 @kernel
 def is_foreign(a: Any) -> bool:
     """Tell whether most of the hour comes from networks outside the usual ones."""
-    unusual = float(a["usual_foreign"]) < 0.25
-    return unusual and 2.0 * float(a["foreign"]) >= float(a["count"])
+    unusual = real(a["usual_foreign"]) < 0.25
+    return unusual and 2.0 * real(a["foreign"]) >= real(a["count"])
 
 
 @kernel
@@ -442,7 +443,7 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         return expire(a, due, params, out)
     start = hour_end(a) - HOUR - FIRST_MONDAY
     expected = expectation(a, hour_end(a))
-    count = float(a["count"])
+    count = real(a["count"])
     known = seasonal.hours_learned(a["factors"]) >= 24.0 * float(params["history_days"])
     code = NOTHING
     if known:
@@ -451,8 +452,8 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         learn_hour(a, start, count, expected, known, params)
     elif learn_new_level(a, count, expected) > 0:
         code = ADOPTED
-    a["count"] = float(a["next_count"])
-    a["bytes"] = float(a["next_bytes"])
+    a["count"] = real(a["next_count"])
+    a["bytes"] = real(a["next_bytes"])
     a["next_count"] = 0.0
     a["next_bytes"] = 0.0
     a["repeats"] = 0.0
@@ -468,27 +469,25 @@ def learn_hour(a: Any, start: int, count: float, expected: float, known: bool, p
     """Learn a closed hour: its count, its spread, its mean size, and what was missed."""
     held = count
     if known:
-        held = min(count, bound(busiest(a), float(a["spread"]), params))
+        held = min(count, bound(busiest(a), real(a["spread"]), params))
         surplus = guard.ratio(
             (held - expected) * (held - expected) - expected, expected * expected, 0.25
         )
         if expected >= 5.0:
-            spread = float(a["spread"]) + 0.01 * (
-                guard.clip(surplus, 0.0, 4.0) - float(a["spread"])
-            )
+            spread = real(a["spread"]) + 0.01 * (guard.clip(surplus, 0.0, 4.0) - real(a["spread"]))
             a["spread"] = guard.clip(spread, 0.02, 4.0)
-        debt = 0.9 * float(a["debt"]) + expected - count
+        debt = 0.9 * real(a["debt"]) + expected - count
         a["debt"] = guard.clip(debt, 0.0, 24.0 * expected) if debt > 0.5 * expected else 0.0
     seasonal.learn(a["hours"], a["factors"], start // DAY, (start % DAY) // HOUR, held)
     if count >= 1.0:
-        mean = float(a["bytes"]) / count
-        level = float(a["level"])
+        mean = real(a["bytes"]) / count
+        level = real(a["level"])
         if level <= 0.0:
             a["level"] = mean
         else:
             a["level"] = level + 0.02 * (min(mean, 10.0 * level) - level)
-        usual = float(a["usual_foreign"])
-        a["usual_foreign"] = usual + 0.1 * (float(a["foreign"]) / count - usual)
+        usual = real(a["usual_foreign"])
+        a["usual_foreign"] = usual + 0.1 * (real(a["foreign"]) / count - usual)
         novelty.remember(a["networks"], int(a["latest"]))
 
 
@@ -499,7 +498,7 @@ def learn_new_level(a: Any, count: float, expected: float) -> int:
         return 0
     x = guard.log(max(count, 0.5) / expected)
     mean, var, hours = ewma.update(
-        float(a["new_level"]), float(a["new_spread"]), float(a["new_hours"]), x, 168.0
+        real(a["new_level"]), real(a["new_spread"]), real(a["new_hours"]), x, 168.0
     )
     a["new_level"] = mean
     a["new_spread"] = guard.small(var)
@@ -514,17 +513,17 @@ def learn_new_level(a: Any, count: float, expected: float) -> int:
 @kernel
 def judge_hour(a: Any, due: int, params: Any, out: Any, expected: float) -> int:
     """Judge a closed hour as a whole: its bytes, and next to no calls at all."""
-    count = float(a["count"])
+    count = real(a["count"])
     least = idlest(a)
     low = least >= 30.0 and count <= 0.2 * least
     a["quiet"] = min(int(a["quiet"]) + 1, 100) if low else 0
     if int(a["opened_at"]) != 0:
         return NOTHING
-    level = float(a["level"])
-    heavy = float(a["bytes"]) > float(params["bytes_ratio"]) * level * count
+    level = real(a["level"])
+    heavy = real(a["bytes"]) > float(params["bytes_ratio"]) * level * count
     if heavy and count >= 20.0 and level > 0.0 and int(a["outsized"]) == 0:
         usual = level * count
-        fill(out, BYTES_HIGH, int(count), due - HOUR, float(a["bytes"]), usual)
+        fill(out, BYTES_HIGH, int(count), due - HOUR, real(a["bytes"]), usual)
         out["limit"] = float(params["bytes_ratio"]) * usual
         out["score"] = 40.0
         return tell_at(a, due, params, out, BYTES_HIGH, LOW)
@@ -554,10 +553,10 @@ def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
     """Close an incident that ended; after a week of a steady new size, take it as the usual."""
     if is_due(b, due):
         b["due"] = 0
-        if int(b["opened_at"]) != 0 and float(b["new_n"]) >= COLD_EVENTS:
-            b["mean"] = float(b["new_mean"])
-            b["var"] = float(b["new_var"])
-            b["n"] = float(b["new_n"])
+        if int(b["opened_at"]) != 0 and real(b["new_n"]) >= COLD_EVENTS:
+            b["mean"] = real(b["new_mean"])
+            b["var"] = real(b["new_var"])
+            b["n"] = real(b["new_n"])
             close(b)
             return ADOPTED
     return expire(b, due, params, out)

@@ -54,6 +54,7 @@ from detectors.event import FRESHNESS, POLICIES, REJECTED, SECOND, VERIFIED
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
 from models import cusum, ewma, guard, novelty
+from models.guard import real
 from models.kernel import kernel
 
 ID = "replay-burst"
@@ -257,7 +258,7 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     if llr <= 0.0 and not stale:
         if repeated:
             present_again(b, event)
-            a["chart"] = max(float(a["chart"]) + llr, 0.0)
+            a["chart"] = max(real(a["chart"]) + llr, 0.0)
         return NOTHING
     if llr <= 0.0:
         return NOTHING
@@ -281,8 +282,8 @@ def suspect(a: Any, b: Any, event: Any, params: Any, out: Any, llr: float, stale
     t = int(event["t"])
     left = ewma.decay(float(max(t - int(a["chart_at"]), 0)), float(params["half_life_s"]) * 1e6)
     top = float(params["threshold"])
-    chart = cusum.step(float(a["chart"]) * left, llr, 3.0 * top)
-    if float(a["chart"]) * left < 0.5 and int(a["opened_at"]) == 0:
+    chart = cusum.step(real(a["chart"]) * left, llr, 3.0 * top)
+    if real(a["chart"]) * left < 0.5 and int(a["opened_at"]) == 0:
         begin(a)
     a["chart"] = chart
     a["chart_at"] = max(t, int(a["chart_at"]))

@@ -59,6 +59,7 @@ from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
 from models import cusum, guard, novelty
 from models import share as beta
+from models.guard import real
 from models.kernel import kernel
 
 ID = "signature-failure-spike"
@@ -185,7 +186,7 @@ def cause(row: Any) -> int:
 def settle(row: Any) -> None:
     """Learn what was pending, and begin a new run."""
     n, f = beta.learn(
-        float(row["n"]), float(row["f"]), float(row["pending_n"]), float(row["pending_f"]), MEMORY
+        real(row["n"]), real(row["f"]), real(row["pending_n"]), real(row["pending_f"]), MEMORY
     )
     row["n"] = n
     row["f"] = f
@@ -232,15 +233,15 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:
     failed = is_failure(event)
     if failed < 0:
         return NOTHING
-    p0 = max(beta.mean(float(a["n"]), float(a["f"]), 1.0, 19.0), float(params["least_share"]))
+    p0 = max(beta.mean(real(a["n"]), real(a["f"]), 1.0, 19.0), float(params["least_share"]))
     fast_share = guard.clip(max(float(params["fast_share"]), 4.0 * p0), 0.0, 0.9)
     slow_share = guard.clip(max(float(params["slow_share"]), 2.5 * p0), 0.0, 0.7)
     p0 = min(p0, 0.5 * slow_share)
     weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
     per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
     top = cusum.threshold(max(per_day, 100.0), float(params["quiet_days"]), 2.0)
-    fast = cusum.step(float(a["fast"]), weight * cusum.bernoulli(failed, p0, fast_share), 1.5 * top)
-    slow = cusum.step(float(a["slow"]), weight * cusum.bernoulli(failed, p0, slow_share), 1.5 * top)
+    fast = cusum.step(real(a["fast"]), weight * cusum.bernoulli(failed, p0, fast_share), 1.2 * top)
+    slow = cusum.step(real(a["slow"]), weight * cusum.bernoulli(failed, p0, slow_share), 1.2 * top)
     is_open = int(a["opened_at"]) != 0
     if not is_open and int(a["reason"]) != 0:
         begin(a)  # the incident has closed: what it saw is not learned
@@ -248,7 +249,7 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:
         slow = 0.0
     a["fast"] = fast
     a["slow"] = slow
-    a["pending_n"] = guard.small(float(a["pending_n"]) + weight)
+    a["pending_n"] = guard.small(real(a["pending_n"]) + weight)
     if failed == 0:
         novelty.remember(a["networks"], novelty.tag(int(event["source"])))
         novelty.remember(a["builds"], novelty.tag(int(event["receiver"])))
@@ -256,10 +257,10 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:
         if not is_open and fast <= 0.0 and slow <= 0.0:
             settle(a)
         return NOTHING
-    a["pending_f"] = guard.small(float(a["pending_f"]) + 1.0)
+    a["pending_f"] = guard.small(real(a["pending_f"]) + 1.0)
     count_failure(a, event)
     chart = max(fast, slow)
-    if is_open and chart < 0.5 * top:
+    if is_open and chart < 0.25 * top:
         return NOTHING  # an ordinary failure; it does not keep the incident open
     if not is_open and not alarms(chart, top, a, event, params):
         return NOTHING
@@ -285,7 +286,7 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
     hold(row, int(event["t"]), until)
     reason = cause(row)
     severity = MEDIUM
-    share_now = guard.ratio(float(row["pending_f"]), float(row["pending_n"]), 1.0)
+    share_now = guard.ratio(real(row["pending_f"]), real(row["pending_n"]), 1.0)
     if reason == FORGERY and int(row["failures"]) >= 50:
         severity = HIGH
     if reason != FORGERY and share_now < float(params["fast_share"]):
@@ -303,7 +304,7 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
     out["score"] = guard.clip(40.0 + 10.0 * guard.log(1.0 + failures), 0.0, 100.0)
     out["confidence"] = warmth_confidence(int(event["events"]))
     out["failures"] = failures
-    out["calls"] = float(row["pending_n"])
+    out["calls"] = real(row["pending_n"])
     out["usual_share"] = p0
     out["known_network_share"] = guard.ratio(
         float(int(row["at_home"])), min(float(failures), guard.INT16_MAX), 0.0
@@ -319,8 +320,8 @@ def timer(row: Any, due: int, params: Any, out: Any) -> int:
     if is_due(row, due):
         row["due"] = 0
         if int(row["opened_at"]) != 0:
-            n = guard.clip(float(row["pending_n"]), 1.0, 2000.0)
-            row["f"] = guard.ratio(float(row["pending_f"]) * n, float(row["pending_n"]), 0.0)
+            n = guard.clip(real(row["pending_n"]), 1.0, 2000.0)
+            row["f"] = guard.ratio(real(row["pending_f"]) * n, real(row["pending_n"]), 0.0)
             row["n"] = n
             close(row)
             return CHRONIC

@@ -61,6 +61,7 @@ from detectors.event import (
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
 from models import cusum, distinct, guard, novelty
+from models.guard import real
 from models.kernel import kernel
 
 ID = "spoofed-source"
@@ -225,17 +226,17 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     b["rejected"] = guard.count_up(int(b["rejected"]))
     days = guard.clip(float(int(event["age"])) / DAY, 0.0, 30.0)
     prior_days = guard.ratio(1.0, float(params["noise_per_day"]), 1.0)
-    usual = (1.0 + float(a["noise"])) / (prior_days + days)
+    usual = (1.0 + real(a["noise"])) / (prior_days + days)
     attack = max(float(params["attack_per_day"]), 10.0 * usual)
     top = cusum.threshold(attack, float(params["quiet_days"]), 1.0)
     minute = minute_of(t)
     gap = 0.0
     if int(a["chart_at"]) != 0:
         gap = max(minute - int(a["chart_at"]), 0) / MINUTES_A_DAY
-    chart = cusum.step(float(a["chart"]), cusum.poisson_gap(gap, usual, attack), 2.0 * top)
+    chart = cusum.step(real(a["chart"]), cusum.poisson_gap(gap, usual, attack), 2.0 * top)
     known_forgery = int(a["opened_at"]) != 0 and int(a["reason"]) <= DISTRIBUTED
     if chart <= 0.0 and not known_forgery:
-        a["noise"] = guard.small(0.98 * float(a["noise"]) + float(int(a["calls"])))
+        a["noise"] = guard.small(0.98 * real(a["noise"]) + float(int(a["calls"])))
         begin_forged(a)
     chart = cusum.step(chart, weight * cusum.poisson_event(usual, attack), 2.0 * top)
     a["chart"] = chart
@@ -246,7 +247,7 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     if int(b["rejected"]) == 1:
         a["networks"] = guard.count_up16(int(a["networks"]))
     least = 3.0
-    if int(event["events"]) < COLD_EVENTS or float(a["k"]) <= 0.0:
+    if int(event["events"]) < COLD_EVENTS or real(a["k"]) <= 0.0:
         least = float(params["cold_calls"])
     a["addresses"] = distinct.add(int(a["addresses"]), int(event["address"]))
     calls = int(a["calls"])
@@ -270,8 +271,8 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     t = int(event["t"])
     first = int(b["verified"]) == 0
     b["verified"] = guard.count_up(int(b["verified"]))
-    n = float(a["n"])
-    chance = novelty.new_value(n, float(a["k"]), 1.0, 0.2)
+    n = real(a["n"])
+    chance = novelty.new_value(n, real(a["k"]), 1.0, 0.2)
     a["n"] = guard.small(n + 1.0)
     client = novelty.tag(int(event["client"]))
     if first:
@@ -305,10 +306,10 @@ def new_network(a: Any, t: int) -> float:
     days = 30.0
     if int(a["k_at"]) != 0:
         days = max(minute_of(t) - int(a["k_at"]), 0) / MINUTES_A_DAY
-    habit = float(a["k_per_day"]) * guard.exp(-days / 14.0)
+    habit = real(a["k_per_day"]) * guard.exp(-days / 14.0)
     a["k_per_day"] = habit + 1.0 / 14.0
     a["k_at"] = minute_of(t)
-    a["k"] = guard.small(float(a["k"]) + 1.0)
+    a["k"] = guard.small(real(a["k"]) + 1.0)
     return habit
 
 
@@ -359,8 +360,8 @@ def tell(
     out["networks"] = networks
     out["addresses"] = distinct.estimate(int(a["addresses"])) if forged else 0.0
     out["usual_per_day"] = usual
-    out["new_network_probability"] = float(a["chance"])
-    out["known_networks"] = max(float(a["k"]) - int(a["new_networks"]), 0.0)
+    out["new_network_probability"] = real(a["chance"])
+    out["known_networks"] = max(real(a["k"]) - int(a["new_networks"]), 0.0)
     out["new_clients"] = int(a["strangers"])
     return FINDING if changed else CONTRIBUTES
 

@@ -1,0 +1,1 @@
+"""Speed and memory beside baselines, in one run: ``make bench``."""

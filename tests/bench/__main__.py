@@ -1,0 +1,11 @@
+"""Run all parts of the bench, one after the other."""
+
+from __future__ import annotations
+
+from tests.bench import core, decode, start
+from tests.bench.figures import write
+
+if __name__ == "__main__":
+    write("start", start.figures())
+    write("decode", decode.figures())
+    write("core", core.figures())

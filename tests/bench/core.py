@@ -1,0 +1,107 @@
+"""The detector core: events per CPU-second and bytes per sender, beside plain Python and river."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from time import process_time
+
+from tests.bench.figures import Figure
+from tests.bench.traffic import batches
+
+SIZES = (1_000, 100_000, 1_000_000)
+PLAIN_EVENTS = 6_000
+RIVER_EVENTS = 100_000
+PER_EVENT = ("sender+unit", "sender+delivery", "id")
+"""Tables whose size depends on deliveries, not on senders."""
+
+
+def run(senders: int, events: int, size: int = 20_000) -> dict[str, float]:
+    """Feed every sender once, then ``events`` events; measure the second part."""
+    from detectors.config import Config
+    from detectors.core import Core
+
+    config = Config()
+    core = Core(config)
+    for batch in batches(config, senders, 0, size=size, seed=2):
+        core.feed_sorted(batch)
+    prepared = list(batches(config, senders, events, size=size, first=senders))
+    started = process_time()
+    for batch in prepared:
+        core.feed_sorted(batch)
+    seconds = process_time() - started
+    kept = {name: n for name, n in core.nbytes.items() if name not in PER_EVENT}
+    deliveries = core.nbytes["sender+unit"] + core.nbytes["sender+delivery"]
+    return {
+        "per_second": events / seconds,
+        "bytes_per_sender": sum(kept.values()) / senders,
+        "bytes_per_delivery": deliveries / core.table(("sender", "unit")).used,
+        "alerts": core.counters.get("alerts", 0),
+    }
+
+
+def plain() -> dict[str, float]:
+    """Run the same steps uncompiled, in a process of their own."""
+    code = (
+        "import json; from tests.bench.core import run, PLAIN_EVENTS;"
+        "print(json.dumps(run(1000, PLAIN_EVENTS, 2000)))"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def river_scorers(senders: int) -> float:
+    """Return events per CPU-second of river with four statistics for each sender."""
+    from river import anomaly, drift, stats
+
+    from detectors.config import Config
+
+    events = [
+        (int(s), float(b), int(t))
+        for batch in batches(Config(), senders, RIVER_EVENTS)
+        for s, b, t in zip(
+            batch.columns["sender"], batch.columns["body_bytes"], batch.columns["t"], strict=True
+        )
+    ]
+    models: dict[int, tuple[anomaly.GaussianScorer, stats.EWMean, drift.PageHinkley, list[int]]]
+    models = {}
+    started = process_time()
+    for sender, size, t in events:
+        found = models.get(sender)
+        if found is None:
+            found = models[sender] = (
+                anomaly.GaussianScorer(), stats.EWMean(0.01), drift.PageHinkley(), [t],
+            )  # fmt: skip
+        scorer, gap, failures, last = found
+        scorer.score_one(None, size)
+        scorer.learn_one(None, size)
+        gap.update(float(t - last[0]))
+        failures.update(0.0)
+        last[0] = t
+    return RIVER_EVENTS / (process_time() - started)
+
+
+def figures() -> list[Figure]:
+    """Measure everything in one go."""
+    uncompiled = plain()["per_second"]
+    found = []
+    for senders in SIZES:
+        river = river_scorers(senders)
+        run(1000, 20_000)  # compile or load
+        result = run(senders, 2_000_000)
+        unit = "events per CPU-second"
+        name = f"core, {senders:,} senders, four detectors"
+        found.append(Figure(name, result["per_second"], unit, "river, four statistics", river))
+        found.append(Figure(name, result["per_second"], unit, "the same, uncompiled", uncompiled))
+        found.append(
+            Figure(f"state, {senders:,} senders", result["bytes_per_sender"], "bytes per sender")
+        )
+    found.append(Figure("replay memory", result["bytes_per_delivery"], "bytes per delivery"))
+    return found
