@@ -1,0 +1,227 @@
+"""The configuration: every fault at its line, precedence, expiry, and the hash."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from alerts.alert import from_rfc3339
+from detectors.config import Config, Override, StreamSettings, load_config
+from detectors.errors import ConfigError
+from detectors.registry import detectors_found
+from ingest.inventory import Inventory, Sender
+from tests.unit.detectors.streams import DAY, MONDAY
+
+PARAMETERS = [(d.id, f.name, f.metadata) for d in detectors_found() for f in fields(d.params)]
+UNTIL = MONDAY + 10 * DAY
+
+
+def refused(tmp_path: Path, text: str) -> list[str]:
+    """Return the faults of a configuration as ``line: text``."""
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{path}:") for line in lines), lines
+    return [line.removeprefix(f"{path}:") for line in lines]
+
+
+def params(config: Config, sender: str, provider: str | None, t: int, name: str) -> float:
+    """Return a parameter of payload-volume as it applies to one event."""
+    detector = next(d for d in config.detectors if d.id == "payload-volume")
+    return float(config.params(detector)[config.who(sender, provider, t)][name])
+
+
+def test_all_faults_come_at_once_each_at_its_line(tmp_path: Path) -> None:
+    """Every fault of a file is named in one go, with its own line, also where names repeat."""
+    found = refused(
+        tmp_path,
+        """\
+[stream]
+late_hours = 24
+max_senders = 1
+colour = "red"
+
+[detectors.replay-burst]
+close_after_s = 3600
+threshold = "high"
+
+[detectors.spoofed-source]
+close_after_s = -1
+surprise = nan
+cold_calls = true
+
+[detectors.no-such]
+x = 1
+
+[[override]]
+sender = "a"
+detector = "payload-volume"
+reason = "fine"
+expires = 2026-01-01
+set = { size_ratio = 20.0 }
+
+[[override]]
+sender = ""
+detector = "payload-volume"
+reason = "wrong"
+expires = "tomorrow"
+set = { size_ratio = 2e9, other = 1 }
+
+[[override]]
+detector = "nothing"
+
+[extra]
+""",
+    )
+    assert [int(line.partition(":")[0]) for line in found] == [
+        3, 4, 8, 11, 12, 13, 15, 26, 29, 30, 30, 32, 32, 32, 32, 33, 35,
+    ]  # fmt: skip
+    assert found[0] == "3: stream.max_senders must be a number from 16 to 1.34218e+08 (got 1)"
+    assert (
+        found[3] == "11: spoofed-source.close_after_s must be a number from 60 to 604800 (got -1)"
+    )
+    assert found[6].startswith("15: unknown detector 'no-such'; allowed: payload-volume, ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "override = 5",
+        "[override]\nsender = 'a'",
+        "override = [1]",
+        "stream = 1",
+        "detectors = 1",
+        "[detectors]\nreplay-burst = 1",
+        "[detectors.replay-burst]\nenabled = 1",
+        "[[override]]\nsender='a'\ndetector=['x']\nreason='r'\nexpires=2026-01-01\nset={}",
+        "[[override]]\nsender='a'\ndetector='replay-burst'\nreason='r'\nexpires=2026-01-01\nset=5",
+        "[[override]]\nsender=1\ndetector={}\nreason='r'\nexpires=07:32:00\nset=[]",
+        "not toml",
+        "[detectors.replay-burst]\nthreshold = inf",
+        "[detectors.replay-burst]\nthreshold = " + "9" * 400,
+        "x = " + "[" * 2000,
+    ],
+)
+def test_nothing_that_a_file_can_hold_is_more_than_a_fault(tmp_path: Path, text: str) -> None:
+    """Whatever stands where something else belongs is a fault of one line, never a crash."""
+    assert refused(tmp_path, text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file and one that is not UTF-8 are configuration faults of one line."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "missing.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(tmp_path / "latin.toml")
+
+
+def test_override_wins_over_setting_wins_over_default_until_it_expires(tmp_path: Path) -> None:
+    """Precedence is default < file < override; an override ends by the time of the event."""
+    path = tmp_path / "c.toml"
+    path.write_text(
+        """
+[detectors.payload-volume]
+count_ratio = 5
+[[override]]
+sender = "acme"
+detector = "payload-volume"
+reason = "migration"
+expires = 2025-06-12
+set = { size_ratio = 20, count_ratio = 9 }
+[[override]]
+sender = "acme"
+detector = "payload-volume"
+reason = "more of it"
+expires = 2025-06-14T12:00:00+02:00
+set = { size_ratio = 30 }
+"""
+    )
+    config = load_config(path)
+    at = from_rfc3339
+    steps = [
+        ("2025-06-11T23:59:59Z", 30.0, 9.0),
+        ("2025-06-12T00:00:00Z", 30.0, 5.0),
+        ("2025-06-14T09:59:59Z", 30.0, 5.0),
+        ("2025-06-14T10:00:00Z", 8.0, 5.0),
+    ]
+    for provider in ("stripe", None, "unheard-of"):
+        for time, size, count in steps:
+            assert params(config, "acme", provider, at(time), "size_ratio") == size
+            assert params(config, "acme", provider, at(time), "count_ratio") == count
+    assert params(config, "beta", "stripe", at(steps[0][0]), "size_ratio") == 8.0
+
+
+@pytest.mark.parametrize(("detector", "name", "meta"), PARAMETERS)
+def test_the_hash_changes_with_every_parameter(detector: str, name: str, meta: object) -> None:
+    """Another value of any parameter is another configuration, also in an override."""
+    plain = Config()
+    default = {(d, n): f for d, n, f in PARAMETERS}[detector, name]
+    other = default["low"] + 0.75 * (default["high"] - default["low"])
+    override = Override("acme", detector, "why", UNTIL, {name: other})
+    hashes = {
+        plain.hash,
+        Config({detector: {name: other}}).hash,
+        Config(overrides=(override,)).hash,
+    }
+    assert len(hashes) == 3
+
+
+def test_the_hash_is_that_of_what_detection_depends_on() -> None:
+    """Stream settings, inventory, expiry and detectors count; reasons and default values do not."""
+    plain = Config()
+
+    def with_override(reason: str, expires: int) -> str:
+        override = Override("acme", "replay-burst", reason, expires, {"threshold": 7.0})
+        return Config(overrides=(override,)).hash
+
+    inventory = Inventory(senders={"acme": Sender("acme", ranges=("192.0.2.0/24",))})
+    different = {
+        plain.hash,
+        Config(stream=StreamSettings(late_hours=12)).hash,
+        Config(stream=StreamSettings(ahead_minutes=1)).hash,
+        Config(stream=StreamSettings(max_senders=1000)).hash,
+        Config(stream=StreamSettings(max_deliveries=1000)).hash,
+        Config(disabled=frozenset({"replay-burst"})).hash,
+        Config(inventory=inventory).hash,
+        with_override("one", UNTIL),
+        with_override("one", UNTIL + 1),
+    }
+    assert len(different) == 9
+    assert Config().hash == plain.hash
+    assert Config({"replay-burst": {"threshold": 6.9}}).hash == plain.hash
+    assert with_override("one", UNTIL) == with_override("another", UNTIL)
+    assert len(plain.hash) == 12
+
+
+def test_ranges_of_the_inventory_come_before_those_of_the_profile() -> None:
+    """A registered sender's own ranges replace the published ones, and are believed as such."""
+    inventory = Inventory(senders={"acme": Sender("acme", "stripe", ranges=("192.0.2.0/24",))})
+    config = Config(inventory=inventory)
+    mine, other = config.who("acme", "stripe", 0), config.who("beta", "stripe", 0)
+    assert [str(n) for n in config.networks[mine]] == ["192.0.2.0/24"]
+    assert "3.18.12.63/32" in map(str, config.networks[other])
+    assert config.provider(mine) == "stripe"
+
+
+def test_a_registered_provider_is_believed_before_the_event() -> None:
+    """Where the inventory names the provider, an event that claims another one changes nothing."""
+    config = Config(inventory=Inventory(senders={"acme": Sender("acme", "stripe")}))
+    assert {config.who("acme", p, 0) for p in ("stripe", "github", None, "x")} == {
+        config.who("acme", "stripe", 0)
+    }
+
+
+def test_there_may_be_more_classes_of_senders_than_16_bits_hold() -> None:
+    """A large inventory keeps every sender's own parameters apart, in the rows too."""
+    from tests.unit.detectors.streams import Run, event
+
+    senders = {f"s{i:04}": Sender(f"s{i:04}") for i in range(3300)}
+    run = Run(config=Config(inventory=Inventory(senders=senders)))
+    run.feed([event(MONDAY, "s3299")])
+    who = int(run.core.table(("sender",)).rows["payload-volume"]["who"][0])
+    assert who == run.core.config.who("s3299", None, MONDAY) > 2**15
