@@ -1,0 +1,46 @@
+"""The table of speed and memory in README.md, from kept results of `make bench`.
+
+`python -m tests.docs.bench` keeps the figures of out/bench in docs/bench.json.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+KEPT = Path("docs/bench.json")
+
+
+def figures(path: Path) -> str:
+    """The kept figures as a table; a sentence where none are kept."""
+    if not path.exists():
+        return "No figures are kept for this version; `make bench` measures yours."
+    kept = json.loads(path.read_text("utf-8"))
+    rows = ["| figure | measured | beside | ratio |", "|---|---|---|---|"]
+    for one in kept["figures"]:
+        beside = one.get("baseline") or ""
+        if one.get("baseline_value") is not None:
+            beside = f"{beside}: {_number(one['baseline_value'])} {one['unit']}"
+        ratio = f"{one['ratio']:.3g}" if one.get("ratio") is not None else ""
+        rows.append(
+            f"| {one['name']} | {_number(one['value'])} {one['unit']} | {beside} | {ratio} |"
+        )
+    machine = kept["machine"]
+    place = f"{machine['cpus']} cores, {machine['machine']}, Python {machine['python']}"
+    return "\n".join([f"Measured on {place}.", "", *rows])
+
+
+def kept(folder: Path) -> dict[str, Any]:
+    """The figures of all files of a bench as one record."""
+    parts = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    return {
+        "machine": parts[0]["machine"],
+        "figures": [figure for part in parts for figure in part["figures"]],
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    KEPT.write_text(json.dumps(kept(Path("out/bench")), indent=1) + "\n", "utf-8")

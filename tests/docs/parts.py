@@ -1,0 +1,221 @@
+"""The generated parts of the documents, each a function from the code to Markdown."""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import click
+
+import callwatch
+from alerts.alert import Severity
+from alerts.explain import runbook
+from alerts.threat import techniques
+from detectors import config
+from detectors.base import Detector
+from detectors.registry import detectors_found
+from ingest import inventory
+from ingest.profiles import load_profiles
+from ingest.topics import TOPICS
+from tests.docs import bench, words
+
+ROOT = Path(__file__).parents[2]
+DETECTORS = {detector.id: detector for detector in detectors_found()}
+
+
+def table(head: str, rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; `head` names the columns, separated by `|`."""
+    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
+    lines += [
+        f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def prose(detector: Detector) -> tuple[str, str, str]:
+    """A detector's docstring as Markdown: first sentence, explanation, known gaps."""
+    text = inspect.cleandoc(detector.module.__doc__ or "").replace("``", "`")
+    text = text.partition("\n\n>>>")[0]
+    first, _, rest = text.partition("\n\n")
+    body, _, gaps = rest.partition("Known gaps: ")
+    return " ".join(first.split()), body.strip(), " ".join(gaps.split())
+
+
+def detector_part(detector: Detector) -> str:
+    """Everything that a reader can know about one detector."""
+    first, body, gaps = prose(detector)
+    memory = "; ".join(
+        f"`{' + '.join(one.key)}` {one.row.itemsize} bytes" for one in detector.tables
+    )
+    return "\n\n".join(
+        [
+            f"**{first}**",
+            body,
+            f"**Known gaps.** {gaps[0].upper()}{gaps[1:]}",
+            table("reason | means | mapped to", _reasons(detector)),
+            table("parameter | default | unit | range | why", _parameters(detector)),
+            f"Evidence in the alert: {', '.join(_evidence(detector))}. Memory per key: {memory}.",
+        ]
+    )
+
+
+def _reasons(detector: Detector) -> Iterable[list[str]]:
+    means = meanings(detector.id)
+    for reason in detector.reasons:
+        ids = techniques(detector.id, reason, Severity.HIGH)[:3]
+        link = f"[`{reason}`](runbooks/{detector.id}.md#{reason})"
+        yield [link, means.get(reason, "-"), ", ".join(f"`{id_}`" for id_ in ids) or "-"]
+
+
+def meanings(detector: str) -> dict[str, str]:
+    """What each reason means: the first sentence of its runbook."""
+    page = (ROOT / runbook(detector, "").rstrip("#")).read_text("utf-8")
+    return dict(
+        re.findall(r"^## (\w+)\n\n\*\*What it means\.\*\* (.+?\.)(?=\s)", page, re.MULTILINE)
+    )
+
+
+def _parameters(detector: Detector) -> Iterable[list[str]]:
+    for one in fields(detector.params):
+        meta = one.metadata
+        limits = f"{number(meta['low'])} to {number(meta['high'])}"
+        yield [f"`{one.name}`", number(one.default), meta["unit"] or "-", limits, meta["why"]]
+
+
+def _evidence(detector: Detector) -> Iterable[str]:
+    return (f"`{name}`" + (f" ({unit})" if unit else "") for name, unit in detector.evidence)
+
+
+def number(value: float) -> str:
+    """A number as a configuration would have it: no exponent below a quadrillion.
+
+    >>> number(0.003), number(1e6), number(604800.0)
+    ('0.003', '1000000', '604800')
+    """
+    return f"{value:.6f}".rstrip("0").rstrip(".") if value < 1e15 else f"{value:g}"
+
+
+def detector_table() -> str:
+    """One row for each detector: what it sees, what it calls it, an example of the demo."""
+    rows = [
+        [
+            f"[`{name}`](docs/detection.md#{name})",
+            prose(one)[0].rstrip("."),
+            ", ".join(f"`{reason}`" for reason in one.reasons),
+            words.EXAMPLES[name],
+        ]
+        for name, one in DETECTORS.items()
+    ]
+    return table("detector | sees | reasons | example in the demo", rows)
+
+
+def stream_table() -> str:
+    """The settings of the stream: name, default, meaning."""
+    (body,) = ast.parse(inspect.getsource(config.StreamSettings)).body
+    assert isinstance(body, ast.ClassDef)
+    pairs = zip(body.body, body.body[1:], strict=False)
+    said = {
+        line.target.id: ast.literal_eval(below.value)
+        for line, below in pairs
+        if isinstance(line, ast.AnnAssign)
+        and isinstance(line.target, ast.Name)
+        and isinstance(below, ast.Expr)
+    }
+    rows = [
+        [f"`{one.name}`", number(float(one.default)), said[one.name]]  # type: ignore[arg-type]
+        for one in fields(config.StreamSettings)
+    ]
+    return table("`[stream]` | default | meaning", rows)
+
+
+def inventory_table(rules: str, meaning: dict[str, tuple[str, str]]) -> str:
+    """The keys of one kind of table of inventory.toml."""
+    allowed: dict[str, tuple[str, object]] = getattr(inventory, rules)
+    rows = [[f"`{name}`", one[0], *meaning[name]] for name, one in allowed.items()]
+    return table("key | allowed | meaning | used in detection", rows)
+
+
+def profile_table() -> str:
+    """What is known of each provider."""
+    rows = [
+        [
+            f"`{one.name}`",
+            one.freshness,
+            "-" if one.horizon_s is None else f"{number(one.horizon_s / 3600)} h",
+            "-" if one.tolerance_s is None else f"{number(one.tolerance_s)} s",
+            one.source_policy + (f", {len(one.ranges)} networks" if one.ranges else ""),
+            max((fact.as_of for fact in one.facts.values()), default="-"),
+        ]
+        for one in load_profiles().values()
+    ]
+    return table("profile | signs | retries for | tolerance | source networks | as of", rows)
+
+
+def topic_table() -> str:
+    """The topics with their settings."""
+    rows = [
+        [
+            f"`{one.name}`",
+            *words.TOPICS[one.name],
+            "`--partitions`" if one.spread else "1",
+            ", ".join(f"`{name}={value}`" for name, value in one.settings.items()),
+        ]
+        for one in TOPICS
+    ]
+    return table("topic | key | value | partitions | settings", rows)
+
+
+def command_table() -> str:
+    """Every command in a line."""
+    rows = []
+    for name, command in commands():
+        if not isinstance(command, click.Group):
+            help_ = re.split(r"\.(?=\s|$)", inspect.cleandoc(command.help or ""))[0]
+            rows.append([f"[`callwatch {name}`](docs/cli.md#callwatch-{name.replace(' ', '-')})",
+                         " ".join(help_.split())])  # fmt: skip
+    return table("command | does", rows)
+
+
+def command_reference() -> str:
+    """Every command with all of its arguments and options."""
+    parts = []
+    for name, command in commands():
+        if isinstance(command, click.Group):
+            continue
+        parts.append(f"### callwatch {name}")
+        parts.append(inspect.cleandoc(command.help or ""))
+        context = click.Context(command, info_name=f"callwatch {name}")
+        records = [one.get_help_record(context) for one in command.params]
+        rows = [[f"`{one[0]}`", " ".join(one[1].split())] for one in records if one is not None]
+        parts.append(table("option | meaning", rows))
+    return "\n\n".join(parts)
+
+
+def commands() -> Iterable[tuple[str, click.Command]]:
+    """Every command and sub-command with the words that call it."""
+    context = click.Context(callwatch.cli)
+    for name in callwatch.cli.list_commands(context):
+        command = callwatch.cli.get_command(context, name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", one) for inner, one in command.commands.items())
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    **{name: partial(detector_part, one) for name, one in DETECTORS.items()},
+    "detectors": detector_table,
+    "stream": stream_table,
+    "senders": partial(inventory_table, "_SENDER", words.SENDER),
+    "endpoints": partial(inventory_table, "_ENDPOINT", words.ENDPOINT),
+    "planned": partial(inventory_table, "_PLAN", words.PLAN),
+    "environment": lambda: table("variable | who reads it | meaning", words.environment()),
+    "profiles": profile_table,
+    "topics": topic_table,
+    "commands": command_table,
+    "command-reference": command_reference,
+    "bench": partial(bench.figures, ROOT / bench.KEPT),
+}

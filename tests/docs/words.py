@@ -1,0 +1,88 @@
+"""What the code does not say by itself: meanings of keys, variables and topics, for the tables."""
+
+from ingest.kafka_config import PREFIX, VARIABLES
+
+EXAMPLES = {
+    "spoofed-source": "stripe-eu: three calls with a wrong signature in 2.5 s from a network "
+    "where it never verified",
+    "replay-burst": "loyalty-points: one captured call accepted again, and again",
+    "signature-failure-spike": "bank-feed: its key was changed on one side only; every call fails",
+    "payload-volume": "sms-status: 201 calls in an hour where 6 are usual",
+}
+
+SENDER = {
+    "provider": ("profile of the provider", "yes: its facts, whatever the event says"),
+    "owner": ("who answers for it", "no"),
+    "endpoints": ("where it may call", "no"),
+    "ranges": ("networks that it calls from", "yes: instead of the profile's"),
+    "mtls": ("it shows a client certificate", "no"),
+    "keys": ("labels of its keys", "no"),
+}
+ENDPOINT = {
+    "owner": ("who answers for it", "no"),
+    "callers": ("which senders call it", "no"),
+    "trigger": ("what makes them call", "no"),
+    "audience": ("a user's browser, or servers", "no"),
+    "retries_expected": ("callers repeat what fails", "no"),
+}
+PLAN = {
+    "kind": ("what is announced", "no"),
+    "sender": ("of which registered sender", "no"),
+    "from": ("when it begins", "no"),
+    "to": ("when it is over", "no"),
+    "reason": ("for people", "no"),
+}
+
+TOPICS = {
+    "callwatch.events": (
+        "sender; for `(unknown)` the source network",
+        "an event ([event.md](event.md)), or a receiver's report",
+    ),
+    "callwatch.events.rejected": (
+        "-",
+        "up to 16 KiB of a record that is no event; headers `offset partition reason message`",
+    ),
+    "callwatch.sources": ("source network", "not used yet: observations that senders share"),
+    "callwatch.state": (
+        "`[partition, fence, epoch, table, chunk]`",
+        "checkpoints: a compressed snapshot in chunks, then its manifest",
+    ),
+    "callwatch.alerts": ("alert id", "a state of an alert ([alerts.md](alerts.md))"),
+    "callwatch.alerts.dead": ("alert id", "not used yet: alerts that no sink took"),
+}
+
+_KAFKA = {
+    "BOOTSTRAP_SERVERS": "`host:port,host:port`; default `localhost:9092`",
+    "SECURITY_PROTOCOL": "`PLAINTEXT` (default), `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`",
+    "SASL_MECHANISM": "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`",
+    "SASL_USERNAME": "needed with SASL",
+    "SASL_PASSWORD": "this or the file is needed with SASL",
+    "SASL_PASSWORD_FILE": "a file that holds the password",
+    "SSL_CAFILE": "PEM; default: the system's certificate authorities",
+    "SSL_CERTFILE": "PEM; the client's own certificate (mTLS)",
+    "SSL_KEYFILE": "PEM; its key",
+}
+_OTHERS = [
+    ("CALLWATCH_DISABLED", "`ingest.Publisher`", "any value but `0` and `false`: publish nothing"),
+    ("CALLWATCH_SECRET", "demo receiver", "`label:whsec_...`, several separated by blanks; needed"),
+    ("CALLWATCH_PEPPER", "demo receiver", "at least 16 bytes in hexadecimal; needed"),
+    ("CALLWATCH_SENDER", "demo receiver", "the one sender that it knows; default `demo`"),
+    ("CALLWATCH_RECEIVER", "demo receiver", "`service/version@instance`"),
+    ("CALLWATCH_TOPIC", "demo receiver", "default `callwatch.events`"),
+    ("CALLWATCH_MAX_BODY", "demo receiver", "largest body in bytes; default 1048576"),
+    (
+        "CALLWATCH_CACHE_DIR",
+        "all that detect",
+        "folder of compiled detectors; default `~/.cache/callwatch`. Who can write there runs code",
+    ),
+    ("CALLWATCH_OUT", "notebooks", "folder of a finished demo; default `out`"),
+    ("CALLWATCH_TEST_KAFKA", "tests", "`host:port` of a broker that the tests may use"),
+    ("CALLWATCH_REQUIRE_BROKER", "tests", "`1`: fail without a broker instead of skipping"),
+]
+
+
+def environment() -> list[list[str]]:
+    """Every environment variable: name, who reads it, meaning."""
+    clients = "`topics`, `worker`, `route`, demo receiver"
+    rows = [[f"`{PREFIX}{name}`", clients, _KAFKA[name]] for name in VARIABLES]
+    return rows + [[f"`{name}`", who, meaning] for name, who, meaning in _OTHERS]

@@ -1,0 +1,147 @@
+"""docker-compose.yml and Dockerfile fit the code that they run."""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+import callwatch
+from ingest.kafka_config import kafka_config
+from ingest.receivers.settings import load_settings
+from tests.docs.words import environment
+from tests.kafka.container import ENVIRONMENT, IMAGE
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: one for name, one in SERVICES.items() if one["image"].startswith("callwatch:")}
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
+
+
+def given(service: dict[str, Any]) -> dict[str, str]:
+    """The service's environment where nobody sets a variable."""
+    return {
+        name: DEFAULT.sub(lambda match: match[2], value)
+        for name, value in service.get("environment", {}).items()
+    }
+
+
+def test_it_follows_the_compose_specification() -> None:
+    """The file is valid under the specification's own schema, which refuses unknown keys."""
+    schema = json.loads((ROOT / "tests" / "data" / "compose-spec.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    assert not list(Draft202012Validator(schema).iter_errors(COMPOSE))
+    wrong = {**COMPOSE, "services": {"kafka": {**SERVICES["kafka"], "helthcheck": {}}}}
+    assert list(Draft202012Validator(schema).iter_errors(wrong))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_commands_exist(name: str) -> None:
+    """A service calls a command of callwatch with options that it has, or an application."""
+    service = OURS[name]
+    if "entrypoint" in service:
+        program, factory, target = service["entrypoint"]
+        module, _, attribute = target.partition(":")
+        assert (program, factory) == ("uvicorn", "--factory")
+        assert callable(getattr(importlib.import_module(module), attribute))
+        return
+    command: click.Command = callwatch.cli
+    words = list(service["command"])
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words.pop(0))
+        assert found is not None
+        command = found
+    command.make_context(name, words)  # a usage error here is one in the container
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_variables_are_known_and_valid(name: str) -> None:
+    """Every variable is one that the code reads, and its default is accepted."""
+    variables = given(OURS[name])
+    known = {row[0].strip("`") for row in environment()}
+    assert variables.keys() <= known
+    assert kafka_config(environ=variables).bootstrap_servers == ("kafka:19092",)
+    if name == "receiver":
+        settings = load_settings(variables)
+        assert settings.sender == "demo"
+        assert settings.keys[0].secret.endswith(b"not secret")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_can_do_little(name: str) -> None:
+    """No root, no capabilities, no new privileges, a read-only root; folders are mounted."""
+    service = OURS[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+    assert "USER callwatch" in DOCKERFILE.rpartition("FROM ")[2]
+    for mount in service.get("volumes", []):
+        folder = mount.partition(":")[2]
+        assert re.search(rf"install -d -o callwatch -g callwatch -m 07\d0 {folder}\b", DOCKERFILE)
+
+
+def test_images_are_pinned() -> None:
+    """Every image has a full version; ours is this version, Kafka's is the one of the tests."""
+    from_ = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    for image in [*from_, *(one["image"] for one in SERVICES.values())]:
+        assert re.search(r":\d+\.\d+\.\d+(-[\w-]+)?$", image), image
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert {one["image"] for one in OURS.values()} == {f"callwatch:{version[1]}"}
+    assert SERVICES["kafka"]["image"] == IMAGE
+
+
+def test_kafka_is_configured_completely() -> None:
+    """The image forgets its defaults with the first setting: none that the tests need is missing,
+    and every listener has an address, a protocol and a port.
+    """
+    kafka = given(SERVICES["kafka"])
+    tested_only = {"KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS"}
+    assert ENVIRONMENT.keys() - tested_only <= kafka.keys()
+    listeners = dict(one.split("://") for one in kafka["KAFKA_LISTENERS"].split(","))
+    advertised = dict(one.split("://") for one in kafka["KAFKA_ADVERTISED_LISTENERS"].split(","))
+    protocols = dict(
+        one.split(":") for one in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+    )
+    assert listeners.keys() == protocols.keys() == advertised.keys() | {"CONTROLLER"}
+    assert kafka["KAFKA_CONTROLLER_QUORUM_VOTERS"] == f"1@kafka{listeners['CONTROLLER']}"
+    assert advertised["INNER"] == "kafka:19092"
+    assert SERVICES["kafka"]["healthcheck"]["test"][-1] == advertised["INNER"]
+    assert kafka["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_everything_waits_for_the_topics() -> None:
+    """Topics are made once Kafka is healthy; whoever uses them starts after that."""
+    assert SERVICES["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
+    for name in OURS.keys() - {"topics"}:
+        waits = {"topics": {"condition": "service_completed_successfully"}}
+        assert SERVICES[name]["depends_on"] == waits
+
+
+def test_ports_are_local() -> None:
+    """Nothing of the demo can be reached from other machines."""
+    published = [port for one in SERVICES.values() for port in one.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_image_holds_the_code_and_no_more() -> None:
+    """What the Dockerfile copies exists and is let through by .dockerignore; nothing else is."""
+    copied = set(_copied())
+    allowed = set(re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    assert allowed == copied | {"Dockerfile"}
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def _copied() -> Iterator[str]:
+    for arguments in re.findall(r"^COPY (?!--from)(.+)", DOCKERFILE, re.MULTILINE):
+        yield from arguments.split()[:-1]
