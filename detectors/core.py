@@ -27,7 +27,7 @@ from detectors.keys import combine
 from detectors.roster import Roster
 from detectors.snapshot import pack, unpack
 from detectors.tables import KeyedTable, TableSpec
-from detectors.walk import record_dtype
+from detectors.walk import WRITTEN, record_dtype
 
 SENDER = ("sender",)
 DELIVERY = ("sender", "delivery")
@@ -209,6 +209,7 @@ class Core:
             )
             if n:
                 written.append(room[:n])
+        runner.clock[WRITTEN] = 0  # belongs to one call; equal states have equal bytes
         return written
 
     def _collect(
@@ -221,24 +222,21 @@ class Core:
     ) -> None:
         """Turn a walk's records into happenings that can be put in order."""
         names = [name for name, _ in runner.detector.evidence]
-        final = self._clock.now or 0
         detector = runner.detector
-        rows = [self._tables[table.key].rows[detector.id] for table in detector.tables]
         for record in records:
             at, timed, table = int(record["at"]), int(record["timed"]), int(record["in_table"])
             position, when = int(record["position"]), int(record["when"])
-            inside = at < len(batch)
+            now = int(record["now"])
             closes = int(record["code"]) in CLOSE_REASONS
             names_of = [] if closes else names
             named = timed and not closes and detector.tables[table].key == SENDER
             sender = self._roster.name(position, at) if named else None
             event = None if timed else batch.columns[at]
-            who = int(rows[table][position]["who"]) if event is None else int(event["who"])
             happening = Happening(
                 slot=(which, table, position),
                 code=int(record["code"]),
                 when=when,
-                now=int(batch.columns["now"][at]) if inside else final,
+                now=now,
                 reason=int(record["reason"]),
                 severity=int(record["severity"]),
                 score=float(record["score"]),
@@ -249,9 +247,10 @@ class Core:
                 source_key=0 if event is None else int(event["source"]),
                 value=None if timed else _value_of(batch, at),
                 sender=sender,
-                provider=self.config.provider(who),
+                provider=self.config.provider(int(record["who"])),
             )
-            happenings.append(((at, 1 - timed, when, which, table, position), happening))
+            order = (at, 1 - timed, now, when, which, table, position)
+            happenings.append((order, happening))
 
     @property
     def nbytes(self) -> dict[str, int]:
@@ -273,7 +272,7 @@ class Core:
             "partition": self.partition,
             "next_offset": self.next_offset,
             "clock": self._clock.snapshot(),
-            "counters": self.counters,
+            "counters": dict(sorted(self.counters.items())),
             "incidents": self.incidents.snapshot(),
             "long_names": self._roster.snapshot(),
         }

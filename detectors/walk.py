@@ -5,8 +5,10 @@ afresh; the step; the row's next timer. Everything that happened comes back as r
 when, which row, and what the step wrote.
 
 A tick is a full minute of stream time. A timer fires at the first tick at least GRACE after its
-time, so that late events still count. What fires at one crossing is sorted by its time afterwards:
-rows do not see each other, so their order inside a crossing changes only the order of alerts.
+time, so that late events still count. One event may cross many ticks at once, where another cut of
+the stream (at a report that moves the clock) stops in between; so a record names the tick at which
+its timer would have fired without any leap, and what fires at one crossing is sorted by it
+afterwards: rows do not see each other, so their order changes only the order of alerts.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ RECORD = [
     ("at", "i8"),  # index of the event at which it happened
     ("timed", "i8"),  # 1 where a timer or an eviction did it, 0 where the event's own step
     ("when", "i8"),  # the event's time, or the timer's
+    ("now", "i8"),  # stream time: at the event, or the tick of the timer
+    ("who", "i8"),  # class of parameters, as it was then
     ("code", "i8"),
     ("in_table", "i8"),
     ("position", "i8"),
@@ -65,6 +69,7 @@ _HEAD = '''\
 from numba import njit
 
 import {module} as rule
+from detectors.event import MINUTE
 from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, WRITTEN, give_up, next_of
 from models.kernel import kernel
 
@@ -127,8 +132,9 @@ def walk_source(detector: Detector) -> str:
         skip=" or ".join(f"int(position{k}[e]) < 0" for k in tables),
         rows=", ".join(f"rows{k}[int(position{k}[e])]" for k in tables),
         note=_note_source(
-            12, "e", 0, 'int(event["t"])', "code", "k", _position_source(len(detector.tables))
-        ),
+            12, "e", 0, 'int(event["t"])', 'int(event["now"])', "who", "code", "k",
+            _position_source(len(detector.tables)),
+        ),  # fmt: skip
         dues="".join(_due_source(k) for k in timed),
     )
     return head + _wake_source(timed) + walk
@@ -160,7 +166,8 @@ def _afresh_source(k: int, timed: bool) -> str:
         if p >= 0:
             if fresh{k}[e] > 0:
                 if int(rows{k}[p]["opened_at"]) != 0:
-                    {_note_source(20, "e", 1, 'int(event["now"])', "EVICTED_CODE", str(k), "p")}
+                    now = int(event["now"])
+                    {_note_source(20, "e", 1, "now", "now", "who", "EVICTED_CODE", str(k), "p")}
                     n += 1
                 rows{k}[p] = blank{k}[0]
             rows{k}[p]["who"] = who"""
@@ -192,9 +199,11 @@ def wake(at, tick, clock, params, records{parts}):
             if n >= room:
                 clock[WRITTEN] = n
                 return
-            code = timer{k}(row, due, params[int(row["who"])], records[n])
+            who = int(row["who"])
+            code = timer{k}(row, due, params[who], records[n])
             if code != 0:
-                {_note_source(16, "at", 1, "due", "code", str(k), "p")}
+                now = max(due + GRACE, int(clock[LAST_TICK]) + MINUTE)
+                {_note_source(16, "at", 1, "due", "now", "who", "code", str(k), "p")}
                 n += 1
             later = next_of(row)
             again = again + 1 if later == due else 0

@@ -15,8 +15,8 @@ SENDERS = ("acme", "beta", "a-sender-whose-name-is-longer-than-24-bytes", "söde
 PROVIDERS = ("stripe", "github", "sendgrid", None, "no-such-provider")
 REASONS = ("signature_invalid", "signature_missing", "timestamp_stale", "key_unknown", "other",
            "duplicate_delivery", "ip_denied")  # fmt: skip
-GARBAGE = (b"", b"null", b"{", b"\xff\xfe", b'{"schema":1}', b"[" * 4000, b'{"schema":1,"report":{}}',
-           b'{"schema":1,"control":{"x":1}}', b"NaN")  # fmt: skip
+GARBAGE = (b"", b"null", b"{", b"\xff\xfe", b'{"schema":1}', b"[" * 4000,
+           b'{"schema":1,"report":{}}', b'{"schema":1,"control":{"x":1}}', b"NaN")  # fmt: skip
 
 
 @dataclass

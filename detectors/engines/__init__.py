@@ -1,0 +1,1 @@
+"""Engines: local for files and frames, Faust for Kafka."""
