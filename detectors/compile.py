@@ -2,13 +2,15 @@
 
 Numba's own cache looks at the file of the cached function only: a changed statistic in another file
 would keep its old machine code. So the cache folder is named by a hash of the sources in
-``detectors``, ``detectors/rules`` and ``models``, of numba, numpy, Python and the processor. A walk
+``detectors``, ``detectors/rules``, ``models`` and ``ingest``, of numba, numpy, Python and the
+processor. A walk
 that takes the step as an argument never hits the cache either; so each detector gets a small module
 of its own, written into that folder, in which its step is a global.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import os
@@ -32,7 +34,11 @@ KEPT_CACHES = 3
 HERE = Path(__file__).resolve().parent
 
 
-def source_hash(folders: tuple[Path, ...] = (HERE, HERE.parent / "models")) -> str:
+SOURCES = (HERE, HERE.parent / "models", HERE.parent / "ingest")
+"""Steps hold constants of the event's vocabulary, so that counts as a source too."""
+
+
+def source_hash(folders: tuple[Path, ...] = SOURCES) -> str:
     """Return 16 hex digits that change with any source, numba, numpy, Python or processor."""
     digest = hashlib.sha256()
     for folder in folders:
@@ -58,15 +64,20 @@ def cache_root() -> Path:
 @cache
 def cache_folder() -> Path:
     """Return this version's folder, made writable; a temporary one where that is impossible."""
-    folder = cache_root() / f"numba-{source_hash()}"
+    name = f"numba-{source_hash()}"
     try:
+        folder = cache_root() / name
         folder.mkdir(parents=True, exist_ok=True)
         probe = tempfile.NamedTemporaryFile(dir=folder)  # noqa: SIM115 -- closed on the next line
         probe.close()
         folder.touch()
         _remove_old(folder)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="callwatch-numba-"))
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        root = tempfile.mkdtemp(prefix="callwatch-numba-")
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        os.environ["CALLWATCH_CACHE_DIR"] = root  # for processes that this one starts
+        folder = Path(root) / name
+        folder.mkdir()
     setattr(numba.config, "CACHE_DIR", str(folder))  # noqa: B010 -- unknown to its types
     os.environ["NUMBA_CACHE_DIR"] = str(folder)  # numba reads it again at every compilation
     return folder

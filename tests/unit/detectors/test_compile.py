@@ -1,0 +1,155 @@
+"""The cache of compiled code: it sees every edit, is used again, and never is in the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TINY = """
+import numpy as np
+from detectors.compile import cache_folder, walk_of
+from detectors.keys import places
+walk = walk_of("tiny", '''from numba import njit
+
+from models import cusum
+from ingest.schema import Reason
+
+WORD = list(Reason).index(Reason.SIGNATURE_INVALID)
+
+
+@njit(cache=True)
+def walk(x):
+    return cusum.step(x, 1.0, 100.0) + 1000 * WORD
+''')
+print(walk(1.0), sum(walk.stats.cache_hits.values()), cache_folder())
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the sources, to be edited."""
+    for name in ("detectors", "models", "alerts", "ingest"):
+        shutil.copytree(
+            ROOT / name, tmp_path / "src" / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return tmp_path / "src"
+
+
+def run(source: Path, cache: Path, code: str = TINY) -> list[str]:
+    """Run code against a copy of the sources; return the words that it prints."""
+    env = {**os.environ, "CALLWATCH_CACHE_DIR": str(cache), "PYTHONPATH": str(source)}
+    env.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=source,
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.split()
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace text in a file that must hold it."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def files(folder: Path) -> set[Path]:
+    """Return all files below a folder."""
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_edited_statistic_is_seen_and_an_unedited_one_is_not_compiled_again(
+    copy: Path, tmp_path: Path
+) -> None:
+    """The second start reads machine code and leaves no new file; an edit elsewhere compiles."""
+    cache = tmp_path / "cache"
+    first, hits, _ = run(copy, cache)
+    there = files(cache)
+    again, more_hits, _ = run(copy, cache)
+    assert (first, hits, again, more_hits) == (first, "0", first, "1")
+    assert files(cache) == there
+    edit(
+        copy / "models" / "cusum.py", "return guard.clip(s + llr", "return guard.clip(s + 5.0 * llr"
+    )
+    edited, hits, _ = run(copy, cache)
+    assert (float(edited), hits) == (float(first) + 4.0, "0")
+    edit(copy / "ingest" / "vocabulary.py", '    OTHER = "other"', '    OTHER = "other"  # last')
+    assert run(copy, cache)[1] == "0"
+
+
+def test_a_changed_order_of_reasons_is_seen(copy: Path, tmp_path: Path) -> None:
+    """Constants that steps take from the event's vocabulary are part of what is compiled."""
+    cache = tmp_path / "cache"
+    first = float(run(copy, cache)[0])
+    edit(
+        copy / "ingest" / "vocabulary.py",
+        "class Reason(StrEnum):\n",
+        'class Reason(StrEnum):\n    BRAND_NEW = "brand_new"\n',
+    )
+    assert float(run(copy, cache)[0]) == first + 1000
+
+
+def test_old_caches_are_removed(copy: Path, tmp_path: Path) -> None:
+    """At most three versions stay on disk."""
+    cache = tmp_path / "cache"
+    for n in range(6):
+        old = cache / f"numba-{n:016x}"
+        old.mkdir(parents=True)
+        os.utime(old, (n, n))
+    run(copy, cache)
+    assert len(list(cache.iterdir())) == 3
+
+
+@pytest.mark.parametrize("blocked", ["a file", "below a file"])
+def test_a_cache_that_cannot_be_written_is_no_hindrance(
+    copy: Path, tmp_path: Path, blocked: str
+) -> None:
+    """Then compiled code goes to a temporary folder, which is gone after the run."""
+    cache = tmp_path / "cache"
+    cache.write_text("in the way")
+    result, _, folder = run(copy, cache if blocked == "a file" else cache / "deep" / "er")
+    assert float(result) > 0
+    assert cache.read_text() == "in the way"
+    assert not folder.startswith(str(cache))
+    assert not Path(folder).exists()
+    assert not Path(folder).parent.exists()
+
+
+def test_processes_that_are_started_share_the_temporary_cache(copy: Path, tmp_path: Path) -> None:
+    """A helper that compiles for its parent writes where the parent reads."""
+    cache = tmp_path / "cache"
+    cache.write_text("in the way")
+    code = """
+import subprocess, sys
+from detectors.compile import cache_folder
+print(cache_folder(), flush=True)
+child = "from detectors.compile import cache_folder; print(cache_folder())"
+subprocess.run([sys.executable, "-c", child], check=True)
+"""
+    mine, childs = run(copy, cache, code)
+    assert mine == childs
+    assert not Path(mine).exists()
+
+
+def test_a_machine_without_a_home_is_no_hindrance(copy: Path) -> None:
+    """Where nobody knows a home, compiled code goes to a temporary folder too."""
+    code = """
+import os, pathlib
+def no_home(): raise RuntimeError("Could not determine home directory.")
+pathlib.Path.home = no_home
+for name in ("CALLWATCH_CACHE_DIR", "XDG_CACHE_HOME"): os.environ.pop(name, None)
+from detectors.compile import cache_folder
+print(cache_folder())
+"""
+    (folder,) = run(copy, copy, code)
+    assert "callwatch-numba-" in folder
