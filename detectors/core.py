@@ -53,6 +53,8 @@ class _Runner:
     record: np.dtype[Any]
     blanks: tuple[NDArray[Any], ...]
     clock: NDArray[np.int64]
+    room: dict[int, NDArray[Any]]
+    """The records of the last walk, zeroed for the next one; by their number."""
 
 
 class Core:
@@ -68,7 +70,9 @@ class Core:
             late=int(config.stream.late_hours * HOUR), ahead=int(config.stream.ahead_minutes * 6e7)
         )
         self._tables: dict[tuple[str, ...], KeyedTable] = {}
-        self._ids = KeyedTable(TableSpec(("id",), ttl=HOUR // MINUTE, limit=1 << 20, refresh=False))
+        self._ids = KeyedTable(
+            TableSpec(("id",), ttl=HOUR // MINUTE, limit=1 << 20, refresh=False, growth=2.0)
+        )
         self._runners = [self._runner(detector) for detector in config.detectors]
         self._roster = Roster(self.table(SENDER))
         self.table(DELIVERY)
@@ -95,6 +99,7 @@ class Core:
             record_dtype(detector),
             tuple(np.zeros(1, table.row) for table in detector.tables),
             np.zeros(3, np.int64),
+            {},
         )
 
     def count(self, name: str, more: int = 1) -> None:
@@ -148,9 +153,11 @@ class Core:
         for index, message in pass_.refused:
             rejected.append(Rejected(index, "time_out_of_range", message))
         self.count("reports", pass_.reports)
-        batch, now = batch.take(pass_.kept), pass_.now
+        now = pass_.now
+        if len(pass_.kept) < len(batch):
+            batch = batch.take(pass_.kept)
         seen = self._ids.locate(batch.ids, now // MINUTE)
-        if (again := int(np.count_nonzero(seen.fresh == 0))) > 0:
+        if (again := len(batch) - int(np.count_nonzero(seen.fresh))) > 0:
             self.count("duplicates", again)
             first = np.flatnonzero(seen.fresh)
             batch, now = batch.take(first), now[first]
@@ -203,12 +210,17 @@ class Core:
         written = []
         first = 0
         while first >= 0:
-            room = np.zeros(len(events) - min(first, len(events)) + ROOM, runner.record)
+            room = runner.room.pop(len(events), None)
+            if room is None:
+                runner.room.clear()
+                room = np.zeros(len(events) + ROOM, runner.record)
             n, first = runner.walk(
                 events, first, ticks, final, runner.clock, runner.params, room, *arguments
             )
             if n:
-                written.append(room[:n])
+                written.append(room[:n].copy())
+                room[:n] = 0
+            runner.room[len(events)] = room
         runner.clock[WRITTEN] = 0  # belongs to one call; equal states have equal bytes
         return written
 
@@ -321,6 +333,7 @@ def _value_of(batch: EventBatch, at: int) -> Callable[[], bytes]:
 
 def _spec(key: tuple[str, ...], config: Config) -> TableSpec:
     if key[-1] in ("unit", "delivery"):
-        return TableSpec(key, ttl=3 * DAY // MINUTE, limit=config.stream.max_deliveries)
+        limit = config.stream.max_deliveries
+        return TableSpec(key, ttl=3 * DAY // MINUTE, limit=limit, growth=2.0)
     factor = 1 if key == SENDER else 2
     return TableSpec(key, ttl=45 * DAY // MINUTE, limit=factor * config.stream.max_senders)

@@ -33,6 +33,16 @@ SAMPLE = 16
 ESTABLISHED_HITS = 30
 ESTABLISHED_BONUS = 7 * 24 * 60
 FIRST_CAPACITY = 64
+SLOT = np.dtype(
+    [
+        ("key", "i8"),
+        ("seen", "i4"),  # minute of the last use
+        ("hits", "i4"),
+        ("place", "i4"),  # where the look-up of the key starts
+        ("dirty", "i1"),  # used since the last checkpoint
+    ]
+)
+"""What the table itself keeps of a position, in one piece: a look-up touches one line of memory."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class TableSpec:
     ttl: int
     limit: int
     refresh: bool = True
+    growth: float = 1.125
+    """By how much the arrays grow when they are full: copying against unused memory."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +77,10 @@ class Located:
 
 
 @kernel
-def _unlink(index: Any, place: Any, position: int) -> None:
+def _unlink(index: Any, slots: Any, position: int) -> None:
     """Take a position out of the index: linear probing with backward shift."""
     mask = len(index) - 1
-    slot = int(place[position]) & mask
+    slot = int(slots[position]["place"]) & mask
     while int(index[slot]) != position:
         slot = (slot + 1) & mask
     follower = slot
@@ -77,7 +89,7 @@ def _unlink(index: Any, place: Any, position: int) -> None:
         moved = int(index[follower])
         if moved < 0:
             break
-        home = int(place[moved]) & mask
+        home = int(slots[moved]["place"]) & mask
         if ((follower - home) & mask) >= ((follower - slot) & mask):
             index[slot] = moved
             slot = follower
@@ -85,12 +97,12 @@ def _unlink(index: Any, place: Any, position: int) -> None:
 
 
 @kernel
-def _choose(seen: Any, hits: Any, state: Any, now: int, ttl: int, limit: int, refresh: int) -> int:
+def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int, refresh: int) -> int:
     """Return the position for a new key: an expired one at the hand, a new one, or the oldest."""
     used = int(state[USED])
     if used > 0:
         hand = int(state[HAND]) % used
-        if now - int(seen[hand]) > ttl:
+        if now - int(slots[hand]["seen"]) > ttl:
             state[HAND] = hand + 1
             return hand
         if refresh > 0:
@@ -102,8 +114,8 @@ def _choose(seen: Any, hits: Any, state: Any, now: int, ttl: int, limit: int, re
     best_rank = 0
     for i in range(min(SAMPLE, used)):
         p = (int(state[HAND]) + i) % used
-        rank = int(seen[p])
-        if int(hits[p]) >= ESTABLISHED_HITS:
+        rank = int(slots[p]["seen"])
+        if int(slots[p]["hits"]) >= ESTABLISHED_HITS:
             rank += ESTABLISHED_BONUS
         if i == 0 or rank < best_rank:
             best = p
@@ -115,45 +127,49 @@ def _choose(seen: Any, hits: Any, state: Any, now: int, ttl: int, limit: int, re
 
 @cached
 def _locate(
-    wanted: Any, home: Any, now: Any, index: Any, keys: Any, place: Any, seen: Any,
-    hits: Any, dirty: Any, state: Any, ttl: int, limit: int, refresh: int,
-    position: Any, fresh: Any, before: Any,
-) -> None:  # fmt: skip
+    first: int, wanted: Any, home: Any, now: Any, index: Any, slots: Any, state: Any,
+    ttl: int, limit: int, refresh: int, position: Any, fresh: Any, before: Any,
+) -> int:  # fmt: skip
+    """Locate from event ``first`` on; return the event at which the arrays are full, or the end."""
     mask = len(index) - 1
-    for e in range(len(wanted)):
+    for e in range(first, len(wanted)):
         key = int(wanted[e])
         if key == 0:
             position[e] = -1
             continue
         t = int(now[e])
-        slot = int(home[e]) & mask
-        p = int(index[slot])
-        while p >= 0 and int(keys[p]) != key:
-            slot = (slot + 1) & mask
-            p = int(index[slot])
+        at = int(home[e]) & mask
+        p = int(index[at])
+        while p >= 0 and int(slots[p]["key"]) != key:
+            at = (at + 1) & mask
+            p = int(index[at])
         if p < 0:
             used = int(state[USED])
-            p = _choose(seen, hits, state, t, ttl, limit, refresh)
+            if used == len(slots) and used < limit:
+                return e
+            p = _choose(slots, state, t, ttl, limit, refresh)
             if p < used:
-                _unlink(index, place, p)
-            slot = int(home[e]) & mask
-            while int(index[slot]) >= 0:
-                slot = (slot + 1) & mask
-            index[slot] = p
-            keys[p] = key
-            place[p] = int(home[e])
+                _unlink(index, slots, p)
+                at = int(home[e]) & mask
+                while int(index[at]) >= 0:
+                    at = (at + 1) & mask
+            index[at] = p
+            slots[p]["key"] = key
+            slots[p]["place"] = int(home[e])
             fresh[e] = 1
-        elif t - int(seen[p]) > ttl:
+        slot = slots[p]
+        if t - int(slot["seen"]) > ttl:
             fresh[e] = 1
         if fresh[e] > 0:
-            hits[p] = 0
-            seen[p] = t
-        elif refresh > 0 and t > int(seen[p]):
-            seen[p] = t
-        before[e] = int(hits[p])
-        hits[p] = min(int(hits[p]) + 1, INT32_MAX)
-        dirty[p] = 1
+            slot["hits"] = 0
+            slot["seen"] = t
+        elif refresh > 0 and t > int(slot["seen"]):
+            slot["seen"] = t
+        before[e] = int(slot["hits"])
+        slot["hits"] = min(int(slot["hits"]) + 1, INT32_MAX)
+        slot["dirty"] = 1
         position[e] = p
+    return len(wanted)
 
 
 class KeyedTable:
@@ -166,15 +182,11 @@ class KeyedTable:
         self._allocate(FIRST_CAPACITY)
 
     def _allocate(self, capacity: int) -> None:
-        self.keys = np.zeros(capacity, np.int64)
-        self.seen = np.zeros(capacity, np.int32)
-        self.place = np.zeros(capacity, np.int32)
-        self.hits = np.zeros(capacity, np.int32)
-        self.dirty = np.zeros(capacity, np.int8)
+        self.slots = np.zeros(capacity, SLOT)
         self._index_for(capacity)
 
     def _index_for(self, capacity: int) -> None:
-        self.index = np.full(1 << (max(capacity * 4 // 3, 8) - 1).bit_length(), -1, np.int32)
+        self.index = np.full(_slots(capacity), -1, np.int32)
 
     @property
     def used(self) -> int:
@@ -188,57 +200,62 @@ class KeyedTable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes allocated, index and all arrays of rows included."""
-        arrays = (self.keys, self.seen, self.place, self.hits, self.dirty, self.index)
-        return sum(a.nbytes for a in arrays) + sum(a.nbytes for a in self.rows.values())
+        """Bytes of the used rows of all users, and of the whole index."""
+        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize
+        return self.used * rows + self.index.nbytes
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of all arrays, the part that is not used yet included."""
+        return sum(a.nbytes for a in (self.slots, self.index, *self.rows.values()))
 
     def add_rows(self, name: str, dtype: np.dtype[Any]) -> None:
         """Give each position one more row, of the user ``name``."""
-        self.rows[name] = np.zeros(len(self.keys), dtype)
+        self.rows[name] = np.zeros(len(self.slots), dtype)
 
     def reserve(self, more: int) -> None:
         """Make room for so many more keys; positions and results do not depend on it."""
         needed = min(self.used + more, self.spec.limit)
-        capacity = len(self.keys)
+        capacity = len(self.slots)
         if needed <= capacity:
             return
-        capacity = min(max(needed, capacity + capacity // 8), self.spec.limit)
-        for name in ("keys", "seen", "place", "hits", "dirty"):
-            setattr(self, name, _grown(getattr(self, name), capacity))
+        capacity = min(max(needed, int(capacity * self.spec.growth) + 1), self.spec.limit)
+        self.slots = _grown(self.slots, capacity)
         for name, rows in self.rows.items():
             self.rows[name] = _grown(rows, capacity)
-        self._index_for(capacity)
-        self.reindex()
+        if len(self.index) != _slots(capacity):
+            self._index_for(capacity)
+            self.reindex()
 
     def reindex(self) -> None:
         """Build the index again from the keys (after growth, or a restore with other places)."""
         used = self.used
-        self.place[:used] = places(self.keys[:used])
+        self.slots["place"][:used] = places(np.ascontiguousarray(self.slots["key"][:used]))
         self.index[:] = -1
-        _link(self.index, self.place, used)
+        _link(self.index, self.slots, used)
 
     def locate(self, keys: NDArray[np.int64], now: NDArray[np.int64]) -> Located:
         """Find or make the rows of a batch's keys, in order; ``now`` in minutes of stream time."""
-        self.reserve(len(keys))
         n = len(keys)
         found = Located(np.empty(n, np.int64), np.zeros(n, np.int8), np.zeros(n, np.int64))
-        _locate(
-            keys, places(keys), now, self.index, self.keys, self.place, self.seen, self.hits,
-            self.dirty, self.state, self.spec.ttl, self.spec.limit, int(self.spec.refresh),
-            found.position, found.fresh, found.before,
-        )  # fmt: skip
+        home = places(keys)
+        done = 0
+        while True:
+            done = _locate(
+                done, keys, home, now, self.index, self.slots, self.state, self.spec.ttl,
+                self.spec.limit, int(self.spec.refresh), found.position, found.fresh, found.before,
+            )  # fmt: skip
+            if done == n:
+                break
+            self.reserve(1)
         return found
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return the used part of every array, by name."""
-        used = self.used
-        parts: dict[str, NDArray[Any]] = {
-            "state": self.state,
-            "keys": self.keys[:used],
-            "seen": self.seen[:used],
-        }
-        parts["hits"] = self.hits[:used]
-        return parts | {f"rows.{name}": rows[:used] for name, rows in self.rows.items()}
+        """Return the used part of every array, by name; places differ between processes."""
+        slots = self.slots[: self.used].copy()
+        slots["place"] = slots["dirty"] = 0
+        parts = {f"rows.{name}": rows[: self.used] for name, rows in self.rows.items()}
+        return {"state": self.state, "slots": slots, **parts}
 
     def restore(self, parts: dict[str, NDArray[Any]]) -> None:
         """Take over what ``snapshot`` returned; row layouts must be the same."""
@@ -246,11 +263,19 @@ class KeyedTable:
         self.state[:] = 0
         self.reserve(used)
         self.state[:] = parts["state"]
-        for name in ("keys", "seen", "hits"):
-            getattr(self, name)[:used] = parts[name]
+        self.slots[:used] = parts["slots"]
         for name, rows in self.rows.items():
             rows[:used] = parts[f"rows.{name}"]
         self.reindex()
+
+    def clean(self) -> None:
+        """A checkpoint has been taken: no row is dirty."""
+        self.slots["dirty"][: self.used] = 0
+
+
+def _slots(capacity: int) -> int:
+    """Return the size of an index: a power of two, at most three quarters full."""
+    return 1 << (max(capacity * 4 // 3, 8) - 1).bit_length()
 
 
 def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
@@ -260,13 +285,13 @@ def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
 
 
 @cached
-def _link(index: Any, place: Any, used: int) -> None:
+def _link(index: Any, slots: Any, used: int) -> None:
     mask = len(index) - 1
     for p in range(used):
-        slot = int(place[p]) & mask
-        while int(index[slot]) >= 0:
-            slot = (slot + 1) & mask
-        index[slot] = p
+        at = int(slots[p]["place"]) & mask
+        while int(index[at]) >= 0:
+            at = (at + 1) & mask
+        index[at] = p
 
 
 assert PLACE_BITS <= 31  # places are stored in 32 bits

@@ -132,9 +132,16 @@ def walk_source(detector: Detector) -> str:
         skip=" or ".join(f"int(position{k}[e]) < 0" for k in tables),
         rows=", ".join(f"rows{k}[int(position{k}[e])]" for k in tables),
         note=_note_source(
-            12, "e", 0, 'int(event["t"])', 'int(event["now"])', "who", "code", "k",
+            12,
+            "e",
+            0,
+            'int(event["t"])',
+            'int(event["now"])',
+            "who",
+            "code",
+            "k",
             _position_source(len(detector.tables)),
-        ),  # fmt: skip
+        ),
         dues="".join(_due_source(k) for k in timed),
     )
     return head + _wake_source(timed) + walk

@@ -10,7 +10,7 @@ github.com/faust-streaming/faust):
 - `take` keeps a buffer of its own over a rebalance; records carry the generation of the group under
   which they were fetched, and those of an earlier one are dropped.
 - An agent that raises is restarted by Faust as if nothing had happened. Here the first exception,
-  wherever it is raised, ends the process with code 1.
+  wherever it comes from, is logged and ends the process with code 1.
 - Faust's own program is not used: no banner, no second logging set-up, no command line of its own.
 """
 
@@ -29,7 +29,7 @@ from faust.types import TP
 
 from detectors.engines.assigned import Cores, Outside, Topics
 from detectors.engines.errors import EngineError
-from detectors.engines.journal import LOGGER, note
+from detectors.engines.journal import LOGGER, line, note
 from detectors.engines.log_reader import LogReader, LogRecord
 from detectors.engines.share import RESTORES, Fetched, Share
 from ingest.kafka_config import KafkaConfig
@@ -108,8 +108,7 @@ class Worker:
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         error = next((each.exception() for each in done if each.exception()), None)
         if error is not None:
-            note("worker.failed", level=logging.ERROR, error=repr(error))
-            LOGGER.debug("traceback", exc_info=error)
+            LOGGER.error("%s", line("worker.failed", error=repr(error)), exc_info=error)
         saved = error is None and await self._save_at_last()
         for each in parts:
             each.cancel()
@@ -123,7 +122,7 @@ class Worker:
         try:
             return await self._share.release(None, SAVE_SECONDS)
         except Exception as error:  # whatever it is, the process ends in order and says so
-            note("worker.failed", level=logging.ERROR, error=repr(error))
+            LOGGER.exception("%s", line("worker.failed", error=repr(error)))
             return False
 
     async def _run_faust(self) -> None:
@@ -155,9 +154,8 @@ class Worker:
             async for events in stream.noack_take(BATCH_EVENTS, within=BATCH_SECONDS):
                 if not self._failure.done():
                     await self._share.feed(_fetched(event.message) for event in events)
-        except Exception as error:
+        except Exception as error:  # Faust would log it, and start the agent again
             self._fail(error)
-            raise
 
     async def _assigned(self, _app: object, assigned: Iterable[Any], **_: object) -> None:
         self._share.assign((tp.partition for tp in assigned), self._app.consumer_generation_id)

@@ -50,12 +50,13 @@ from detectors.base import (
     hold,
     is_due,
     linger,
+    minute_of,
     param,
     wake_at,
     warmth_confidence,
 )
 from detectors.event import DAY, HOUR, MINUTE, REJECTED
-from models import ewma, guard, novelty, seasonal
+from models import ewma, guard, seasonal
 from models.guard import real
 from models.kernel import kernel
 
@@ -91,6 +92,8 @@ SENDER = np.dtype(
         ("spread", "f4"),  # phi: variance beyond Poisson, as a share of the squared expectation
         ("level", "f4"),  # mean bytes of a call
         ("debt", "f4"),  # calls that were expected lately and did not come
+        ("expected", "f4"),  # calls in this hour; -1 while no daily course is known
+        ("limit", "f4"),  # calls in this hour that are still usual
         ("count", "f4"),  # of this hour: first presentations
         ("bytes", "f4"),
         ("repeats", "f4"),
@@ -99,8 +102,6 @@ SENDER = np.dtype(
         ("next_count", "f4"),  # of the next hour, while this one still waits for late calls
         ("next_bytes", "f4"),
         ("usual_foreign", "f4"),  # their usual share
-        ("networks", "i4", 2),
-        ("latest", "i4"),  # network of the latest call of this hour
         ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
         ("quiet", "i1"),  # hours in a row with next to nothing
         ("reason", "i1"),
@@ -126,6 +127,8 @@ TYPE = np.dtype(
         ("severity", "i1"),
     ]
 )
+
+NETWORK = np.dtype([("since", "i4")])  # minute of the first accepted call from this network
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,7 @@ def idlest(a: Any) -> float:
 
 
 @kernel
-def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
+def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     """Count one accepted call, and judge its size and its hour."""
     if int(event["verdict"]) == REJECTED:
         return NOTHING
@@ -230,6 +233,7 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     if int(a["due"]) == 0:
         wake_at(a, t - t % HOUR + HOUR)
         a["spread"] = 0.25
+        a["expected"] = -1.0
     if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
         forget(a)
     if int(b["opened_at"]) == 0 and int(b["reason"]) != 0:
@@ -242,7 +246,7 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         code = judge_size(b, event, params, out)
     if code != NOTHING:
         a["outsized"] = 1
-    surge = judge_count(a, event, params, out, repeated, code == FINDING)
+    surge = judge_count(a, c, event, params, out, repeated, code == FINDING)
     if surge == FINDING or code == NOTHING:
         return surge
     return code
@@ -318,7 +322,9 @@ def learn_candidate(b: Any, x: float) -> None:
 
 
 @kernel
-def judge_count(a: Any, event: Any, params: Any, out: Any, repeated: bool, size_found: bool) -> int:
+def judge_count(
+    a: Any, c: Any, event: Any, params: Any, out: Any, repeated: bool, size_found: bool
+) -> int:
     """Count one call in its hour; find a surge while it happens."""
     t = int(event["t"])
     weight = max(float(event["weight"]), 1.0)
@@ -337,14 +343,15 @@ def judge_count(a: Any, event: Any, params: Any, out: Any, repeated: bool, size_
         created = int(event["created_at"])
         if created != 0 and t - created >= OLD_EVENT:
             a["old"] = guard.small(real(a["old"]) + weight)
-        tag = novelty.tag(int(event["source"]))
-        a["latest"] = tag
-        if int(event["in_range"]) != 1 and novelty.knows(a["networks"], tag) == 0:
+        if int(c["since"]) == 0:
+            c["since"] = minute_of(t)
+        is_new = int(c["since"]) * MINUTE > hour_end(a) - HOUR
+        if is_new and int(event["in_range"]) != 1:
             a["foreign"] = guard.small(real(a["foreign"]) + weight)
-    if seasonal.hours_learned(a["factors"]) < 24.0 * float(params["history_days"]):
+    expected = real(a["expected"])
+    if expected < 0.0:
         return NOTHING
-    expected = expectation(a, hour_end(a))
-    limit = bound(busiest(a), real(a["spread"]), params) + real(a["debt"])
+    limit = real(a["limit"])
     count = real(a["count"])
     if count <= limit:
         if real(a["repeats"]) > max(limit, 50.0) and not size_found:
@@ -442,9 +449,9 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     if not is_due(a, due):
         return expire(a, due, params, out)
     start = hour_end(a) - HOUR - FIRST_MONDAY
-    expected = expectation(a, hour_end(a))
+    expected = real(a["expected"])
     count = real(a["count"])
-    known = seasonal.hours_learned(a["factors"]) >= 24.0 * float(params["history_days"])
+    known = expected >= 0.0
     code = NOTHING
     if known:
         code = judge_hour(a, due, params, out, expected)
@@ -461,6 +468,9 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     a["foreign"] = 0.0
     a["outsized"] = 0
     wake_at(a, hour_end(a) + HOUR)
+    if seasonal.hours_learned(a["factors"]) >= 24.0 * float(params["history_days"]):
+        a["expected"] = expectation(a, hour_end(a))
+        a["limit"] = bound(busiest(a), real(a["spread"]), params) + real(a["debt"])
     return code
 
 
@@ -488,7 +498,6 @@ def learn_hour(a: Any, start: int, count: float, expected: float, known: bool, p
             a["level"] = level + 0.02 * (min(mean, 10.0 * level) - level)
         usual = real(a["usual_foreign"])
         a["usual_foreign"] = usual + 0.1 * (real(a["foreign"]) / count - usual)
-        novelty.remember(a["networks"], int(a["latest"]))
 
 
 @kernel
@@ -565,6 +574,7 @@ def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
 TABLES = (
     Table(("sender",), SENDER, sender_timer),
     Table(("sender", "event_type"), TYPE, type_timer),
+    Table(("sender", "source"), NETWORK),
 )
 
 

@@ -85,7 +85,7 @@ SENDER = np.dtype(
         ("late", "i2"),  # repeats in the time of an outage, but outside its retries
         ("failed_at", "i4"),  # minute in which the receiver last failed a call of this sender
         ("stale_age", "i4"),  # of the last stale signature, s
-        ("networks", "i4", 4),  # where first presentations verified
+        ("homes", "i1"),  # 1 = some network has verified
         ("reason", "i1"),
         ("severity", "i1"),
     ]
@@ -101,6 +101,8 @@ UNIT = np.dtype(
         ("suspect", "i2"),  # 1 = counted among the run's units
     ]
 )
+
+NETWORK = np.dtype([("verified", "i1")])  # 1 = first presentations verified from this network
 
 
 @dataclass(frozen=True)
@@ -157,21 +159,19 @@ def is_stale(event: Any) -> bool:
 
 
 @kernel
-def abroad(a: Any, event: Any) -> bool:
+def abroad(a: Any, c: Any, event: Any) -> bool:
     """Tell whether the call comes from where no first presentation has verified."""
     if int(event["in_range"]) == 1 or int(event["policy"]) == CHANGING:
         return False
-    if int(a["networks"][0]) == 0:
-        return False
-    return novelty.knows(a["networks"], novelty.tag(int(event["source"]))) == 0
+    return int(a["homes"]) > 0 and int(c["verified"]) == 0
 
 
 @kernel
-def repeat_llr(a: Any, b: Any, event: Any, params: Any) -> float:
+def repeat_llr(a: Any, b: Any, c: Any, event: Any, params: Any) -> float:
     """Return the log-likelihood ratio of a repeat: replay against what is legitimate."""
     gap = max(int(event["t"]) - int(b["last"]), 0)
     same_source = novelty.tag(int(event["source"])) == int(b["source"])
-    outside = abroad(a, event)
+    outside = abroad(a, c, event)
     fresh = int(event["freshness"])
     if fresh in (PER_ATTEMPT, NONCE):
         resent = gap <= int(float(params["resend_s"]) * 1e6) and same_source
@@ -189,7 +189,7 @@ def repeat_llr(a: Any, b: Any, event: Any, params: Any) -> float:
 
 
 @kernel
-def stale_llr(a: Any, event: Any) -> float:
+def stale_llr(a: Any, c: Any, event: Any) -> float:
     """Return the evidence of a stale signature; 0 where a wrong clock explains it."""
     age = int(event["t"]) - int(event["signed_at"])
     seconds = int(guard.clip(age / 1e6, 0.0, guard.INT32_MAX))
@@ -202,11 +202,11 @@ def stale_llr(a: Any, event: Any) -> float:
         return 0.0
     if last != 0 and abs(seconds - last) <= SAME_AGE_S:
         return 0.0
-    return 3.5 if abroad(a, event) else 2.4
+    return 3.5 if abroad(a, c, event) else 2.4
 
 
 @kernel
-def first_presentation(a: Any, b: Any, event: Any) -> None:
+def first_presentation(a: Any, b: Any, c: Any, event: Any) -> None:
     """Remember a unit that was not seen before."""
     b["last"] = int(event["t"])
     b["count"] = 1
@@ -216,7 +216,8 @@ def first_presentation(a: Any, b: Any, event: Any) -> None:
     accepted = int(event["verdict"]) == VERIFIED and not failed(event)
     b["answered"] = 1 if accepted else 0
     if int(event["verdict"]) == VERIFIED and int(a["opened_at"]) == 0:
-        novelty.remember(a["networks"], novelty.tag(int(event["source"])))
+        a["homes"] = 1
+        c["verified"] = 1
 
 
 @kernel
@@ -235,7 +236,7 @@ def begin(a: Any) -> None:
 
 
 @kernel
-def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
+def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     """Judge one presentation of a signed unit."""
     t = int(event["t"])
     if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
@@ -250,11 +251,11 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         return NOTHING  # one request, seen by two receivers
     llr = 0.0
     if repeated:
-        llr = repeat_llr(a, b, event, params)
+        llr = repeat_llr(a, b, c, event, params)
     if stale:
-        llr += stale_llr(a, event)
+        llr += stale_llr(a, c, event)
     if not repeated:
-        first_presentation(a, b, event)
+        first_presentation(a, b, c, event)
     if llr <= 0.0 and not stale:
         if repeated:
             present_again(b, event)
@@ -264,7 +265,7 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         return NOTHING
     if repeated:
         present_again(b, event)
-    return suspect(a, b, event, params, out, llr, stale)
+    return suspect(a, b, c, event, params, out, llr, stale)
 
 
 @kernel
@@ -277,7 +278,9 @@ def present_again(b: Any, event: Any) -> None:
 
 
 @kernel
-def suspect(a: Any, b: Any, event: Any, params: Any, out: Any, llr: float, stale: bool) -> int:
+def suspect(
+    a: Any, b: Any, c: Any, event: Any, params: Any, out: Any, llr: float, stale: bool
+) -> int:
     """Add a suspicious presentation to the run; find, or add to, a burst."""
     t = int(event["t"])
     left = ewma.decay(float(max(t - int(a["chart_at"]), 0)), float(params["half_life_s"]) * 1e6)
@@ -287,14 +290,14 @@ def suspect(a: Any, b: Any, event: Any, params: Any, out: Any, llr: float, stale
         begin(a)
     a["chart"] = chart
     a["chart_at"] = max(t, int(a["chart_at"]))
-    count(a, b, event, params, stale)
+    count(a, b, c, event, params, stale)
     if int(a["opened_at"]) == 0 and (chart < top or int(a["repeats"]) < 2):
         return NOTHING
     return tell(a, event, params, out, chart)
 
 
 @kernel
-def count(a: Any, b: Any, event: Any, params: Any, stale: bool) -> None:
+def count(a: Any, b: Any, c: Any, event: Any, params: Any, stale: bool) -> None:
     """Add a suspicious presentation to the run's counters."""
     t = int(event["t"])
     if int(a["repeats"]) == 0:
@@ -305,7 +308,7 @@ def count(a: Any, b: Any, event: Any, params: Any, stale: bool) -> None:
         a["units"] = guard.count_up(int(a["units"]))
     if stale:
         a["stale"] = guard.count_up16(int(a["stale"]))
-    if abroad(a, event):
+    if abroad(a, c, event):
         a["abroad"] = guard.count_up16(int(a["abroad"]))
     since_failure = (minute_of(t) - int(a["failed_at"])) * 60.0
     recent = int(a["failed_at"]) != 0 and since_failure <= float(params["outage_s"])
@@ -362,7 +365,11 @@ def tell(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
     return FINDING if changed else CONTRIBUTES
 
 
-TABLES = (Table(("sender",), SENDER, expire), Table(("sender", "unit"), UNIT))
+TABLES = (
+    Table(("sender",), SENDER, expire),
+    Table(("sender", "unit"), UNIT),
+    Table(("sender", "source"), NETWORK),
+)
 
 
 def explain(found: Found) -> Explanation:

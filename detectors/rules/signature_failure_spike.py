@@ -92,11 +92,12 @@ ROW = np.dtype(
         ("elsewhere", "i2"),  # failures at a receiver version that never verified this sender
         ("builds", "i4", 2),  # receiver versions that verified, latest first
         ("client", "i4"),  # user agent and TLS client that verified
-        ("networks", "i4", 4),  # networks that verified
         ("reason", "i1"),
         ("severity", "i1"),
     ]
 )
+
+NETWORK = np.dtype([("verified", "i1")])  # 1 = the sender has verified from this network
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,9 @@ def is_failure(event: Any) -> int:
 
 
 @kernel
-def at_home(row: Any, event: Any) -> int:
+def at_home(row: Any, network: Any, event: Any) -> int:
     """Return 1 where the call comes from where the sender has verified before."""
-    if int(event["in_range"]) == 1:
-        return 1
-    if novelty.knows(row["networks"], novelty.tag(int(event["source"]))) > 0:
+    if int(event["in_range"]) == 1 or int(network["verified"]) > 0:
         return 1
     if int(event["policy"]) == CHANGING:
         return 1 if int(row["client"]) == novelty.tag(int(event["client"])) else 0
@@ -171,7 +170,7 @@ def cause(row: Any) -> int:
     home = int(row["at_home"]) / failures
     if int(row["untimely"]) / failures >= 0.8:
         return CLOCK
-    if int(row["networks"][0]) == 0:
+    if int(row["builds"][0]) == 0:
         return MIXED  # nothing has verified yet, so no network is known
     if home <= 0.2:
         return FORGERY
@@ -194,6 +193,14 @@ def settle(row: Any) -> None:
 
 
 @kernel
+def meet(row: Any, network: Any, event: Any) -> None:
+    """Remember where a verified call came from, who made it and which build took it."""
+    network["verified"] = 1
+    novelty.remember(row["builds"], novelty.tag(int(event["receiver"])))
+    row["client"] = novelty.tag(int(event["client"]))
+
+
+@kernel
 def begin(row: Any) -> None:
     """Forget the run."""
     row["pending_n"] = 0.0
@@ -209,14 +216,14 @@ def begin(row: Any) -> None:
 
 
 @kernel
-def count_failure(row: Any, event: Any) -> None:
+def count_failure(row: Any, network: Any, event: Any) -> None:
     """Add a failure to the run."""
     if int(row["failures"]) == 0:
         row["since"] = int(event["t"])
     row["failures"] = guard.count_up(int(row["failures"]))
     if int(row["failures"]) >= guard.INT16_MAX:
         return  # the shares of so many say enough
-    if at_home(row, event) > 0:
+    if at_home(row, network, event) > 0:
         row["at_home"] = guard.count_up16(int(row["at_home"]))
     reason = int(event["reason"])
     if reason >= FIRST_TIME_CHECK and int(event["signature_ok"]) != 0:
@@ -228,10 +235,16 @@ def count_failure(row: Any, event: Any) -> None:
 
 
 @kernel
-def step(a: Any, event: Any, params: Any, out: Any) -> int:
+def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     """Move the charts by one call; find, or add to, a spike."""
     failed = is_failure(event)
     if failed < 0:
+        return NOTHING
+    usual = int(a["opened_at"]) == 0 and int(a["reason"]) == 0
+    if failed == 0 and usual and real(a["fast"]) <= 0.0 and real(a["slow"]) <= 0.0:
+        meet(a, b, event)  # both charts stay at 0
+        a["pending_n"] = guard.small(real(a["pending_n"]) + max(float(event["weight"]), 1.0))
+        settle(a)
         return NOTHING
     p0 = max(beta.mean(real(a["n"]), real(a["f"]), 1.0, 19.0), float(params["least_share"]))
     fast_share = guard.clip(max(float(params["fast_share"]), 4.0 * p0), 0.0, 0.9)
@@ -251,14 +264,12 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:
     a["slow"] = slow
     a["pending_n"] = guard.small(real(a["pending_n"]) + weight)
     if failed == 0:
-        novelty.remember(a["networks"], novelty.tag(int(event["source"])))
-        novelty.remember(a["builds"], novelty.tag(int(event["receiver"])))
-        a["client"] = novelty.tag(int(event["client"]))
+        meet(a, b, event)
         if not is_open and fast <= 0.0 and slow <= 0.0:
             settle(a)
         return NOTHING
     a["pending_f"] = guard.small(real(a["pending_f"]) + 1.0)
-    count_failure(a, event)
+    count_failure(a, b, event)
     chart = max(fast, slow)
     if is_open and chart < 0.25 * top:
         return NOTHING  # an ordinary failure; it does not keep the incident open
@@ -271,7 +282,7 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:
 def alarms(chart: float, top: float, row: Any, event: Any, params: Any) -> bool:
     """Tell whether the charts and the number of failures suffice for an incident."""
     least = float(params["least_failures"])
-    if int(event["events"]) < COLD_EVENTS or int(row["networks"][0]) == 0:
+    if int(event["events"]) < COLD_EVENTS or int(row["builds"][0]) == 0:
         least = max(least, float(params["cold_failures"]))
     return chart >= top and int(row["failures"]) >= least
 
@@ -331,7 +342,7 @@ def timer(row: Any, due: int, params: Any, out: Any) -> int:
     return code
 
 
-TABLES = (Table(("sender",), ROW, timer),)
+TABLES = (Table(("sender",), ROW, timer), Table(("sender", "source"), NETWORK))
 
 
 def explain(found: Found) -> Explanation:

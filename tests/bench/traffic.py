@@ -1,4 +1,7 @@
-"""Benign traffic as decoded batches: many senders, Zipf-distributed, everything seeded."""
+"""Benign traffic as decoded batches, everything seeded.
+
+Senders call once a minute on average, and are Zipf-distributed: most calls come from few of them.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def batches(
         else:
             number = np.arange(start, start + n)
         place = np.arange(first + start, first + start + n, dtype=np.int64)
-        columns["t"] = START + place * (MINUTE // 600)
+        columns["t"] = START + place * MINUTE // senders
         columns["sender"] = (number + 1) * 7_919_000_003
         columns["event_type"] = 5
         columns["endpoint"] = 6
