@@ -104,6 +104,7 @@ class Pipeline:
     def __enter__(self) -> Self:
         delete_topics(self.servers)
         self.make()
+        self.left()  # a new broker now has its offsets topic, and can coordinate groups
         return self
 
     def __exit__(self, *_: object) -> None:
