@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,8 @@ class Core:
     def feed_sorted(self, batch: EventBatch) -> Outcome:
         """Take events that were decoded and sorted by time before (files, frames)."""
         self.count("consumed", len(batch))
-        return self._feed(Decoded(batch), None)
+        in_order = replace(batch, index=np.arange(len(batch)))  # not the order of the lines
+        return self._feed(Decoded(in_order), None)
 
     def finish(self, until_us: int | None = None) -> Outcome:
         """Let ticks run to the end of a finite input: its last event, or ``until_us``."""
