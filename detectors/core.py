@@ -98,7 +98,7 @@ class Core:
             self.config.params(detector),
             record_dtype(detector),
             tuple(np.zeros(1, table.row) for table in detector.tables),
-            np.zeros(3, np.int64),
+            np.zeros(4, np.int64),
             {},
         )
 
@@ -293,7 +293,7 @@ class Core:
         for key, table in {**self._tables, ("id",): self._ids}.items():
             arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.snapshot().items()}
         for runner in self._runners:
-            arrays[f"clock/{runner.detector.id}"] = runner.clock
+            arrays[f"clock/{runner.detector.id}"] = runner.clock[:WRITTEN]
         return pack(header, arrays)
 
     @staticmethod
@@ -315,7 +315,7 @@ class Core:
             for key, keyed in {**core._tables, ("id",): core._ids}.items():
                 keyed.restore(parts["+".join(key)])
             for runner in core._runners:
-                runner.clock[:] = parts["clock"][runner.detector.id]
+                runner.clock[:WRITTEN] = parts["clock"][runner.detector.id]
             core.incidents.restore(header["incidents"])
             core._roster.restore(header["long_names"])
         except (KeyError, ValueError, TypeError) as error:

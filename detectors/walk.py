@@ -22,7 +22,7 @@ from detectors.event import MINUTE
 from models.kernel import kernel
 
 GRACE = MINUTE
-LAST_TICK, NEXT_DUE, WRITTEN = range(3)
+LAST_TICK, NEXT_DUE, WRITTEN, TOUCHED = range(4)
 """What a walk keeps between calls, and hands to its timers: see ``clock``."""
 
 RECORD = [
@@ -69,8 +69,10 @@ _HEAD = '''\
 from numba import njit
 
 import {module} as rule
+from detectors.tables import BLOCK
 from detectors.event import MINUTE
-from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, WRITTEN, give_up, next_of
+from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, TOUCHED, WRITTEN
+from detectors.walk import give_up, next_of
 from models.kernel import kernel
 
 step = kernel(rule.step)
@@ -82,9 +84,13 @@ _WALK = """
 def walk(events, first, ticks, final_tick, clock, params, records{tables}):
     n = 0
     room = len(records) - 4
+    touched = first
     for e in range(first, len(events)):
         if n >= room:
             return n, e
+        if e == touched:
+            touched = min(e + BLOCK, len(events))
+            clock[TOUCHED] = touch(e, touched{touch_args})
         tick = int(ticks[e])
         if tick > int(clock[LAST_TICK]):
             if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= tick:
@@ -128,6 +134,7 @@ def walk_source(detector: Detector) -> str:
     walk = _WALK.format(
         tables="".join(f", position{k}, fresh{k}, rows{k}, blank{k}, used{k}" for k in tables),
         wake_args="".join(f", rows{k}, used{k}" for k in timed),
+        touch_args="".join(f", position{k}, rows{k}" for k in tables),
         afresh="".join(_afresh_source(k, k in timed) for k in tables),
         skip=" or ".join(f"int(position{k}[e]) < 0" for k in tables),
         rows=", ".join(f"rows{k}[int(position{k}[e])]" for k in tables),
@@ -144,7 +151,7 @@ def walk_source(detector: Detector) -> str:
         ),
         dues="".join(_due_source(k) for k in timed),
     )
-    return head + _wake_source(timed) + walk
+    return head + _wake_source(timed) + _touch_source(detector) + walk
 
 
 def _note_source(indent: int, at: str, timed: int, *rest: str) -> str:
@@ -185,6 +192,35 @@ def _due_source(k: int) -> str:
         due = next_of(rows{k}[int(position{k}[e])])
         if due != 0 and (int(clock[NEXT_DUE]) == 0 or due < int(clock[NEXT_DUE])):
             clock[NEXT_DUE] = due"""
+
+
+def _touch_source(detector: Detector) -> str:
+    """Return the text that fetches a block's rows into the cache (see ``detectors.tables``)."""
+    tables = range(len(detector.tables))
+    text = f"""
+
+@njit(cache=True, error_model="python")
+def touch(first, last{"".join(f", position{k}, rows{k}" for k in tables)}):
+    total = 0.0
+    for e in range(first, last):"""
+    for k in tables:
+        names = detector.tables[k].row.names or ()
+        scalars = [name for name in names if not detector.tables[k].row[name].shape]
+        fields = dict.fromkeys((scalars[0], scalars[len(scalars) // 2], scalars[-1]))
+        text += f"""
+        p = int(position{k}[e])
+        if p >= 0:"""
+        text += "".join(
+            f"""
+            total += rows{k}[p]["{name}"]"""
+            for name in fields
+        )
+    return (
+        text
+        + """
+    return int(total) & 1
+"""
+    )
 
 
 def _wake_source(timed: list[int]) -> str:

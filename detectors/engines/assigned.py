@@ -11,16 +11,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from alerts.alert import Alert
 from detectors.batch import Rejected
-from detectors.core import Outcome
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.engines.ports import Outside, PartitionCore
 from detectors.engines.state_topic import (
     Checkpoint,
     Found,
@@ -35,71 +33,6 @@ T = TypeVar("T")
 
 MAX_REJECTED_BYTES: Final = 16 * 1024
 """Of a rejected record's value so much is kept."""
-
-
-@dataclass(frozen=True)
-class Topics:
-    """The topics of one pipeline."""
-
-    events: str = "callwatch.events"
-    rejected: str = "callwatch.events.rejected"
-    alerts: str = "callwatch.alerts"
-    state: str = "callwatch.state"
-
-
-class PartitionCore(Protocol):
-    """What is used of `detectors.core.Core`."""
-
-    @property
-    def next_offset(self) -> int | None:
-        """The offset after the last record that was fed."""
-
-    def feed_log(
-        self, values: Sequence[bytes], offsets: Sequence[int], broker_times_us: Sequence[int]
-    ) -> Outcome:
-        """Walk records of the log, in order."""
-
-    def snapshot(self) -> bytes:
-        """All of the state."""
-
-
-class Cores(Protocol):
-    """Makes the cores of partitions, always under the same configuration."""
-
-    @property
-    def config_hash(self) -> str:
-        """The hash of that configuration."""
-
-    def new(self, partition: int) -> PartitionCore:
-        """An empty core."""
-
-    def restore(self, partition: int, snapshot: bytes) -> PartitionCore:
-        """A core with that state; raises `StateError` when it does not fit."""
-
-
-class Send(Protocol):
-    """Hands a record to the producer; what it returns is done when the broker has it."""
-
-    async def __call__(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        headers: list[tuple[str, bytes]],
-    ) -> Awaitable[object]:
-        """See above."""
-
-
-@dataclass(frozen=True)
-class Outside:
-    """Everything that a partition needs of the world: the producer, readers, and threads."""
-
-    topics: Topics
-    cores: Cores
-    send: Send
-    reader: Callable[[], LogReader]
-    threads: Executor
 
 
 class Assigned:

@@ -17,43 +17,24 @@ github.com/faust-streaming/faust):
 import asyncio
 import logging
 import signal
-import ssl
 import tempfile
 from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-import faust
 from faust.types import TP
 
-from detectors.engines.assigned import Cores, Outside, Topics
 from detectors.engines.errors import EngineError
+from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.journal import LOGGER, line, note
 from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.engines.ports import Outside
 from detectors.engines.share import RESTORES, Fetched, Share
-from ingest.kafka_config import KafkaConfig
-
-GROUP: Final = "callwatch-worker"
-SESSION_SECONDS: Final = 10.0
-"""After so long a worker that died is replaced; one that stops is replaced at once."""
 
 BATCH_EVENTS: Final = 1000
 BATCH_SECONDS: Final = 0.05
 SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
 STOP_SECONDS: Final = 4.0  # for Faust to stop; together with the checkpoints below 10 s
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """How a worker runs; times in seconds."""
-
-    kafka: KafkaConfig
-    cores: Cores
-    topics: Topics = field(default_factory=Topics)
-    group: str = GROUP
-    save_seconds: float = 5.0
-    save_events: int = 50_000
 
 
 class Worker:
@@ -186,46 +167,6 @@ class Worker:
         whole = {TP(topic, partition): offset for partition, offset in offsets.items()}
         # The driver's own commit: `Consumer.commit` would ask the acknowledgements (see above).
         await self._app.consumer._commit(whole)
-
-
-def new_app(settings: WorkerSettings, folder: str) -> Any:
-    """The Faust application: what it must not do is turned off."""
-    return faust.App(
-        settings.group,
-        broker=[f"kafka://{server}" for server in settings.kafka.bootstrap_servers],
-        broker_credentials=credentials(settings.kafka),
-        broker_session_timeout=SESSION_SECONDS,
-        broker_heartbeat_interval=SESSION_SECONDS / 4,
-        consumer_auto_offset_reset="earliest",
-        processing_guarantee="at_least_once",
-        producer_acks=-1,
-        stream_wait_empty=False,  # nothing is acknowledged record by record
-        stream_recovery_delay=0.0,
-        table_standby_replicas=0,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        web_enabled=False,
-        autodiscover=False,
-        store="memory://",
-        datadir=folder,
-    )
-
-
-def credentials(kafka: KafkaConfig) -> Any:
-    """The same security settings in Faust's words; None for a plain connection."""
-    context = None
-    if kafka.security_protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=kafka.ssl_cafile)
-        if kafka.ssl_certfile:
-            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile)
-    if kafka.security_protocol.startswith("SASL"):
-        return faust.SASLCredentials(
-            username=kafka.sasl_username,
-            password=kafka.sasl_password,
-            mechanism=kafka.sasl_mechanism,
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context) if context else None
 
 
 async def run_worker(settings: WorkerSettings) -> int:

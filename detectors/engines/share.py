@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from detectors.engines.assigned import Assigned, Outside
+from detectors.engines.assigned import Assigned
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogRecord
+from detectors.engines.ports import Outside
 
 RESTORES: Final = 4
 """So many partitions are restored at a time; each opens a connection of its own."""

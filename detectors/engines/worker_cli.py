@@ -120,7 +120,8 @@ class ConfiguredCores:
 
 
 async def _work(kafka: KafkaConfig, config: Config, group: str, every: float) -> int:
-    from detectors.engines.faust_app import WorkerSettings, run_worker
+    from detectors.engines.faust_app import run_worker
+    from detectors.engines.faust_settings import WorkerSettings
 
     cores = ConfiguredCores(config)
     cores.new(0).feed_log([b"{}"], [0], [0])  # compiles: not while others wait for a partition
