@@ -13,7 +13,7 @@ import numpy as np
 from detectors.base import minute_of
 from detectors.batch import EventBatch
 from detectors.compile import cached
-from detectors.event import MINUTE
+from detectors.event import DAY, MINUTE
 from detectors.tables import KeyedTable, Located
 from models import ewma, guard
 
@@ -26,6 +26,8 @@ PACE = np.dtype(
     ]
 )
 GAP_HORIZON = 200.0
+LONGEST_GAP = 7 * DAY
+"""One wrong time, years away, must not make a sender look sparse for ever."""
 
 
 @cached
@@ -42,7 +44,7 @@ def _pace(events: Any, position: Any, fresh: Any, before: Any, rows: Any, blank:
         row = rows[p]
         n = int(before[e])
         if n > 0:
-            since = float(max(t - int(row["last"]), 0))
+            since = float(min(max(t - int(row["last"]), 0), LONGEST_GAP))
             mean, _, _ = ewma.update(guard.real(row["gap"]), 0.0, n - 1.0, since, GAP_HORIZON)
             row["gap"] = mean
         row["first"] = min(int(row["first"]), minute_of(t))

@@ -5,6 +5,7 @@ from detectors.batch import Decoder
 from detectors.benchmark.errors import BenchmarkError
 from detectors.config import Config
 from detectors.core import Core
+from detectors.warm import warm_up
 from ingest.sources import Lines
 
 
@@ -12,6 +13,7 @@ class LocalEngine:
     """Events in order of time through one core, a chunk at a time, so that alerts show early."""
 
     def __init__(self, config: Config) -> None:
+        warm_up()
         self._core = Core(config)
         self._decoder = Decoder(config)
 

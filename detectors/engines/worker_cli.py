@@ -15,6 +15,7 @@ from detectors.config import Config, load_config
 from detectors.core import Core
 from detectors.engines.errors import EngineError
 from detectors.errors import DetectorError
+from detectors.warm import warm_up
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
 from ingest.kafka_config import KafkaConfig, kafka_config
@@ -123,8 +124,9 @@ async def _work(kafka: KafkaConfig, config: Config, group: str, every: float) ->
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
 
+    warm_up()  # compiles: not while others wait for a partition
     cores = ConfiguredCores(config)
-    cores.new(0).feed_log([b"{}"], [0], [0])  # compiles: not while others wait for a partition
+    cores.new(0).feed_log([b"{}"], [0], [0])  # loads what was compiled
     return await run_worker(WorkerSettings(kafka, cores, group=group, save_seconds=every))
 
 

@@ -104,6 +104,7 @@ SENDER = np.dtype(
         ("usual_foreign", "f4"),  # their usual share
         ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
         ("quiet", "i1"),  # hours in a row with next to nothing
+        ("idle", "i2"),  # hours in a row without any call
         ("reason", "i1"),
         ("severity", "i1"),
         ("calls", "i4"),  # of the incident
@@ -184,6 +185,7 @@ WEEK = 7 * DAY
 SIZE_HORIZON = 2000.0
 MIN_DEVIATION = 0.1
 OLD_EVENT = DAY
+DORMANT_HOURS = 168
 
 
 @kernel
@@ -233,7 +235,7 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     if int(a["due"]) == 0:
         wake_at(a, t - t % HOUR + HOUR)
         a["spread"] = 0.25
-        a["expected"] = -1.0
+        begin_hour(a, params)
     if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
         forget(a)
     if int(b["opened_at"]) == 0 and int(b["reason"]) != 0:
@@ -328,6 +330,8 @@ def judge_count(
     """Count one call in its hour; find a surge while it happens."""
     t = int(event["t"])
     weight = max(float(event["weight"]), 1.0)
+    if t < hour_end(a) - HOUR:
+        return NOTHING  # of an hour that has been closed
     if t >= hour_end(a):
         if not repeated:
             a["next_count"] = guard.small(real(a["next_count"]) + weight)
@@ -468,10 +472,33 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     a["foreign"] = 0.0
     a["outsized"] = 0
     wake_at(a, hour_end(a) + HOUR)
+    a["idle"] = 0 if count > 0.0 else min(int(a["idle"]) + 1, DORMANT_HOURS)
+    if int(a["idle"]) >= DORMANT_HOURS:
+        sleep(a)
+    begin_hour(a, params)
+    return code
+
+
+@kernel
+def sleep(a: Any) -> None:
+    """After a week without a call its course is forgotten, and no timer runs until the next one."""
+    a["due"] = 0
+    a["idle"] = 0
+    a["quiet"] = 0
+    a["debt"] = 0.0
+    for i in range(len(a["hours"])):
+        a["hours"][i] = 0
+    for i in range(len(a["factors"])):
+        a["factors"][i] = 0
+
+
+@kernel
+def begin_hour(a: Any, params: Any) -> None:
+    """Work out once an hour what is expected in it."""
+    a["expected"] = -1.0
     if seasonal.hours_learned(a["factors"]) >= 24.0 * float(params["history_days"]):
         a["expected"] = expectation(a, hour_end(a))
         a["limit"] = bound(busiest(a), real(a["spread"]), params) + real(a["debt"])
-    return code
 
 
 @kernel
