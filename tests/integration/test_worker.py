@@ -13,7 +13,8 @@ import pytest
 
 from detectors.config import Config
 from detectors.core import Core, Outcome
-from detectors.engines.faust_app import WorkerSettings, run_worker
+from detectors.engines.faust_app import run_worker
+from detectors.engines.faust_settings import WorkerSettings
 from detectors.engines.worker_cli import ConfiguredCores
 from ingest.kafka_config import kafka_config
 from tests.integration.pipeline import (

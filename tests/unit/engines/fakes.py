@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from detectors.core import Outcome, Rejected
-from detectors.engines.assigned import Outside, Topics
 from detectors.engines.log_reader import Bounds, LogRecord
+from detectors.engines.ports import Outside, Topics
 from detectors.errors import StateError
 
 TOPICS = Topics()

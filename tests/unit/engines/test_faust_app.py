@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from detectors.engines.faust_app import WorkerSettings, _fetched, credentials, new_app
+from detectors.engines.faust_app import _fetched
+from detectors.engines.faust_settings import WorkerSettings, credentials, new_app
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.share import Fetched
 from ingest.kafka_config import KafkaConfig, kafka_config
