@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "demo": ("detectors.benchmark.demo_cli", "demo"),
     "detect": ("detectors.cli", "detect"),
+    "inventory": ("detectors.inventory_cli", "inventory"),
     "worker": ("detectors.engines.worker_cli", "worker"),
     "route": ("alerts.cli", "route"),
     "topics": ("ingest.cli", "topics"),

@@ -9,6 +9,8 @@ A detector is a file in ``detectors/rules`` that defines
 ``EVIDENCE``  the named numbers that go with a finding: ``(name, unit)`` pairs
 ``step``      ``step(a[, b[, c]], event, params, out)``: rows, event and parameters in, code out
 ``explain``   ``explain(found) -> Explanation``: expected and observed, in words and numbers
+``baseline``  ``baseline(row, events, age_days) -> Baseline``: what is known of a sender, from a row
+              of the first table: cold, warming or warm, and the numbers that a person would ask for
 
 ``step`` answers NOTHING, CONTRIBUTES (this event belongs to the open incident) or FINDING (open an
 incident, or tell more about the open one: another reason, a higher severity), and fills ``out``
@@ -99,6 +101,26 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What a detector knows of a sender."""
+
+    state: str
+    """``cold``, ``warming`` or ``warm``; ``-`` where nothing is learned."""
+    numbers: Mapping[str, Quantity]
+
+
+def warmth(evidence: float, cold: float = COLD_EVENTS, warm: float = WARM_EVENTS) -> str:
+    """Return the state of a statistic with so much evidence.
+
+    >>> warmth(29), warmth(30), warmth(300)
+    ('cold', 'warming', 'warm')
+    """
+    if evidence < cold:
+        return "cold"
+    return "warm" if evidence >= warm else "warming"
+
+
+@dataclass(frozen=True)
 class Found:
     """What ``explain`` is given: the finding as the incident holds it now."""
 
@@ -137,6 +159,7 @@ class Detector:
     evidence: tuple[tuple[str, str], ...]
     step: Callable[..., int]
     explain: Callable[[Found], Explanation]
+    baseline: Callable[[Any, int, float], Baseline]
     module: ModuleType
 
     @property
@@ -147,7 +170,7 @@ class Detector:
 
 def detector_of(module: ModuleType) -> Detector:
     """Read a detector's file; ContractError says what is missing."""
-    names = ("ID", "REASONS", "TABLES", "Params", "EVIDENCE", "step", "explain")
+    names = ("ID", "REASONS", "TABLES", "Params", "EVIDENCE", "step", "explain", "baseline")
     missing = [name for name in names if not hasattr(module, name)]
     if missing:
         msg = f"{module.__name__}: a detector defines {', '.join(names)}; missing: {missing}"
@@ -160,6 +183,7 @@ def detector_of(module: ModuleType) -> Detector:
         evidence=tuple(module.EVIDENCE),
         step=module.step,
         explain=module.explain,
+        baseline=module.baseline,
         module=module,
     )
 

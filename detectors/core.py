@@ -7,7 +7,7 @@ how the records are cut into batches changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import Alert
-from detectors.base import CLOSE_REASONS, Detector
+from detectors.base import CLOSE_REASONS, Baseline, Detector
 from detectors.batch import Decoded, Decoder, EventBatch, Rejected
 from detectors.clock import PartitionClock
 from detectors.compile import walk_for
@@ -41,6 +41,19 @@ class Outcome:
 
     alerts: list[Alert] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SenderBaselines:
+    """What a partition knows of a sender."""
+
+    sender: str
+    provider: str
+    events: int
+    age_days: float
+    baselines: Mapping[str, Baseline]
+    open_incidents: list[str]
+    """Detectors that hold an open incident of this sender."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +277,23 @@ class Core:
             )
             order = (at, 1 - timed, now, when, which, table, position)
             happenings.append((order, happening))
+
+    def baselines(self) -> Iterator[SenderBaselines]:
+        """Tell what is known of each sender, in the order in which they were first seen."""
+        table = self._tables[SENDER]
+        for position in range(table.used):
+            pace = table.rows["pace"][position]
+            events = int(table.slots[position]["hits"])
+            age = ((self._clock.now or 0) / MINUTE - int(pace["first"])) / (DAY // MINUTE)
+            known, open_, who = {}, [], 0
+            for runner in self._runners:
+                row = table.rows[runner.detector.id][position]
+                who = int(row["who"])
+                known[runner.detector.id] = runner.detector.baseline(row, events, age)
+                if int(row["opened_at"]) != 0:
+                    open_.append(runner.detector.id)
+            name = self._roster.name(position, 0)
+            yield SenderBaselines(name, self.config.provider(who), events, age, known, open_)
 
     @property
     def nbytes(self) -> dict[str, int]:

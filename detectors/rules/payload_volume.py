@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts.alert import Quantity
 from alerts.explain import format_bytes, format_count, format_number
 from detectors.base import (
     ADOPTED,
@@ -41,6 +42,7 @@ from detectors.base import (
     MEDIUM,
     NOTHING,
     TIMERS,
+    Baseline,
     Explanation,
     Found,
     Table,
@@ -53,6 +55,7 @@ from detectors.base import (
     minute_of,
     param,
     wake_at,
+    warmth,
     warmth_confidence,
 )
 from detectors.event import DAY, HOUR, MINUTE, REJECTED
@@ -639,3 +642,14 @@ def explain(found: Found) -> Explanation:
         expected=found.quantities("usual", "limit", units=units),
         observed=found.quantities("seen", "deviations", "repeats", "old", units=units),
     )
+
+
+def baseline(row: Any, events: int, age_days: float) -> Baseline:  # noqa: ARG001
+    """Tell what is expected of the sender's present hour, and the mean size of its calls."""
+    hours = float(row["factors"][7])
+    known = {"mean_size": Quantity(float(row["level"]), "bytes"), "hours": Quantity(hours)}
+    if float(row["expected"]) >= 0.0:
+        known["expected_this_hour"] = Quantity(float(row["expected"]), "events")
+        known["limit_this_hour"] = Quantity(float(row["limit"]), "events")
+    cold, warm = 24.0 * Params().history_days, 24.0 * seasonal.DAYS_WITHOUT_FACTORS
+    return Baseline(warmth(hours, cold, warm), known)

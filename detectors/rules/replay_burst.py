@@ -41,6 +41,7 @@ from detectors.base import (
     MEDIUM,
     NOTHING,
     TIMERS,
+    Baseline,
     Explanation,
     Found,
     Table,
@@ -394,3 +395,8 @@ def explain(found: Found) -> Explanation:
             "repeats", "units", "accepted", "stale", "from_new_networks", "chart", units=units
         ),
     )
+
+
+def baseline(row: Any, events: int, age_days: float) -> Baseline:  # noqa: ARG001
+    """Nothing is learned that would have to become warm: it works from the first call."""
+    return Baseline("-", {})

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts.alert import Quantity
 from alerts.explain import format_duration, format_share
 from detectors.base import (
     CHRONIC,
@@ -41,6 +42,7 @@ from detectors.base import (
     MEDIUM,
     NOTHING,
     TIMERS,
+    Baseline,
     Explanation,
     Found,
     Table,
@@ -52,6 +54,7 @@ from detectors.base import (
     linger,
     param,
     wake_at,
+    warmth,
     warmth_confidence,
 )
 from detectors.event import DAY, REJECTED, VERIFIED
@@ -365,3 +368,13 @@ def explain(found: Found) -> Explanation:
         expected=found.quantities("usual_share", "threshold", units=units),
         observed=found.quantities("failures", "calls", "known_network_share", "chart", units=units),
     )
+
+
+def baseline(row: Any, events: int, age_days: float) -> Baseline:  # noqa: ARG001
+    """Tell the usual share of failures, and from how many calls it is known."""
+    n, f = float(row["n"]), float(row["f"])
+    known = {
+        "usual_share": Quantity(beta.mean(n, f, 1.0, 19.0), "share"),
+        "calls": Quantity(n, "events"),
+    }
+    return Baseline(warmth(n), known)

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts.alert import Quantity
 from alerts.explain import format_count, format_duration, format_number
 from detectors.base import (
     COLD_EVENTS,
@@ -40,6 +41,7 @@ from detectors.base import (
     NOTHING,
     TIMERS,
     WARM_EVENTS,
+    Baseline,
     Explanation,
     Found,
     Table,
@@ -49,6 +51,7 @@ from detectors.base import (
     linger,
     minute_of,
     param,
+    warmth,
     warmth_confidence,
 )
 from detectors.event import (
@@ -407,3 +410,13 @@ def explain(found: Found) -> Explanation:
             )
         )
     return Explanation(summary=summary, expected=expected, observed=observed)
+
+
+def baseline(row: Any, events: int, age_days: float) -> Baseline:  # noqa: ARG001
+    """Tell how many networks verified; they are known after three days at the earliest."""
+    n = float(row["n"])
+    known = {
+        "networks": Quantity(float(row["k"])),
+        "new_networks_per_day": Quantity(float(row["k_per_day"]), "1/d"),
+    }
+    return Baseline(warmth(n) if age_days >= Params().history_days else "cold", known)
