@@ -28,9 +28,11 @@ CHECK_BYTES = 16
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return header and arrays as bytes."""
+    """Return header and arrays as bytes; the order of their keys changes nothing."""
+    arrays = dict(sorted(arrays.items()))
     kinds = {name: [_kind(a.dtype), len(a)] for name, a in arrays.items()}
-    text = json.dumps({"header": header, "arrays": kinds}, separators=(",", ":")).encode()
+    whole = {"header": header, "arrays": kinds}
+    text = json.dumps(whole, separators=(",", ":"), sort_keys=True).encode()
     parts = [MAGIC, len(text).to_bytes(8, "big"), text]
     parts += [np.ascontiguousarray(a).tobytes() for a in arrays.values()]
     body = b"".join(parts)

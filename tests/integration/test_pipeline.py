@@ -11,7 +11,6 @@ import pytest
 
 from detectors.config import Config
 from detectors.snapshot import unpack
-from detectors.walk import WRITTEN
 from tests.integration.conftest import Traffic
 from tests.integration.pipeline import PARTITIONS, STATE, Pipeline, Process, wait_until
 
@@ -28,12 +27,7 @@ def _assert_same(found: Sequence[bytes], traffic: Traffic, made: Pipeline, confi
 def _parts(snapshot: bytes) -> dict[str, Any]:
     """A snapshot in comparable parts, so that a difference says where it is."""
     header, arrays = unpack(snapshot)
-    # What the last walk left behind WRITTEN is no state.
-    rows = {
-        name: (array[:WRITTEN] if name.startswith("clock/") else array).tobytes()
-        for name, array in arrays.items()
-    }
-    return {**header, **rows}
+    return {**header, **{name: array.tobytes() for name, array in arrays.items()}}
 
 
 def _assigned(worker: Process) -> list[int]:
