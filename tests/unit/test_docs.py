@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import iter_modules
@@ -15,6 +16,9 @@ import alerts.sinks
 import callwatch
 import ingest
 from alerts.formats import format_names
+from detectors.benchmark.day import labelled_day
+from detectors.benchmark.demo import SEED
+from detectors.benchmark.labels import Kind
 from detectors.cli import detect
 from detectors.config import load_config
 from detectors.errors import ConfigError
@@ -169,6 +173,16 @@ def test_links_resolve(page: Path) -> None:
         assert found.exists(), target
         assert found.is_relative_to(ROOT)
         assert not anchor or anchor in headings(found), target
+
+
+def test_the_readme_counts_the_demo_right() -> None:
+    """The numbers of senders, attacks and traps are those of the demo's labelled day."""
+    day = labelled_day(SEED, history_days=3)
+    kinds = Counter(label.kind for label in day.labels)
+    attacks, traps = kinds[Kind.ATTACK], kinds[Kind.TRAP]
+    assert f"a fleet of {len(day.world.fleet)} senders" in README
+    assert f"a day with {attacks} attacks and {traps} benign" in README
+    assert f"{attacks} of {attacks} attacks caught in time, {traps} of {traps} traps" in README
 
 
 def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
