@@ -303,7 +303,8 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     if reason == SIZE_LOW:
         severity = INFO
     fill(out, reason, calls, 0, float(int(event["body_bytes"])), usual)
-    out["limit"] = guard.exp(mean + max(far, float(params["size_deviations"]) * deviation)) - 1.0
+    reach = max(far, float(params["size_deviations"]) * deviation)
+    out["limit"] = guard.exp(mean + reach if reason == SIZE_HIGH else mean - reach) - 1.0
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
     return tell(b, 1, event, params, out, reason, severity)
