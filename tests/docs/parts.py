@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import click
 
 import callwatch
+import models
 from alerts.alert import Severity
 from alerts.explain import runbook
 from alerts.threat import techniques
@@ -112,6 +115,16 @@ def detector_table() -> str:
     return table("detector | sees | reasons | example in the demo", rows)
 
 
+def statistics_table() -> str:
+    """The files of models/ that hold a statistic, with their first sentences."""
+    rows = []
+    for module in iter_modules(models.__path__):
+        said = inspect.cleandoc(import_module(f"models.{module.name}").__doc__ or "")
+        first = re.split(r"(?<=[.])(?=\s)", " ".join(said.split()), maxsplit=1)[0]
+        rows.append([f"`models/{module.name}.py`", first.replace("``", "`")])
+    return table("file | is", rows)
+
+
 def stream_table() -> str:
     """The settings of the stream: name, default, meaning."""
     (body,) = ast.parse(inspect.getsource(config.StreamSettings)).body
@@ -208,6 +221,7 @@ def commands() -> Iterable[tuple[str, click.Command]]:
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(detector_part, one) for name, one in DETECTORS.items()},
     "detectors": detector_table,
+    "statistics": statistics_table,
     "stream": stream_table,
     "senders": partial(inventory_table, "_SENDER", words.SENDER),
     "endpoints": partial(inventory_table, "_ENDPOINT", words.ENDPOINT),
