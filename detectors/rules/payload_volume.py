@@ -59,7 +59,7 @@ from detectors.base import (
     warmth_confidence,
 )
 from detectors.event import DAY, HOUR, MINUTE, REJECTED
-from models import ewma, guard, seasonal
+from models import guard, hourly, lognormal, seasonal
 from models.guard import real
 from models.kernel import kernel
 
@@ -90,13 +90,8 @@ EVIDENCE = (
 SENDER = np.dtype(
     [
         *TIMERS,  # due = end of the hour
-        ("hours", "i2", 24),
-        ("factors", "i2", 8),
-        ("spread", "f4"),  # phi: variance beyond Poisson, as a share of the squared expectation
+        *hourly.FIELDS,
         ("level", "f4"),  # mean bytes of a call
-        ("debt", "f4"),  # calls that were expected lately and did not come
-        ("expected", "f4"),  # calls in this hour; -1 while no daily course is known
-        ("limit", "f4"),  # calls in this hour that are still usual
         ("count", "f4"),  # of this hour: first presentations
         ("bytes", "f4"),
         ("repeats", "f4"),
@@ -107,25 +102,15 @@ SENDER = np.dtype(
         ("usual_foreign", "f4"),  # their usual share
         ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
         ("quiet", "i1"),  # hours in a row with next to nothing
-        ("idle", "i2"),  # hours in a row without any call
         ("reason", "i1"),
         ("severity", "i1"),
         ("calls", "i4"),  # of the incident
-        ("new_level", "f4"),  # candidate: mean log ratio to the expectation, and its variance
-        ("new_spread", "f4"),
-        ("new_hours", "f4"),
     ]
 )
 TYPE = np.dtype(
     [
         *TIMERS,  # due = a week after the incident opened
-        ("mean", "f4"),  # of ln(1 + bytes)
-        ("var", "f4"),
-        ("n", "f4"),
-        ("habit", "f4"),  # deliveries far out, decayed with n
-        ("new_mean", "f4"),  # candidate while an incident is open
-        ("new_var", "f4"),
-        ("new_n", "f4"),
+        *lognormal.FIELDS,
         ("calls", "i4"),
         ("reason", "i1"),
         ("severity", "i1"),
@@ -183,21 +168,8 @@ class Params:
     )
 
 
-FIRST_MONDAY = 4 * DAY  # 1970-01-05; days are counted from it
 WEEK = 7 * DAY
-SIZE_HORIZON = 2000.0
-MIN_DEVIATION = 0.1
 OLD_EVENT = DAY
-DORMANT_HOURS = 168
-
-
-@kernel
-def bound(expected: float, spread: float, params: Any) -> float:
-    """Return the largest count of an hour that is still usual."""
-    deviation = guard.sqrt(expected + spread * expected * expected)
-    high = expected + float(params["count_deviations"]) * deviation
-    high = max(high, float(params["count_ratio"]) * expected)
-    return max(high, expected + float(params["least_count"]))
 
 
 @kernel
@@ -207,26 +179,11 @@ def hour_end(a: Any) -> int:
 
 
 @kernel
-def expectation(a: Any, hour_end: int) -> float:
-    """Return the expected count of the hour that ends at ``hour_end``."""
-    start = hour_end - HOUR - FIRST_MONDAY
-    return seasonal.expected(a["hours"], a["factors"], start // DAY, (start % DAY) // HOUR)
-
-
-@kernel
-def busiest(a: Any) -> float:
-    """Return the largest expectation of this hour and its neighbours: clocks change by an hour."""
-    end = hour_end(a)
-    beside = max(expectation(a, end - HOUR), expectation(a, end + HOUR))
-    return max(expectation(a, end), beside)
-
-
-@kernel
-def idlest(a: Any) -> float:
-    """Return the smallest expectation of this hour and its neighbours."""
-    end = hour_end(a)
-    beside = min(expectation(a, end - HOUR), expectation(a, end + HOUR))
-    return min(expectation(a, end), beside)
+def begin_hour(a: Any, params: Any) -> None:
+    """Work out once an hour what is expected in it."""
+    known = 24.0 * float(params["history_days"])
+    deviations, ratio = float(params["count_deviations"]), float(params["count_ratio"])
+    hourly.begin(a, hour_end(a), known, deviations, ratio, float(params["least_count"]))
 
 
 @kernel
@@ -237,7 +194,7 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     t = int(event["t"])
     if int(a["due"]) == 0:
         wake_at(a, t - t % HOUR + HOUR)
-        a["spread"] = 0.25
+        a["spread"] = hourly.FIRST_SPREAD
         begin_hour(a, params)
     if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
         forget(a)
@@ -260,71 +217,49 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
 @kernel
 def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     """Judge and learn the size of one delivery."""
-    x = guard.log(1.0 + float(int(event["body_bytes"])))
-    n = real(b["n"])
+    size = float(int(event["body_bytes"]))
+    x = lognormal.log_size(int(event["body_bytes"]))
+    z = lognormal.deviations_of(b, x)
     mean = real(b["mean"])
-    deviation = guard.sqrt(real(b["var"]) + MIN_DEVIATION * MIN_DEVIATION)
-    z = guard.ratio(x - mean, deviation, 0.0)
-    usual = guard.exp(mean) - 1.0
+    usual = lognormal.usual(b)
     far = guard.log(max(float(params["size_ratio"]), 1.5))
-    large = abs(x - mean) >= far and abs(z) >= float(params["size_deviations"])
-    large = large and abs(float(int(event["body_bytes"])) - usual) >= float(params["least_bytes"])
-    large = large and n >= COLD_EVENTS
+    out_there = abs(x - mean) >= far and abs(z) >= float(params["size_deviations"])
+    matters = abs(size - usual) >= float(params["least_bytes"]) and real(b["n"]) >= COLD_EVENTS
     is_open = int(b["opened_at"]) != 0
-    if not large:
-        if is_open:
-            learn_candidate(b, x)
-        else:
-            held = ewma.held(x, mean, deviation, 3.5) if n >= COLD_EVENTS else x
-            mean, var, n = ewma.update(mean, real(b["var"]), n, held, SIZE_HORIZON)
-            b["mean"] = mean
-            b["var"] = guard.small(var)
-            b["n"] = n
-            b["habit"] = real(b["habit"]) * (1.0 - 1.0 / SIZE_HORIZON)
-        return NOTHING
-    habitual = real(b["habit"]) >= max(3.0, 0.002 * n)
     if is_open:
-        learn_candidate(b, x)
-    else:
-        b["habit"] = guard.small(real(b["habit"]) + 1.0)
-        if habitual:
+        lognormal.learn_candidate(b, x)
+    if not (out_there and matters):
+        if not is_open:
+            lognormal.learn(b, x)
+        return NOTHING
+    if not is_open:
+        if lognormal.is_habit(b):
             return NOTHING
         b["new_n"] = 0.0
-        wake_at(b, int(event["t"]) + WEEK)
         b["calls"] = 0
+        wake_at(b, int(event["t"]) + WEEK)
     b["calls"] = guard.count_up(int(b["calls"]))
-    reason = SIZE_HIGH if x > mean else SIZE_LOW
     calls = int(b["calls"])
+    reason = SIZE_HIGH if x > mean else SIZE_LOW
     ratio = guard.exp(abs(x - mean))
-    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
-    severity = LOW if chance_of(abs(z)) * per_day <= float(params["false_per_day"]) else INFO
-    if calls >= 3 or ratio >= 100.0:
-        severity += 1
-    if reason == SIZE_LOW:
-        severity = INFO
-    fill(out, reason, calls, 0, float(int(event["body_bytes"])), usual)
-    reach = max(far, float(params["size_deviations"]) * deviation)
+    fill(out, reason, calls, 0, size, usual)
+    reach = max(far, float(params["size_deviations"]) * lognormal.deviation(b))
     out["limit"] = guard.exp(mean + reach if reason == SIZE_HIGH else mean - reach) - 1.0
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
+    severity = size_severity(z, ratio, calls, event, params)
     return tell(b, 1, event, params, out, reason, severity)
 
 
 @kernel
-def chance_of(z: float) -> float:
-    """Return about how likely a normal value is so many deviations out (Mills' ratio)."""
-    return guard.exp(-0.5 * z * z) / (2.5066282746310002 * max(z, 1.0))
-
-
-@kernel
-def learn_candidate(b: Any, x: float) -> None:
-    """Learn the size of a delivery while an incident is open: perhaps it is the new usual."""
-    mean, var, n = ewma.update(
-        real(b["new_mean"]), real(b["new_var"]), real(b["new_n"]), x, SIZE_HORIZON
-    )
-    b["new_mean"] = mean
-    b["new_var"] = guard.small(var)
-    b["new_n"] = n
+def size_severity(z: float, ratio: float, calls: int, event: Any, params: Any) -> int:
+    """Return how bad a size is: what the sender's traffic brings about by chance is an info."""
+    if z < 0.0:
+        return INFO
+    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
+    by_chance = lognormal.chance_of(z) * per_day
+    severity = LOW if by_chance <= float(params["false_per_day"]) else INFO
+    return severity + 1 if calls >= 3 or ratio >= 100.0 else severity
 
 
 @kernel
@@ -446,9 +381,7 @@ def forget(a: Any) -> None:
     a["reason"] = 0
     a["severity"] = 0
     a["calls"] = 0
-    a["new_hours"] = 0.0
-    a["new_level"] = 0.0
-    a["new_spread"] = 0.0
+    hourly.forget_candidate(a)
 
 
 @kernel
@@ -456,16 +389,14 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     """Close the hour, or an incident that ended."""
     if not is_due(a, due):
         return expire(a, due, params, out)
-    start = hour_end(a) - HOUR - FIRST_MONDAY
-    expected = real(a["expected"])
-    count = real(a["count"])
-    known = expected >= 0.0
     code = NOTHING
-    if known:
-        code = judge_hour(a, due, params, out, expected)
+    count = real(a["count"])
+    if real(a["expected"]) >= 0.0:
+        code = judge_hour(a, due, params, out)
     if int(a["opened_at"]) == 0:
-        learn_hour(a, start, count, expected, known, params)
-    elif learn_new_level(a, count, expected) > 0:
+        learn_hour(a, count)
+    elif hourly.adopts(a, count):
+        close(a)
         code = ADOPTED
     a["count"] = real(a["next_count"])
     a["bytes"] = real(a["next_bytes"])
@@ -476,85 +407,32 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     a["foreign"] = 0.0
     a["outsized"] = 0
     wake_at(a, hour_end(a) + HOUR)
-    a["idle"] = 0 if count > 0.0 else min(int(a["idle"]) + 1, DORMANT_HOURS)
-    if int(a["idle"]) >= DORMANT_HOURS:
-        sleep(a)
+    if hourly.rest(a, count):
+        a["due"] = 0  # no timer runs until the next call
+        a["quiet"] = 0
     begin_hour(a, params)
     return code
 
 
 @kernel
-def sleep(a: Any) -> None:
-    """After a week without a call its course is forgotten, and no timer runs until the next one."""
-    a["due"] = 0
-    a["idle"] = 0
-    a["quiet"] = 0
-    a["debt"] = 0.0
-    for i in range(len(a["hours"])):
-        a["hours"][i] = 0
-    for i in range(len(a["factors"])):
-        a["factors"][i] = 0
-
-
-@kernel
-def begin_hour(a: Any, params: Any) -> None:
-    """Work out once an hour what is expected in it."""
-    a["expected"] = -1.0
-    if seasonal.hours_learned(a["factors"]) >= 24.0 * float(params["history_days"]):
-        a["expected"] = expectation(a, hour_end(a))
-        a["limit"] = bound(busiest(a), real(a["spread"]), params) + real(a["debt"])
-
-
-@kernel
-def learn_hour(a: Any, start: int, count: float, expected: float, known: bool, params: Any) -> None:
-    """Learn a closed hour: its count, its spread, its mean size, and what was missed."""
-    held = count
-    if known:
-        held = min(count, bound(busiest(a), real(a["spread"]), params))
-        surplus = guard.ratio(
-            (held - expected) * (held - expected) - expected, expected * expected, 0.25
-        )
-        if expected >= 5.0:
-            spread = real(a["spread"]) + 0.01 * (guard.clip(surplus, 0.0, 4.0) - real(a["spread"]))
-            a["spread"] = guard.clip(spread, 0.02, 4.0)
-        debt = 0.9 * real(a["debt"]) + expected - count
-        a["debt"] = guard.clip(debt, 0.0, 24.0 * expected) if debt > 0.5 * expected else 0.0
-    seasonal.learn(a["hours"], a["factors"], start // DAY, (start % DAY) // HOUR, held)
+def learn_hour(a: Any, count: float) -> None:
+    """Learn a closed hour: its count, its mean size, and its share of new networks."""
+    known = real(a["expected"]) >= 0.0
+    most = real(a["limit"]) - real(a["debt"]) if known else count  # debts are paid, not learned
+    hourly.learn(a, hour_end(a), count, most)
     if count >= 1.0:
-        mean = real(a["bytes"]) / count
-        level = real(a["level"])
-        if level <= 0.0:
-            a["level"] = mean
-        else:
-            a["level"] = level + 0.02 * (min(mean, 10.0 * level) - level)
+        mean, level = real(a["bytes"]) / count, real(a["level"])
+        step_to = mean if level <= 0.0 else level + 0.02 * (min(mean, 10.0 * level) - level)
+        a["level"] = step_to
         usual = real(a["usual_foreign"])
         a["usual_foreign"] = usual + 0.1 * (real(a["foreign"]) / count - usual)
 
 
 @kernel
-def learn_new_level(a: Any, count: float, expected: float) -> int:
-    """Learn the level of an open incident; return 1 when it has been steady for a week: adopted."""
-    if expected < 1.0:
-        return 0
-    x = guard.log(max(count, 0.5) / expected)
-    mean, var, hours = ewma.update(
-        real(a["new_level"]), real(a["new_spread"]), real(a["new_hours"]), x, 168.0
-    )
-    a["new_level"] = mean
-    a["new_spread"] = guard.small(var)
-    a["new_hours"] = hours
-    if hours >= 167.0 and var <= 0.7:
-        seasonal.rescale(a["hours"], guard.exp(mean))
-        close(a)
-        return 1
-    return 0
-
-
-@kernel
-def judge_hour(a: Any, due: int, params: Any, out: Any, expected: float) -> int:
+def judge_hour(a: Any, due: int, params: Any, out: Any) -> int:
     """Judge a closed hour as a whole: its bytes, and next to no calls at all."""
     count = real(a["count"])
-    least = idlest(a)
+    least = hourly.idlest(a, hour_end(a))
     low = least >= 30.0 and count <= 0.2 * least
     a["quiet"] = min(int(a["quiet"]) + 1, 100) if low else 0
     if int(a["opened_at"]) != 0:
@@ -569,8 +447,8 @@ def judge_hour(a: Any, due: int, params: Any, out: Any, expected: float) -> int:
         return tell_at(a, due, params, out, BYTES_HIGH, LOW)
     if int(a["quiet"]) == int(float(params["quiet_hours"])):
         since = due - int(a["quiet"]) * HOUR
-        fill(out, COUNT_LOW, int(count), since, count, expected)
-        out["limit"] = 0.2 * expected
+        fill(out, COUNT_LOW, int(count), since, count, least)
+        out["limit"] = 0.2 * least
         out["score"] = 20.0
         return tell_at(a, due, params, out, COUNT_LOW, INFO)
     return NOTHING
@@ -594,9 +472,7 @@ def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
     if is_due(b, due):
         b["due"] = 0
         if int(b["opened_at"]) != 0 and real(b["new_n"]) >= COLD_EVENTS:
-            b["mean"] = real(b["new_mean"])
-            b["var"] = real(b["new_var"])
-            b["n"] = real(b["new_n"])
+            lognormal.adopt(b)
             close(b)
             return ADOPTED
     return expire(b, due, params, out)

@@ -1,0 +1,154 @@
+"""What a sender's hours usually bring: expectation, bound, learning, and a new level.
+
+The expectation comes from ``models.seasonal``. Counts of real senders are over-dispersed: the
+variance of an hour is ``mu + phi * mu^2`` (negative binomial), and phi (``spread``) is learned. An
+hour is compared with the largest expectation of itself and its neighbours, because clocks change by
+an hour twice a year. Calls that were expected and did not come (an outage) are a debt that may be
+paid later. A week without a call ends the course: what comes then is new.
+
+>>> import numpy as np
+>>> row = np.zeros(1, np.dtype(FIELDS))[0]
+>>> for h in range(24 * 21):
+...     learn(row, (h + 1) * HOUR + FIRST_MONDAY, 50.0, 1e9)
+>>> round(expectation(row, HOUR + FIRST_MONDAY), 1)
+50.0
+>>> round(bound(50.0, 0.02, 6.0, 3.0, 20.0), 1)
+150.0
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models import ewma, guard, seasonal
+from models.guard import real
+from models.kernel import kernel
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+FIRST_MONDAY = 4 * DAY
+"""1970-01-05: days are counted from a Monday. All times in microseconds."""
+
+FIELDS: list[Any] = [
+    ("hours", "i2", 24),
+    ("factors", "i2", 8),
+    ("spread", "f4"),  # phi: variance beyond Poisson, as a share of the squared expectation
+    ("debt", "f4"),  # calls that were expected lately and did not come
+    ("expected", "f4"),  # calls in this hour; -1 while no daily course is known
+    ("limit", "f4"),  # calls in this hour that are still usual
+    ("idle", "i2"),  # hours in a row without any call
+    ("new_level", "f4"),  # candidate: mean log ratio to the expectation, and its variance
+    ("new_spread", "f4"),
+    ("new_hours", "f4"),
+]
+FIRST_SPREAD, LEAST_SPREAD, MOST_SPREAD = 0.25, 0.02, 4.0
+DORMANT_HOURS = 168
+STEADY = 0.7
+"""Variance of the log ratio within which a new level counts as steady."""
+
+
+@kernel
+def expectation(row: Any, end: int) -> float:
+    """Return the expected count of the hour that ends at ``end``."""
+    start = end - HOUR - FIRST_MONDAY
+    return seasonal.expected(row["hours"], row["factors"], start // DAY, (start % DAY) // HOUR)
+
+
+@kernel
+def busiest(row: Any, end: int) -> float:
+    """Return the largest expectation of the hour that ends at ``end`` and its neighbours."""
+    beside = max(expectation(row, end - HOUR), expectation(row, end + HOUR))
+    return max(expectation(row, end), beside)
+
+
+@kernel
+def idlest(row: Any, end: int) -> float:
+    """Return the smallest expectation of the hour that ends at ``end`` and its neighbours."""
+    beside = min(expectation(row, end - HOUR), expectation(row, end + HOUR))
+    return min(expectation(row, end), beside)
+
+
+@kernel
+def bound(expected: float, spread: float, deviations: float, ratio: float, least: float) -> float:
+    """Return the largest count that is still usual: by deviations, by ratio, and by number."""
+    high = expected + deviations * guard.sqrt(expected + spread * expected * expected)
+    return max(high, ratio * expected, expected + least)
+
+
+@kernel
+def begin(row: Any, end: int, known: float, deviations: float, ratio: float, least: float) -> None:
+    """Work out, once an hour, what is expected in it; ``known`` hours must have been learned."""
+    row["expected"] = -1.0
+    row["limit"] = 0.0
+    if seasonal.hours_learned(row["factors"]) >= known:
+        spread = real(row["spread"])
+        row["expected"] = expectation(row, end)
+        high = bound(busiest(row, end), spread, deviations, ratio, least)
+        row["limit"] = high + real(row["debt"])
+
+
+@kernel
+def learn(row: Any, end: int, count: float, most: float) -> None:
+    """Learn the count of the hour that ended; not more than ``most`` of it."""
+    held = min(count, most)
+    expected = real(row["expected"])
+    if expected >= 0.0:
+        learn_spread(row, held, expected)
+        debt = 0.9 * real(row["debt"]) + expected - count
+        row["debt"] = guard.clip(debt, 0.0, 24.0 * expected) if debt > 0.5 * expected else 0.0
+    start = end - HOUR - FIRST_MONDAY
+    seasonal.learn(row["hours"], row["factors"], start // DAY, (start % DAY) // HOUR, held)
+
+
+@kernel
+def learn_spread(row: Any, count: float, expected: float) -> None:
+    """Move phi towards what this hour says; hours of a few calls say nothing."""
+    if expected < 5.0:
+        return
+    error = count - expected
+    seen = guard.clip((error * error - expected) / (expected * expected), 0.0, MOST_SPREAD)
+    spread = real(row["spread"])
+    row["spread"] = guard.clip(spread + 0.01 * (seen - spread), LEAST_SPREAD, MOST_SPREAD)
+
+
+@kernel
+def rest(row: Any, count: float) -> bool:
+    """Count hours without a call; after a week of them forget the course and return True."""
+    row["idle"] = 0 if count > 0.0 else min(int(row["idle"]) + 1, DORMANT_HOURS)
+    if int(row["idle"]) < DORMANT_HOURS:
+        return False
+    row["idle"] = 0
+    row["debt"] = 0.0
+    row["spread"] = FIRST_SPREAD
+    for i in range(len(row["hours"])):
+        row["hours"][i] = 0
+    for i in range(len(row["factors"])):
+        row["factors"][i] = 0
+    return True
+
+
+@kernel
+def forget_candidate(row: Any) -> None:
+    """Begin to learn a new level afresh."""
+    row["new_level"] = 0.0
+    row["new_spread"] = 0.0
+    row["new_hours"] = 0.0
+
+
+@kernel
+def adopts(row: Any, count: float) -> bool:
+    """Learn an hour of an open incident; take its level over once it was steady for a week."""
+    expected = real(row["expected"])
+    if expected < 1.0:
+        return False
+    x = guard.log(max(count, 0.5) / expected)
+    mean, var, hours = ewma.update(
+        real(row["new_level"]), real(row["new_spread"]), real(row["new_hours"]), x, 168.0
+    )
+    row["new_level"] = mean
+    row["new_spread"] = guard.small(var)
+    row["new_hours"] = hours
+    if hours < 167.0 or var > STEADY:
+        return False
+    seasonal.rescale(row["hours"], guard.exp(mean))
+    return True

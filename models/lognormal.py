@@ -1,0 +1,110 @@
+"""Sizes of one kind: mean and variance of ``ln(1 + bytes)``, held against outliers.
+
+A size far out is compared in two ways: by its ratio to the usual size, and by deviations. What lies
+within is learned, held at ``HELD`` deviations; what lies outside is counted as a habit, so that a
+heavy-tailed kind stops being news. While an incident is open a candidate learns beside.
+
+>>> import numpy as np
+>>> row = np.zeros(1, np.dtype(FIELDS))[0]
+>>> for size in (900, 1000, 1100) * 20:
+...     learn(row, log_size(size))
+>>> round(usual(row)), round(deviations_of(row, log_size(1000)), 2)
+(997, 0.03)
+>>> chance_of(3.75) < 1e-4
+True
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models import ewma, guard
+from models.guard import real
+from models.kernel import kernel
+
+FIELDS: list[Any] = [
+    ("mean", "f4"),  # of ln(1 + bytes)
+    ("var", "f4"),
+    ("n", "f4"),
+    ("habit", "f4"),  # sizes far out, decayed with n
+    ("new_mean", "f4"),  # candidate while an incident is open
+    ("new_var", "f4"),
+    ("new_n", "f4"),
+]
+HORIZON = 2000.0
+"""Sizes after which an old one weighs a third."""
+LEAST_DEVIATION = 0.1
+"""Kinds of one fixed size have no spread of their own; 10 % is no news."""
+HELD = 3.5
+HELD_FROM = 30.0
+HABIT = 0.002
+"""A kind that goes far out once in 500 does so habitually."""
+
+
+@kernel
+def log_size(size: int) -> float:
+    """Return the logarithm in which sizes are compared."""
+    return guard.log(1.0 + float(size))
+
+
+@kernel
+def usual(row: Any) -> float:
+    """Return the usual size in bytes."""
+    return guard.exp(real(row["mean"])) - 1.0
+
+
+@kernel
+def deviation(row: Any) -> float:
+    """Return the standard deviation of the logarithm."""
+    return guard.sqrt(real(row["var"]) + LEAST_DEVIATION * LEAST_DEVIATION)
+
+
+@kernel
+def deviations_of(row: Any, x: float) -> float:
+    """Return how many deviations a log size is out."""
+    return guard.ratio(x - real(row["mean"]), deviation(row), 0.0)
+
+
+@kernel
+def learn(row: Any, x: float) -> None:
+    """Learn a log size that is not far out."""
+    mean, n = real(row["mean"]), real(row["n"])
+    held = ewma.held(x, mean, deviation(row), HELD) if n >= HELD_FROM else x
+    mean, var, n = ewma.update(mean, real(row["var"]), n, held, HORIZON)
+    row["mean"] = mean
+    row["var"] = guard.small(var)
+    row["n"] = n
+    row["habit"] = real(row["habit"]) * (1.0 - 1.0 / HORIZON)
+
+
+@kernel
+def is_habit(row: Any) -> bool:
+    """Count one more size far out; return whether such sizes are a habit of this kind."""
+    habit = real(row["habit"])
+    row["habit"] = guard.small(habit + 1.0)
+    return habit >= max(3.0, HABIT * real(row["n"]))
+
+
+@kernel
+def learn_candidate(row: Any, x: float) -> None:
+    """Learn a log size while an incident is open: perhaps it is the new usual."""
+    mean, var, n = ewma.update(
+        real(row["new_mean"]), real(row["new_var"]), real(row["new_n"]), x, HORIZON
+    )
+    row["new_mean"] = mean
+    row["new_var"] = guard.small(var)
+    row["new_n"] = n
+
+
+@kernel
+def adopt(row: Any) -> None:
+    """Take the candidate as the usual."""
+    row["mean"] = real(row["new_mean"])
+    row["var"] = real(row["new_var"])
+    row["n"] = real(row["new_n"])
+
+
+@kernel
+def chance_of(z: float) -> float:
+    """Return about how likely a normal value is z > 0 deviations out (Mills' ratio)."""
+    return guard.exp(-0.5 * z * z) / (2.5066282746310002 * max(z, 1.0))
