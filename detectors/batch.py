@@ -217,7 +217,7 @@ class Decoder:
             try:
                 wire = self._canonical(value)
                 row, key = self._row(wire, canonical=False)
-            except (msgspec.MsgspecError, _NotCanonicalError, ValueError, KeyError):
+            except (msgspec.MsgspecError, RecursionError, _NotCanonicalError, ValueError, KeyError):
                 wire_or_none, is_newer = self._slowly(i, bytes(value), done)
                 if wire_or_none is None:
                     continue
@@ -451,7 +451,7 @@ def _check_rest(w: _Wire) -> None:
 def _envelope(value: bytes) -> Mapping[str, Any]:
     try:
         found = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return {}
     return found if len(found) == 2 and "schema" in found else {}
 
