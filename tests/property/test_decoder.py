@@ -173,19 +173,20 @@ def test_every_value_ends_in_exactly_one_part(values: list[bytes]) -> None:
 
 
 DEEP = 10_000
+NESTED = b"[" * 7000 + b"]" * 7000
 HOSTILE = {
     "5 MB of text": (json.dumps(BASE | {"sender": "a" * 5_000_000}).encode(), "too_large"),
     "5 MB of garbage": (b"\x00" * 5_000_000, "too_large"),
     "deep lists": (b"[" * DEEP, "not_json"),
     "deep balanced lists": (b"[" * 8000 + b"]" * 8000, "not_json"),
     "deep objects": (b'{"a":' * 3000, "not_json"),
-    "deep ext": (json.dumps(BASE).encode()[:-1] + b',"ext":{"a":' + b"[" * 7000 + b"]" * 7000 + b"}}",
+    "deep ext": (json.dumps(BASE).encode()[:-1] + b',"ext":{"a":' + NESTED + b"}}",
                  "not_json"),
     "deep unknown field of a newer schema": (
-        json.dumps(BASE | {"schema": 2}).encode()[:-1] + b',"n":' + b"[" * 7000 + b"]" * 7000 + b"}",
+        json.dumps(BASE | {"schema": 2}).encode()[:-1] + b',"n":' + NESTED + b"}",
         "not_json"),
-    "deep report": (b'{"schema":1,"report":' + b"[" * 7000 + b"]" * 7000 + b"}", "not_json"),
-    "deep control": (b'{"schema":1,"control":' + b"[" * 7000 + b"]" * 7000 + b"}", "not_json"),
+    "deep report": (b'{"schema":1,"report":' + NESTED + b"}", "not_json"),
+    "deep control": (b'{"schema":1,"control":' + NESTED + b"}", "not_json"),
     "nothing": (b"", "not_json"),
     "a number": (b"1", "not_object"),
     "a list": (b"[]", "not_object"),
@@ -237,7 +238,7 @@ def test_ids_that_look_alike_are_different_records() -> None:
 def test_a_decoder_remembers_no_more_than_it_says() -> None:
     """Random names and addresses pass by without being kept for ever."""
     decoder = Decoder(CONFIG)
-    for start in range(0, 3):
+    for start in range(3):
         decoder.values([
             json.dumps(BASE | {"sender": f"s{start}-{n}", "source_ip": f"2001:db8::{n:x}"}).encode()
             for n in range(100)
