@@ -201,24 +201,22 @@ def _touch_source(detector: Detector) -> str:
 
 @njit(cache=True, error_model="python")
 def touch(first, last{"".join(f", position{k}, rows{k}" for k in tables)}):
-    total = 0.0
+    bits = 0
     for e in range(first, last):"""
     for k in tables:
-        names = detector.tables[k].row.names or ()
-        scalars = [name for name in names if not detector.tables[k].row[name].shape]
-        fields = dict.fromkeys((scalars[0], scalars[len(scalars) // 2], scalars[-1]))
+        row = detector.tables[k].row
+        whole = [name for name in row.names or () if row[name].kind == "i"]
+        some = dict.fromkeys((whole[0], whole[len(whole) // 2], whole[-1])) if whole else {}
         text += f"""
-        p = int(position{k}[e])
-        if p >= 0:"""
-        text += "".join(
-            f"""
-            total += rows{k}[p]["{name}"]"""
-            for name in fields
-        )
+        p = int(position{k}[e])"""
+        for name in some:
+            text += f"""
+        if p >= 0:
+            bits ^= int(rows{k}[p]["{name}"]) & 1"""
     return (
         text
         + """
-    return int(total) & 1
+    return bits
 """
     )
 
