@@ -6,7 +6,8 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from functools import cache
+from itertools import chain, count, repeat
 from typing import Any
 
 from alerts.alert import Alert, from_rfc3339, to_rfc3339
@@ -16,11 +17,15 @@ from detectors.config import Config
 from detectors.core import Core
 from detectors.event import DAY, HOUR, MINUTE, SECOND
 
-__all__ = ["DAY", "HOUR", "MINUTE", "MONDAY", "SECOND", "Event", "Run", "event", "fp", "traffic"]
-
 Event = dict[str, Any]
 MONDAY = 1_748_822_400_000_000
 """2025-06-02T00:00:00Z: where warm histories begin."""
+TUESDAY = MONDAY + 15 * DAY + 10 * HOUR
+"""Where warm histories end, by default: a working day at ten."""
+HOME = ("192.0.2.10", "192.0.2.11", "198.51.100.7")
+STRIPE = ("3.18.12.63", "3.130.192.231", "13.235.14.237")
+GITHUB = ("140.82.112.5", "140.82.113.5")
+ELSEWHERE = "203.0.113.9"
 
 _numbers = count(1)
 
@@ -74,7 +79,7 @@ def traffic(
     days: float = 15,
     per_hour: float = 20,
     sender: str = "acme",
-    ips: Sequence[str] = ("192.0.2.10", "192.0.2.11", "198.51.100.7"),
+    ips: Sequence[str] = HOME,
     busy: Sequence[float] = (),
     seed: int = 1,
     **fields: Any,
@@ -158,3 +163,64 @@ class Run:
 def brief(alert: Alert) -> str:
     """Return an alert as ``detector reason severity``."""
     return f"{alert.detector} {alert.reason} {alert.severity}"
+
+
+@cache
+def _history(provider: str | None, ips: tuple[str, ...], per_hour: float, days: float) -> bytes:
+    usual = traffic(days=days, per_hour=per_hour, ips=ips, **usual_of(provider))
+    return Run(usual).core.snapshot()
+
+
+def usual_of(provider: str | None) -> dict[str, Any]:
+    """Return the fields that every call of a provider has."""
+    signs_times = provider in ("stripe", "svix", "standard-webhooks")
+    return {"provider": provider} | ({"ago": 2} if signs_times else {})
+
+
+def warm(
+    provider: str | None = None,
+    ips: tuple[str, ...] = HOME,
+    *,
+    per_hour: float = 20,
+    days: float = 15 + 10 / 24,
+) -> Run:
+    """Return a run that knows the usual traffic of ``acme`` up to TUESDAY."""
+    run = Run()
+    run.core = Core.restore(run.core.config, _history(provider, ips, per_hour, days))
+    return run
+
+
+def outage(
+    provider: str,
+    ips: Sequence[str],
+    *,
+    minutes: int,
+    gaps: Sequence[float],
+    same_signature: bool,
+    per_hour: float = 60,
+) -> list[Event]:
+    """Return calls that get 503 for so long, each with its provider's retries until it gets 200."""
+    end = TUESDAY + minutes * MINUTE
+    calls = traffic(TUESDAY, days=minutes / 1440, per_hour=per_hour, ips=ips, seed=9)
+    made = []
+    for n, call in enumerate(calls):
+        chance = random.Random(n)
+        t = at(call)
+        for attempt, gap in enumerate(chain([0.0], gaps, repeat(gaps[-1])), start=1):
+            t += int(gap * SECOND * chance.uniform(0.9, 1.1))
+            signature = fp(f"outage {n}" if same_signature else f"outage {n} {attempt}")
+            made.append(
+                event(
+                    t, attempt=attempt, status=200 if t >= end else 503, signature_fp=signature,
+                    delivery_fp=fp(f"delivery of outage {n}"), source_ip=call["source_ip"],
+                    body_bytes=call["body_bytes"], **usual_of(provider),
+                )
+            )  # fmt: skip
+            if t >= end:
+                break
+    return made
+
+
+def calls(n: int, every: float, start: int = TUESDAY, **fields: Any) -> list[Event]:
+    """Return n events, one every so many seconds."""
+    return [event(start + int(i * every * SECOND), **fields) for i in range(n)]
