@@ -1,0 +1,171 @@
+"""signature-failure-spike: forgery, rotation, receivers and clocks told apart."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.unit.detectors.streams import (
+    DAY,
+    ELSEWHERE,
+    HOUR,
+    MINUTE,
+    MONDAY,
+    SECOND,
+    STRIPE,
+    TUESDAY,
+    Event,
+    Run,
+    at,
+    calls,
+    event,
+    traffic,
+    usual_of,
+    warm,
+)
+
+ID = "signature-failure-spike"
+BAD = {"rejected": "signature_invalid"}
+
+
+def with_failures(
+    share: float, days: float, start: int = TUESDAY, seed: int = 1, per_hour: float = 20
+) -> list[Event]:
+    """Return the sender's usual calls of which a share fails."""
+    chance = random.Random(seed)
+    made = []
+    for call in traffic(start, days=days, seed=seed + 10, per_hour=per_hour, provider="svix"):
+        if chance.random() < share:
+            call |= {"verdict": "rejected", "reason": "signature_invalid", "signature_ok": False}
+        made.append(call)
+    return made
+
+
+def test_a_rotation_without_overlap() -> None:
+    """S15: every call from known networks fails: found by the fifth, and called a rotation."""
+    run = warm("svix", per_hour=60)
+    broken = traffic(TUESDAY, days=0.5 / 24, per_hour=60, seed=5, **BAD, **usual_of("svix"))
+    healed = traffic(TUESDAY + 30 * MINUTE, days=3 / 24, per_hour=60, seed=6, **usual_of("svix"))
+    run.feed(broken, healed)
+    assert (run.opened(ID, "rotation") or 99) <= 5
+    assert run.loud() == [f"{ID} rotation medium"]
+    run.until(TUESDAY + 4 * HOUR)
+    assert run.of(ID)[0].close_reason == "expired"
+
+
+def test_a_rotation_with_overlap() -> None:
+    """S14: two keys and 3 % of transient failures are not worth more than low."""
+    run = warm("stripe", STRIPE)
+    chance = random.Random(1)
+    day = list(traffic(TUESDAY, days=1, seed=4, ips=STRIPE, **usual_of("stripe")))
+    for call in day:
+        call["key_id"] = "new" if chance.random() < (at(call) - TUESDAY) / DAY else "old"
+        if chance.random() < 0.03:
+            call |= {"verdict": "rejected", "reason": "signature_invalid", "signature_ok": False}
+    run.feed(day)
+    assert all(alert.severity <= "low" for alert in run.incidents)
+    assert {alert.reason for alert in run.of(ID)} <= {"rotation"}
+
+
+def test_a_new_receiver_version_that_breaks_verification() -> None:
+    """Failures at a build that never verified this sender are the receiver's fault."""
+    run = warm("svix", per_hour=60)
+    run.feed(calls(40, 60, provider="svix", receiver="hooks/1.5@a", **BAD))
+    assert run.loud() == [f"{ID} receiver_fault medium"]
+
+
+def test_signatures_that_get_lost_on_the_way() -> None:
+    """Calls from known networks without a signature point to a proxy, not to an attacker."""
+    run = warm("svix", per_hour=60)
+    run.feed(calls(40, 60, provider="svix", rejected="signature_missing"))
+    assert run.loud() == [f"{ID} receiver_fault medium"]
+
+
+def test_a_clock_that_is_off() -> None:
+    """Right signatures with a timestamp in the future, all alike, are a clock."""
+    run = warm("svix", per_hour=60)
+    run.feed(calls(40, 60, provider="svix", rejected="timestamp_future", signature_ok=True,
+                   ago=-900))  # fmt: skip
+    assert run.loud() == [f"{ID} clock medium"]
+
+
+def test_the_usual_failures_of_a_sender_are_quiet() -> None:
+    """A sender that has always failed now and then raises nothing with the same share."""
+    run = Run(with_failures(0.04, 20, MONDAY))
+    run.feed(with_failures(0.04, 10, MONDAY + 20 * DAY, seed=3))
+    assert run.loud() == []
+
+
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_the_attack_is_not_learned(share: float) -> None:
+    """While a spike of two days is open the usual share stands still; afterwards it is as it was."""
+    run = warm("svix")
+    row = run.core.table(("sender",)).rows[ID]
+    before = float(row[0]["n"]), float(row[0]["f"])
+    run.feed(with_failures(share, 2))
+    assert run.of(ID)
+    row = run.core.table(("sender",)).rows[ID]
+    open_now = int(row[0]["opened_at"]) != 0
+    assert not open_now or (float(row[0]["n"]), float(row[0]["f"])) == before
+    run.feed(traffic(TUESDAY + 2 * DAY, days=3, seed=8, provider="svix"))
+    row = run.core.table(("sender",)).rows[ID]
+    assert float(row[0]["f"]) - before[1] <= 0.002 * float(row[0]["n"])
+    assert {a.status.value for a in run.of(ID)} == {"closed"}
+
+
+def test_a_failure_that_lasts_a_week_becomes_the_senders_noise() -> None:
+    """After 7 days it closes as chronic; the same share raises nothing then."""
+    run = warm("svix", per_hour=60, days=5)
+    run.feed(with_failures(0.3, 12, MONDAY + 5 * DAY, per_hour=60))
+    found = run.of(ID)
+    assert [a.close_reason for a in found] == ["chronic"]
+    assert 7 * DAY <= found[0].updated_at - found[0].opened_at <= 7 * DAY + MINUTE
+    assert found[0].count > 100
+
+
+def test_two_failures_are_no_spike() -> None:
+    """Two failures in a row of a warm sender, and three of a cold one, are quiet."""
+    run = warm("svix")
+    run.feed(calls(2, 1, provider="svix", **BAD))
+    run.feed(calls(19, 1, sender="new", **BAD))
+    assert run.of(ID) == []
+
+
+def test_a_cold_sender_needs_twenty_failures() -> None:
+    """S25: the 20th failure in a row of a sender without history is one, and low at most."""
+    run = Run(traffic(sender="old", days=3))
+    run.feed(calls(29, 20, MONDAY + 3 * DAY, sender="new", source_ip=ELSEWHERE, **BAD))
+    assert run.opened(ID) == 20
+    assert all(alert.severity <= "low" for alert in run.incidents)
+
+
+def test_senders_do_not_share_their_shares() -> None:
+    """A spike of one sender leaves the rows of every other sender as they were."""
+    run = warm("svix")
+    run.feed(traffic(TUESDAY, days=1, sender="beta", provider="svix"))
+    beta = run.core.table(("sender",)).rows[ID][1].tobytes()
+    run.feed(calls(200, 1, TUESDAY + DAY, provider="svix", source_ip=ELSEWHERE, **BAD))
+    assert run.of(ID)
+    assert run.core.table(("sender",)).rows[ID][1].tobytes() == beta
+
+
+def test_rejections_that_say_nothing_about_the_signature_do_not_count() -> None:
+    """Too large, rate limited, duplicate, wrong schema: no failure of proof."""
+    run = warm("svix")
+    reasons = ("body_too_large", "rate_limited", "duplicate_delivery", "schema_invalid", "other")
+    run.feed(
+        event(TUESDAY + i * SECOND, provider="svix", rejected=reasons[i % 5]) for i in range(300)
+    )
+    assert run.of(ID) == []
+
+
+def test_an_update_comes_with_the_next_minute_when_the_count_has_doubled() -> None:
+    """100 failures in 100 s are a handful of states, not a hundred."""
+    run = warm("svix")
+    run.feed(calls(100, 1, provider="svix", source_ip=ELSEWHERE, **BAD))
+    run.until(TUESDAY + 10 * MINUTE)
+    states = [alert for alert in run.alerts if alert.detector == ID]
+    assert len({alert.id for alert in states}) == 1
+    assert len(states) <= 5
+    assert states[-1].count == 100
