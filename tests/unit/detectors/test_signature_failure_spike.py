@@ -99,7 +99,7 @@ def test_the_usual_failures_of_a_sender_are_quiet() -> None:
 
 @pytest.mark.parametrize("share", [0.2, 1.0])
 def test_the_attack_is_not_learned(share: float) -> None:
-    """While a spike of two days is open the usual share stands still; afterwards it is as it was."""
+    """While a spike is open the usual share stands still; afterwards it is as it was."""
     run = warm("svix")
     row = run.core.table(("sender",)).rows[ID]
     before = float(row[0]["n"]), float(row[0]["f"])
