@@ -25,7 +25,7 @@ from alerts.alert import to_rfc3339
 from detectors.event import HOUR, MINUTE
 
 BEFORE_ALL = -(2**62)
-LATEST = 253_402_300_799_000_000
+LATEST = 253_402_300_799_999_999
 """The end of the year 9999: what can be written."""
 
 
@@ -78,7 +78,7 @@ class PartitionClock:
         return Passed(order[kept], now[kept], refused, int(np.count_nonzero(ok & ~is_event)))
 
     def _fault(self, t: int, *, early: bool) -> str:
-        given = to_rfc3339(t) if abs(t) < LATEST else str(t)
+        given = to_rfc3339(t) if abs(t) <= LATEST else str(t)
         if early:
             allowed = f"up to {self.ahead / MINUTE:g} min after the broker's time"
         else:
