@@ -3,9 +3,9 @@
 Every table with the same key columns shares one index, so four detectors that keep something about
 a sender cost one look-up. Rows stand at positions 0..used-1 in the order in which they were first
 needed. A row that was not needed for ``ttl`` of stream time starts afresh; at the limit the row
-goes that was needed longest ago among the 16 at the hand (sampled LRU, as Redis does it), where a
-key that was seen 30 times or more counts as a week younger: a flood of random names evicts itself
-first. All of it depends on the order of events only, never on the cut of batches.
+goes that was needed longest ago among 16 spread over the table (sampled LRU, as Redis does it),
+where a key that was seen 30 times or more counts as a week younger: a flood of random names evicts
+itself first. All of it depends on the order of events only, never on the cut of batches.
 
 >>> import numpy as np
 >>> table = KeyedTable(TableSpec(("sender",), ttl=1000, limit=2))
@@ -114,15 +114,17 @@ def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int, refresh: int
         return used
     best = int(state[HAND]) % used
     best_rank = 0
+    stride = max(used // SAMPLE, 1)  # neighbours came together, and are likely all established
     for i in range(min(SAMPLE, used)):
-        p = (int(state[HAND]) + i) % used
+        p = (int(state[HAND]) + i * stride) % used
         rank = int(slots[p]["seen"])
         if int(slots[p]["hits"]) >= ESTABLISHED_HITS:
             rank += ESTABLISHED_BONUS
         if i == 0 or rank < best_rank:
             best = p
             best_rank = rank
-    state[HAND] = (best + 1) % used
+    if refresh == 0:
+        state[HAND] = (best + 1) % used
     state[EVICTED] = int(state[EVICTED]) + 1
     return best
 
@@ -287,7 +289,11 @@ class KeyedTable:
         self.state[:TOUCHED] = parts["state"]
         self.slots[:used] = parts["slots"]
         for name, rows in self.rows.items():
-            rows[:used] = parts[f"rows.{name}"]
+            given = parts[f"rows.{name}"]
+            if given.dtype != rows.dtype:  # numpy would convert it, field by field
+                msg = f"rows of {name} have another layout"
+                raise ValueError(msg)
+            rows[:used] = given
         self.reindex()
 
     def clean(self) -> None:

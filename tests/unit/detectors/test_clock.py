@@ -145,7 +145,8 @@ def test_a_far_off_line_of_a_file_is_named_and_blinds_nobody() -> None:
     """One event years before or after all others: the others give the same alerts."""
     expected = told(of_files(usual()))
     assert expected
-    for far in ("1999-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2035-06-02T00:00:00Z"):
+    for far in ("1999-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2035-06-02T00:00:00Z",
+                "9999-01-01T00:00:00Z"):  # fmt: skip
         stray = event(MONDAY, "a stray sender", received_at=far)
         mine = event(MONDAY, received_at=far)
         for lines in ([stray, mine, *usual()], [*usual(), mine, stray]):

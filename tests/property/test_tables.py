@@ -1,0 +1,221 @@
+"""A keyed table does what a dictionary would, in bounded memory and for every cut."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.keys import combine, hex_key, name_key, places
+from detectors.tables import (
+    ESTABLISHED_BONUS,
+    ESTABLISHED_HITS,
+    SAMPLE,
+    KeyedTable,
+    TableSpec,
+)
+
+
+@dataclass
+class Plain:
+    """The same table, written with a dictionary and lists, one look-up at a time."""
+
+    spec: TableSpec
+    of: dict[int, int] = field(default_factory=dict)
+    keys: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    hits: list[int] = field(default_factory=list)
+    hand: int = 0
+    evicted: int = 0
+
+    def find(self, key: int, now: int) -> tuple[int, int, int]:
+        """Return position, fresh and uses before."""
+        if key == 0:
+            return -1, 0, 0
+        p = self.of.get(key, -1)
+        fresh = p < 0
+        if fresh:
+            p = self.place(now)
+            if p < len(self.keys):
+                del self.of[self.keys[p]]
+                self.keys[p] = key
+            else:
+                self.keys.append(key)
+                self.seen.append(0)
+                self.hits.append(0)
+            self.of[key] = p
+        elif now - self.seen[p] > self.spec.ttl:
+            fresh = True
+        if fresh:
+            self.hits[p] = 0
+            self.seen[p] = now
+        elif self.spec.refresh:
+            self.seen[p] = max(self.seen[p], now)
+        before = self.hits[p]
+        self.hits[p] += 1
+        return p, int(fresh), before
+
+    def place(self, now: int) -> int:
+        """Return where a new key goes."""
+        used = len(self.keys)
+        if used:
+            hand = self.hand % used
+            if now - self.seen[hand] > self.spec.ttl:
+                self.hand = hand + 1
+                return hand
+            if self.spec.refresh:
+                self.hand = hand + 1
+        if used < self.spec.limit:
+            return used
+        start = self.hand % used
+        stride = max(used // SAMPLE, 1)
+        ring = [(start + i * stride) % used for i in range(min(SAMPLE, used))]
+        bonus = [ESTABLISHED_BONUS * (self.hits[p] >= ESTABLISHED_HITS) for p in ring]
+        best = min(range(len(ring)), key=lambda i: (self.seen[ring[i]] + bonus[i], i))
+        if not self.spec.refresh:
+            self.hand = (ring[best] + 1) % used
+        self.evicted += 1
+        return ring[best]
+
+
+ROW = np.dtype([("mark", "i8"), ("pair", "i4", 2)])
+
+
+def table_of(spec: TableSpec) -> KeyedTable:
+    """Return a table whose rows belong to one user."""
+    table = KeyedTable(spec)
+    table.add_rows("user", ROW)
+    return table
+
+
+def reopened(table: KeyedTable) -> KeyedTable:
+    """Return the table that a snapshot of this one gives."""
+    parts = {name: np.frombuffer(a.tobytes(), a.dtype) for name, a in table.snapshot().items()}
+    again = table_of(table.spec)
+    again.restore(parts)
+    return again
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    limit=st.sampled_from([1, 2, 5, 16, 17, 70, 1000]),
+    ttl=st.sampled_from([0, 3, 50, 10_000]),
+    refresh=st.booleans(),
+    names=st.sampled_from([2, 10, 40, 400]),
+)
+def test_a_table_does_what_a_dictionary_would(
+    seed: int, limit: int, ttl: int, refresh: bool, names: int
+) -> None:
+    """Positions, fresh starts, uses and evictions agree; cuts and snapshots change nothing."""
+    chance = random.Random(seed)
+    spec = TableSpec(("sender",), ttl=ttl, limit=limit, refresh=refresh)
+    plain, table = Plain(spec), table_of(spec)
+    whole = table_of(spec)
+    pool = [0, *(chance.getrandbits(63) - 2**62 or 1 for _ in range(names))]
+    now, keys, nows = 0, [], []
+    for _ in range(600):
+        now += chance.choice((0, 0, 0, 1, 2, 60))
+        keys.append(chance.choice(pool))
+        nows.append(now)
+    expected = [plain.find(key, t) for key, t in zip(keys, nows, strict=True)]
+    found: list[tuple[int, int, int]] = []
+    start = 0
+    while start < len(keys):
+        end = min(len(keys), start + chance.choice((1, 3, 50)))
+        at = table.locate(np.array(keys[start:end]), np.array(nows[start:end]))
+        found += zip(at.position.tolist(), at.fresh.tolist(), at.before.tolist(), strict=True)
+        start = end
+        if chance.random() < 0.1:
+            table = reopened(table)
+    at = whole.locate(np.array(keys), np.array(nows))
+    assert found == expected
+    assert found == list(
+        zip(at.position.tolist(), at.fresh.tolist(), at.before.tolist(), strict=True)
+    )
+    assert (table.used, table.evicted) == (len(plain.keys), plain.evicted)
+    assert table.used <= limit
+    parts, others = table.snapshot(), whole.snapshot()
+    assert {n: a.tobytes() for n, a in parts.items()} == {n: a.tobytes() for n, a in others.items()}
+
+
+def test_rows_stay_with_their_keys_through_growth_and_restarts() -> None:
+    """What was written for a key is found under it after 5,000 more keys and a snapshot."""
+    table = table_of(TableSpec(("sender",), ttl=1000, limit=10_000))
+    keys = np.arange(1, 5001)
+    for start in range(0, 5000, 617):
+        part = keys[start : start + 617]
+        at = table.locate(part, np.zeros(len(part), np.int64))
+        table.rows["user"]["mark"][at.position] = part * 7
+    table = reopened(table)
+    order = np.random.default_rng(1).permutation(keys)
+    at = table.locate(order, np.zeros(5000, np.int64))
+    assert not at.fresh.any()
+    assert (table.rows["user"]["mark"][at.position] == order * 7).all()
+
+
+def test_a_flood_of_random_names_leaves_established_senders_alone() -> None:
+    """100,000 names seen once pass through a table of 1,000 without taking one of 200 senders."""
+    table = table_of(TableSpec(("sender",), ttl=45 * 1440, limit=1000))
+    mine = np.arange(1, 201)
+    for minute in range(40):
+        table.locate(mine, np.full(200, minute))
+    chance = np.random.default_rng(3)
+    for minute in range(40, 140):
+        flood = chance.integers(10**6, 2**62, 1000)
+        table.locate(flood, np.full(1000, minute))
+        if minute % 20 == 0:
+            table.locate(mine, np.full(200, minute))
+    assert not table.locate(mine, np.full(200, 140)).fresh.any()
+    assert table.used == 1000
+    assert table.allocated < 1000 * (ROW.itemsize + 64) + 64 * 1024
+    assert table.evicted > 90_000
+
+
+def test_a_flood_through_a_table_without_room_is_quick() -> None:
+    """A full table does not search: its memory and index stay as they are."""
+    table = table_of(TableSpec(("sender",), ttl=10**6, limit=64))
+    before = None
+    for n in range(50):
+        table.locate(np.arange(n * 1000 + 1, n * 1000 + 1001), np.full(1000, n))
+        before = before or table.allocated
+        assert table.allocated == before
+        assert int(np.count_nonzero(table.index >= 0)) == 64
+
+
+def test_keys_of_names_are_the_same_everywhere() -> None:
+    """A name's key is fixed for ever; it is part of every stored state."""
+    assert name_key("acme-stripe") == name_key("acme-stripe") != name_key("acme-stripf")
+    assert hex_key("0" * 32) == 1
+    assert -(2**63) <= name_key("é") < 2**63
+
+
+def test_combinations_depend_on_order_and_are_null_with_any_part() -> None:
+    """(a, b) is not (b, a); a null part makes a null key."""
+    a, b = np.array([5, 5, 0, 7]), np.array([9, 0, 9, 7])
+    ab, ba = combine([a, b]), combine([b, a])
+    assert (ab == 0).tolist() == [False, True, True, False]
+    assert ab[0] != ba[0]
+    assert len({*combine([np.arange(1, 10_001), np.arange(2, 10_002)]).tolist()}) == 10_000
+
+
+def test_places_fit_their_field() -> None:
+    """Places are non-negative and have 31 bits at most."""
+    found = places(np.array([1, -1, 2**63 - 1, -(2**63)]))
+    assert ((found >= 0) & (found < 2**31)).all()
+
+
+def test_rows_of_another_layout_are_refused() -> None:
+    """A snapshot whose rows are made otherwise does not fit, though its fields are as many."""
+    table = table_of(TableSpec(("sender",), ttl=10, limit=10))
+    table.locate(np.array([5]), np.array([0]))
+    parts: dict[str, Any] = table.snapshot()
+    other = KeyedTable(table.spec)
+    other.add_rows("user", np.dtype([("mark", "f4"), ("pair", "i2", 2)]))
+    with pytest.raises(ValueError, match="layout"):
+        other.restore(parts)
