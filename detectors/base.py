@@ -250,6 +250,12 @@ def cap_by_warmth(severity: int, events: int) -> int:
 
 
 @kernel
+def evidence_of(n: float) -> int:
+    """Return a decayed number of events as a whole one, for the two below."""
+    return int(guard.clip(n, 0.0, 1e9))
+
+
+@kernel
 def warmth_confidence(events: int) -> float:
     """Return how far a learned statistic can be trusted, 0.2 (no event) to 0.95 (1,000)."""
     return guard.clip(0.2 + 0.25 * guard.log(1.0 + events) / 2.302585092994046, 0.2, 0.95)

@@ -113,7 +113,7 @@ _FILLED = (
     "t", "sender", "event_type", "endpoint", "source", "address", "receiver", "service", "key_id",
     "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms", "weight",
     "asn", "status", "attempt", "who", "kind", "verdict", "reason", "signature_ok", "duplicate",
-    "believed", "in_range",
+    "believed", "signed", "in_range",
 )  # fmt: skip
 
 
@@ -288,7 +288,7 @@ class Decoder:
         t = self._time(w.received_at)
         who = self.config.who(w.sender, w.provider, t)
         proved = (
-            w.verdict != "rejected"
+            w.verdict == "verified"
             or w.signature_ok is True
             or (w.reason in _PROVED_BY_ORDER and w.signature_ok is None)
         )
@@ -325,6 +325,7 @@ class Decoder:
             _FLAGS[w.signature_ok],
             _FLAGS[w.duplicate],
             _BELIEVED[w.source_ip_from],
+            1 if signature else 0,
             self._in_range(who, w.source_ip),
         ), _id_key(w.id)
 
@@ -364,8 +365,9 @@ class Decoder:
     def _address(self, text: str) -> tuple[int, int]:
         if str(ip_address(text)) != text or text.startswith("::ffff:"):
             raise _NotCanonicalError
-        keys = (name_key(text), name_key(source_prefix(text)))
-        return _remember(self._addresses, text, keys)
+        source = name_key(source_prefix(text))
+        address = source if ":" in text else name_key(text)  # a host may have 2^64 of IPv6
+        return _remember(self._addresses, text, (address, source))
 
     def _time(self, text: str) -> int:
         if len(text) > 27 or not _TIME.fullmatch(text):

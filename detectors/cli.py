@@ -257,17 +257,19 @@ def _follow(
     core = cores[0] if cores else Core(config)
     result = LocalResult(cores=[core])
     started = time.perf_counter()
+    latest: dict[str, Alert] = {}
     try:
         for first, values in _line_groups(sys.stdin.buffer):
             offsets = list(range(first, first + len(values)))
             outcome = core.feed_log(values, offsets, [time.time_ns() // 1000] * len(values))
             for fault in outcome.rejected:
                 bad(BadLine(f"-:{fault.offset}", fault.code, fault.message))
-            result.alerts += outcome.alerts
+            latest.update((alert.id, alert) for alert in outcome.alerts)
             result.read += len(values)
             writer.write(outcome.alerts)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
+    result.alerts = list(latest.values())
     result.counts = dict(core.counters)
     result.seconds = time.perf_counter() - started
     return result

@@ -52,6 +52,7 @@ EVENT = np.dtype(
         ("believed", "i2"),  # source_ip_from
         ("freshness", "i2"),
         ("policy", "i2"),
+        ("signed", "i2"),  # 1 = the unit is a signature, 0 = a delivery id
         ("in_range", "i2"),  # 1 inside the published ranges, 0 outside, -1 none known
     ]
 )

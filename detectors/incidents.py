@@ -14,7 +14,7 @@ from typing import Any
 from alerts.alert import MAX_ITEMS, Alert, CloseReason, Severity, Status, alert_id
 from alerts.explain import runbook, safe
 from alerts.threat import techniques
-from detectors.base import CLOSE_REASONS, Detector, Found
+from detectors.base import CLOSE_REASONS, FINDING, Detector, Found
 from detectors.event import MINUTE
 from ingest.prefix import source_prefix
 from ingest.schema import CallbackEvent, parse_event
@@ -112,7 +112,7 @@ class Incidents:
         if h.code in CLOSE_REASONS:
             return [] if incident is None else [self._close(h, incident)]
         if incident is None:
-            return self._open(h)
+            return self._open(h)  # or not: see there
         rose = h.severity > incident.severity
         changed = self._reason(h) != incident.reason
         self._add(h, incident)
@@ -128,6 +128,9 @@ class Incidents:
         return self.detectors[h.slot[0]].reasons[h.reason - 1]
 
     def _open(self, h: Happening) -> list[Alert]:
+        if h.code != FINDING or len(self.open) >= self.limit:
+            self.overflowed += 1  # at the limit nothing opens; what is open stays whole
+            return []
         detector = self.detectors[h.slot[0]]
         raw = h.value() if h.value is not None else None
         event = parse_event(raw) if raw is not None else None
@@ -151,9 +154,8 @@ class Incidents:
             opening=raw.decode() if raw is not None else None,
         )
         self._add(h, incident)
-        alerts = self._make_room()
         self.open[h.slot] = incident
-        return [*alerts, self._emit(h.slot, incident, Status.OPEN)]
+        return [self._emit(h.slot, incident, Status.OPEN)]
 
     def _new_id(self, detector: str, key: list[str], when: int) -> str:
         """Return an id; the same detector, key and time twice get a number."""
@@ -166,14 +168,6 @@ class Incidents:
             self.last_opened = {}
         self.last_opened[found] = when
         return found
-
-    def _make_room(self) -> list[Alert]:
-        if len(self.open) < self.limit:
-            return []
-        slot = next(iter(self.open))
-        incident = self.open.pop(slot)
-        self.overflowed += 1
-        return [self._emit(slot, incident, Status.CLOSED, "evicted")]
 
     def _add(self, h: Happening, incident: Incident) -> None:
         incident.reason = self._reason(h)

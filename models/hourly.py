@@ -37,6 +37,8 @@ FIELDS: list[Any] = [
     ("expected", "f4"),  # calls in this hour; -1 while no daily course is known
     ("limit", "f4"),  # calls in this hour that are still usual
     ("idle", "i2"),  # hours in a row without any call
+    ("peaks", "i4"),  # bit h: the hour h has gone beyond its limit once
+    ("peaks_again", "i4"),  # bit h: twice, on different days
     ("new_level", "f4"),  # candidate: mean log ratio to the expectation, and its variance
     ("new_spread", "f4"),
     ("new_hours", "f4"),
@@ -101,6 +103,34 @@ def learn(row: Any, end: int, count: float, most: float) -> None:
 
 
 @kernel
+def recurs(row: Any, end: int, count: float) -> bool:
+    """Note an hour beyond its limit; return True from its third time on: a batch.
+
+    Only where the hours beside it stay within their limits: a higher level of all hours is not
+    taken for granted after two days, it is adopted after a week.
+    """
+    expected = real(row["expected"])
+    if expected < 0.0 or count <= real(row["limit"]):
+        return False
+    hour = ((end - HOUR) % DAY) // HOUR
+    bit = 1 << hour
+    beside = (1 << ((hour + 1) % 24)) | (1 << ((hour + 23) % 24))
+    once, twice = int(row["peaks"]), int(row["peaks_again"])
+    row["peaks"] = once | bit
+    if once & bit:
+        row["peaks_again"] = twice | bit
+    return (twice & bit) != 0 and (once & beside) == 0
+
+
+@kernel
+def learn_peak(row: Any, end: int, count: float) -> None:
+    """Learn an hour that comes again and again: half of what it brought, whatever it was before."""
+    hour = ((end - HOUR) % DAY) // HOUR
+    mean = seasonal.unpack(int(row["hours"][hour]))
+    row["hours"][hour] = seasonal.pack(mean + 0.5 * (count - mean))
+
+
+@kernel
 def learn_spread(row: Any, count: float, expected: float) -> None:
     """Move phi towards what this hour says; hours of a few calls say nothing."""
     if expected < 5.0:
@@ -120,6 +150,8 @@ def rest(row: Any, count: float) -> bool:
     row["idle"] = 0
     row["debt"] = 0.0
     row["spread"] = FIRST_SPREAD
+    row["peaks"] = 0
+    row["peaks_again"] = 0
     for i in range(len(row["hours"])):
         row["hours"][i] = 0
     for i in range(len(row["factors"])):

@@ -27,6 +27,7 @@ FIELDS: list[Any] = [
     ("var", "f4"),
     ("n", "f4"),
     ("habit", "f4"),  # sizes far out, decayed with n
+    ("reach", "f4"),  # how far out they are on average, in log sizes
     ("new_mean", "f4"),  # candidate while an incident is open
     ("new_var", "f4"),
     ("new_n", "f4"),
@@ -37,6 +38,7 @@ LEAST_DEVIATION = 0.1
 """Kinds of one fixed size have no spread of their own; 10 % is no news."""
 HELD = 3.5
 HELD_FROM = 30.0
+TWICE = 0.6931471805599453
 HABIT = 0.002
 """A kind that goes far out once in 500 does so habitually."""
 
@@ -78,11 +80,18 @@ def learn(row: Any, x: float) -> None:
 
 
 @kernel
-def is_habit(row: Any) -> bool:
-    """Count one more size far out; return whether such sizes are a habit of this kind."""
-    habit = real(row["habit"])
+def is_habit(row: Any, distance: float) -> bool:
+    """Count one more size far out; return whether sizes so far out are a habit of this kind.
+
+    What is more than twice as large as the habit's mean stays news: nobody can make a flood of
+    huge sizes usual by a few large ones.
+    """
+    habit, reach = real(row["habit"]), real(row["reach"])
     row["habit"] = guard.small(habit + 1.0)
-    return habit >= max(3.0, HABIT * real(row["n"]))
+    usual = habit >= max(3.0, HABIT * real(row["n"])) and distance <= reach + TWICE
+    if distance <= reach + TWICE or habit < 3.0:
+        row["reach"] = guard.small(reach + (distance - reach) / guard.clip(habit + 1.0, 1.0, 50.0))
+    return usual
 
 
 @kernel

@@ -13,7 +13,7 @@ bound by what was missed.
 
 Reasons: *size_high*, *size_low*; *bytes_high*: the mean size of an hour; *count_high*; *campaign*:
 many fresh calls from the usual networks; *backfill*: many calls about events of long ago;
-*retry_flood*: many repeats; *count_low*: six hours at a fifth of the expectation (an info).
+*retry_flood*: many repeats; *count_low*: a day at a fifth of the expectation (an info).
 
 Known gaps: a surge below three times the expectation is not seen; sizes of senders that do not
 name event types share one distribution.
@@ -158,7 +158,7 @@ class Params:
         why="the mean of an hour varies far less than a call",
     )
     quiet_hours: float = param(
-        6.0, unit="hours", low=1, high=72, why="shorter gaps belong to sender-silence"
+        24.0, unit="hours", low=1, high=96, why="nights and days off are no silence"
     )
     history_days: float = param(
         3.0, unit="days", low=1.0, high=60.0, why="a daily course needs a few days to be known"
@@ -170,6 +170,8 @@ class Params:
 
 WEEK = 7 * DAY
 OLD_EVENT = DAY
+WEEKS_SEEN = 3
+"""Weeks after which a weekday is known well enough to miss its calls."""
 
 
 @kernel
@@ -202,7 +204,7 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
         b["reason"] = 0
         b["severity"] = 0
         b["calls"] = 0
-    repeated = int(event["repeats"]) > 0 or int(event["attempt"]) > 1
+    repeated = int(event["repeats"]) > 0  # a retry header alone is anybody's word
     code = NOTHING
     if not repeated:
         code = judge_size(b, event, params, out)
@@ -233,7 +235,7 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
             lognormal.learn(b, x)
         return NOTHING
     if not is_open:
-        if lognormal.is_habit(b):
+        if lognormal.is_habit(b, abs(x - mean)):
             return NOTHING
         b["new_n"] = 0.0
         b["calls"] = 0
@@ -254,8 +256,9 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
 @kernel
 def size_severity(z: float, ratio: float, calls: int, event: Any, params: Any) -> int:
     """Return how bad a size is: what the sender's traffic brings about by chance is an info."""
-    if z < 0.0:
-        return INFO
+    created = int(event["created_at"])
+    if z < 0.0 or (created != 0 and int(event["t"]) - created >= OLD_EVENT):
+        return INFO  # too small harms nobody; a backfill is of other times
     per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
     by_chance = lognormal.chance_of(z) * per_day
     severity = LOW if by_chance <= float(params["false_per_day"]) else INFO
@@ -315,10 +318,13 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
     ratio = guard.ratio(count, max(expected, 1.0), 1.0)
     reason = CAMPAIGN
     severity = LOW
-    if 2.0 * real(a["old"]) >= count:
+    if is_foreign(a):
+        reason = COUNT_HIGH
+        severity = MEDIUM
+    elif 2.0 * real(a["old"]) >= count:
         reason = BACKFILL
         severity = INFO
-    elif is_foreign(a) or ratio >= float(params["flood_ratio"]):
+    elif ratio >= float(params["flood_ratio"]):
         reason = COUNT_HIGH
         severity = MEDIUM
     a["calls"] = guard.count_up(int(a["calls"]))
@@ -393,7 +399,9 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     count = real(a["count"])
     if real(a["expected"]) >= 0.0:
         code = judge_hour(a, due, params, out)
-    if int(a["opened_at"]) == 0:
+    if hourly.recurs(a, hour_end(a), count):
+        hourly.learn_peak(a, hour_end(a), count)
+    elif int(a["opened_at"]) == 0:
         learn_hour(a, count)
     elif hourly.adopts(a, count):
         close(a)
@@ -433,7 +441,8 @@ def judge_hour(a: Any, due: int, params: Any, out: Any) -> int:
     """Judge a closed hour as a whole: its bytes, and next to no calls at all."""
     count = real(a["count"])
     least = hourly.idlest(a, hour_end(a))
-    low = least >= 30.0 and count <= 0.2 * least
+    seasoned = seasonal.hours_learned(a["factors"]) >= WEEKS_SEEN * 168
+    low = seasoned and least >= 30.0 and count <= 0.2 * least
     a["quiet"] = min(int(a["quiet"]) + 1, 100) if low else 0
     if int(a["opened_at"]) != 0:
         return NOTHING

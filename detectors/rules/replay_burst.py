@@ -37,7 +37,7 @@ from detectors.base import (
     CONTRIBUTES,
     CRITICAL,
     FINDING,
-    HIGH,
+    LOW,
     MEDIUM,
     NOTHING,
     TIMERS,
@@ -51,7 +51,7 @@ from detectors.base import (
     minute_of,
     param,
 )
-from detectors.event import FRESHNESS, POLICIES, REJECTED, SECOND, VERIFIED
+from detectors.event import DAY, FRESHNESS, POLICIES, REJECTED, SECOND, VERIFIED, WEBHOOK
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
 from models import cusum, ewma, guard, novelty
@@ -97,13 +97,13 @@ UNIT = np.dtype(
         ("count", "i4"),  # presentations
         ("source", "i4"),  # of the first one
         ("service", "i4"),  # receiver that saw the first one
-        ("delivery", "i4"),
+        ("other", "i4"),  # another receiver that saw it: services behind each other
         ("answered", "i2"),  # 1 = an attempt was verified and not failed by the receiver
         ("suspect", "i2"),  # 1 = counted among the run's units
     ]
 )
 
-NETWORK = np.dtype([("verified", "i1")])  # 1 = first presentations verified from this network
+NETWORK = np.dtype([("verified", "i1")])  # first presentations that verified, at most HOME_FROM
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,16 @@ class Params:
 PER_ATTEMPT = FRESHNESS["per_attempt"]
 NONCE = FRESHNESS["nonce"]
 CHANGING = POLICIES["changing"]
+PUBLISHED = POLICIES["published"]
+SPARE_ATTEMPTS = 2
+"""Attempts beyond the published number that a person may have asked for."""
 TIMESTAMP_STALE = CHECKS[Reason.TIMESTAMP_STALE]
 OLD = 4
 """A stale signature this many tolerances old was kept; clocks and queues err by less."""
 SAME_AGE_S = 60
+HOME_FROM = 3
+"""First presentations after which a network is a home: one old capture must not make it one."""
+FRESH_EVENT = DAY
 DEFAULT_TOLERANCE = 300 * SECOND
 
 
@@ -146,7 +152,8 @@ DEFAULT_TOLERANCE = 300 * SECOND
 def failed(event: Any) -> bool:
     """Tell whether the receiver itself failed the call, so that the provider will retry."""
     status = int(event["status"])
-    return status >= 500 or status in (408, 409, 425, 429)
+    success_to = 300 if int(event["kind"]) == WEBHOOK else 400  # browsers are sent on by a 302
+    return status != 0 and not 200 <= status < success_to
 
 
 @kernel
@@ -164,7 +171,7 @@ def abroad(a: Any, c: Any, event: Any) -> bool:
     """Tell whether the call comes from where no first presentation has verified."""
     if int(event["in_range"]) == 1 or int(event["policy"]) == CHANGING:
         return False
-    return int(a["homes"]) > 0 and int(c["verified"]) == 0
+    return int(a["homes"]) > 0 and int(c["verified"]) < HOME_FROM
 
 
 @kernel
@@ -174,19 +181,30 @@ def repeat_llr(a: Any, b: Any, c: Any, event: Any, params: Any) -> float:
     same_source = novelty.tag(int(event["source"])) == int(b["source"])
     outside = abroad(a, c, event)
     fresh = int(event["freshness"])
-    if fresh in (PER_ATTEMPT, NONCE):
+    if int(event["signed"]) > 0 and fresh in (PER_ATTEMPT, NONCE):
         resent = gap <= int(float(params["resend_s"]) * 1e6) and same_source
         if resent and int(b["count"]) == 1:
             return 0.0
         return 3.5 if same_source else 4.5
-    if outside and not same_source:
-        return 3.0 if int(b["answered"]) > 0 else 2.5
     if int(b["answered"]) == 0:
-        return -1.0
-    limit = max(float(params["retries_after_success"]), 1.0)
-    if int(b["count"]) <= limit:
+        return unanswered_llr(b, event, gap, outside and not same_source)
+    if outside and not same_source:
+        return 3.0
+    if int(b["count"]) <= max(float(params["retries_after_success"]), 1.0):
         return 0.0
-    return 1.2
+    return 0.6 if int(event["in_range"]) == 1 else 1.2
+
+
+@kernel
+def unanswered_llr(b: Any, event: Any, gap: int, outside: bool) -> float:
+    """Return the evidence of one more attempt at what was never accepted: mostly a retry."""
+    if outside and int(event["policy"]) == PUBLISHED:
+        return 2.5
+    most = int(event["max_attempts"])
+    if most > 0 and int(b["count"]) > most + SPARE_ATTEMPTS:
+        return 1.2
+    horizon = int(event["horizon"])
+    return 1.2 if 0 < horizon < gap else 0.0
 
 
 @kernel
@@ -213,12 +231,14 @@ def first_presentation(a: Any, b: Any, c: Any, event: Any) -> None:
     b["count"] = 1
     b["source"] = novelty.tag(int(event["source"]))
     b["service"] = novelty.tag(int(event["service"]))
-    b["delivery"] = novelty.tag(int(event["delivery"]))
     accepted = int(event["verdict"]) == VERIFIED and not failed(event)
     b["answered"] = 1 if accepted else 0
     if int(event["verdict"]) == VERIFIED and int(a["opened_at"]) == 0:
-        a["homes"] = 1
-        c["verified"] = 1
+        created = int(event["created_at"])
+        if created == 0 or int(event["t"]) - created < FRESH_EVENT:
+            c["verified"] = min(int(c["verified"]) + 1, HOME_FROM)
+        if int(c["verified"]) >= HOME_FROM:
+            a["homes"] = 1
 
 
 @kernel
@@ -242,14 +262,14 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     t = int(event["t"])
     if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
         begin(a)
-    if failed(event):
+    if failed(event) and int(event["verdict"]) == VERIFIED:
         a["failed_at"] = max(minute_of(t), int(a["failed_at"]))
     stale = is_stale(event)
     repeated = int(b["count"]) > 0
-    gap = max(t - int(b["last"]), 0)
-    twice_seen = repeated and int(b["service"]) != novelty.tag(int(event["service"]))
-    if twice_seen and gap <= int(float(params["resend_s"]) * 1e6):
-        return NOTHING  # one request, seen by two receivers
+    service = novelty.tag(int(event["service"]))
+    if repeated and service != int(b["service"]) and int(b["other"]) == 0:
+        b["other"] = service
+        return NOTHING  # one request, seen by two receivers: each of them sees it once
     llr = 0.0
     if repeated:
         llr = repeat_llr(a, b, c, event, params)
@@ -260,13 +280,14 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     if llr <= 0.0 and not stale:
         if repeated:
             present_again(b, event)
-            a["chart"] = max(real(a["chart"]) + llr, 0.0)
         return NOTHING
     if llr <= 0.0:
         return NOTHING
+    fresh = int(event["signed"]) > 0 and int(event["freshness"]) in (PER_ATTEMPT, NONCE)
+    again = fresh or int(b["answered"]) > 0  # what was never accepted may be accepted once
     if repeated:
         present_again(b, event)
-    return suspect(a, b, c, event, params, out, llr, stale)
+    return suspect(a, b, c, event, params, out, llr, stale, again)
 
 
 @kernel
@@ -280,7 +301,7 @@ def present_again(b: Any, event: Any) -> None:
 
 @kernel
 def suspect(
-    a: Any, b: Any, c: Any, event: Any, params: Any, out: Any, llr: float, stale: bool
+    a: Any, b: Any, c: Any, event: Any, params: Any, out: Any, llr: float, stale: bool, again: bool
 ) -> int:
     """Add a suspicious presentation to the run; find, or add to, a burst."""
     t = int(event["t"])
@@ -292,6 +313,9 @@ def suspect(
     a["chart"] = chart
     a["chart_at"] = max(t, int(a["chart_at"]))
     count(a, b, c, event, params, stale)
+    accepted = int(event["verdict"]) == VERIFIED and not failed(event)
+    if again and accepted and int(event["duplicate"]) != 1:
+        a["accepted"] = guard.count_up(int(a["accepted"]))
     if int(a["opened_at"]) == 0 and (chart < top or int(a["repeats"]) < 2):
         return NOTHING
     return tell(a, event, params, out, chart)
@@ -315,9 +339,6 @@ def count(a: Any, b: Any, c: Any, event: Any, params: Any, stale: bool) -> None:
     recent = int(a["failed_at"]) != 0 and since_failure <= float(params["outage_s"])
     if recent:
         a["late"] = guard.count_up16(int(a["late"]))
-    accepted = int(event["verdict"]) == VERIFIED and not failed(event)
-    if accepted and int(event["duplicate"]) != 1 and int(event["status"]) < 300:
-        a["accepted"] = guard.count_up(int(a["accepted"]))
 
 
 @kernel
@@ -341,8 +362,11 @@ def tell(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
     hold(a, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
     severity = MEDIUM
     if int(a["accepted"]) > 0:
-        sure = int(event["freshness"]) == PER_ATTEMPT or int(a["abroad"]) > 0
-        severity = CRITICAL if sure else HIGH
+        sure = int(event["freshness"]) in (PER_ATTEMPT, NONCE) and int(event["signed"]) > 0
+        if sure or int(a["abroad"]) > 0:
+            severity = CRITICAL
+        elif int(event["in_range"]) == 1:
+            severity = LOW  # from the provider's own range: somebody presses "redeliver"
     severity = max(severity, int(a["severity"]))
     reason = cause(a, event)
     changed = opening or reason != int(a["reason"]) or severity > int(a["severity"])

@@ -48,6 +48,7 @@ from detectors.base import (
     Table,
     cap_by_warmth,
     close,
+    evidence_of,
     expire,
     hold,
     is_due,
@@ -171,7 +172,7 @@ def cause(row: Any) -> int:
     """Return the reason that explains most of the run's failures (of its first 32,767)."""
     failures = guard.clip(float(int(row["failures"])), 1.0, guard.INT16_MAX)
     home = int(row["at_home"]) / failures
-    if int(row["untimely"]) / failures >= 0.8:
+    if int(row["untimely"]) / failures >= 0.8 and home >= 0.8:
         return CLOCK
     if int(row["builds"][0]) == 0:
         return MIXED  # nothing has verified yet, so no network is known
@@ -276,16 +277,16 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     chart = max(fast, slow)
     if is_open and chart < 0.25 * top:
         return NOTHING  # an ordinary failure; it does not keep the incident open
-    if not is_open and not alarms(chart, top, a, event, params):
+    if not is_open and not alarms(chart, top, a, params):
         return NOTHING
     return tell(a, event, params, out, p0, chart, top)
 
 
 @kernel
-def alarms(chart: float, top: float, row: Any, event: Any, params: Any) -> bool:
+def alarms(chart: float, top: float, row: Any, params: Any) -> bool:
     """Tell whether the charts and the number of failures suffice for an incident."""
     least = float(params["least_failures"])
-    if int(event["events"]) < COLD_EVENTS or int(row["builds"][0]) == 0:
+    if real(row["n"]) < COLD_EVENTS or int(row["builds"][0]) == 0:
         least = max(least, float(params["cold_failures"]))
     return chart >= top and int(row["failures"]) >= least
 
@@ -305,7 +306,7 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
         severity = HIGH
     if reason != FORGERY and share_now < float(params["fast_share"]):
         severity = LOW if share_now >= float(params["slow_share"]) else INFO
-    severity = max(cap_by_warmth(severity, int(event["events"])), int(row["severity"]))
+    severity = max(cap_by_warmth(severity, evidence_of(real(row["n"]))), int(row["severity"]))
     changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
     row["reason"] = reason
     row["severity"] = severity
@@ -316,7 +317,7 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
     out["count"] = failures
     out["since"] = int(row["since"])
     out["score"] = guard.clip(40.0 + 10.0 * guard.log(1.0 + failures), 0.0, 100.0)
-    out["confidence"] = warmth_confidence(int(event["events"]))
+    out["confidence"] = warmth_confidence(evidence_of(real(row["n"])))
     out["failures"] = failures
     out["calls"] = real(row["pending_n"])
     out["usual_share"] = p0

@@ -46,6 +46,7 @@ from detectors.base import (
     Found,
     Table,
     cap_by_warmth,
+    evidence_of,
     expire,
     hold,
     linger,
@@ -91,7 +92,7 @@ EVIDENCE = (
 SENDER = np.dtype(
     [
         *TIMERS,
-        ("n", "f4"),  # verified calls, decayed
+        ("n", "f4"),  # verified calls
         ("k", "f4"),  # networks that verified
         ("k_per_day", "f4"),  # new networks a day, lately
         ("k_at", "i4"),  # minute in which the last new network came
@@ -107,6 +108,7 @@ SENDER = np.dtype(
         ("strangers", "i2"),  # of new_calls, those whose client is new too
         ("clients", "i4", 3),  # clients seen on known networks
         ("chance", "f4"),  # of the new network that began the run
+        ("churn", "i1"),  # new clients on known networks, saturating
         ("reason", "i1"),
         ("severity", "i1"),
     ]
@@ -170,6 +172,8 @@ MINUTES_A_DAY = 1440.0
 SPREAD_ADDRESSES = 10.0
 SPREAD_SHARE = 0.3
 """Forgery is distributed from ten addresses on, if they make up three of ten calls or more."""
+CHURNING = 8
+"""New clients on known networks from which on a sender's clients say nothing."""
 FAILED_BEFORE = 3
 """Rejected calls after which a network that suddenly verifies has guessed or stolen something."""
 
@@ -250,7 +254,7 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     if int(b["rejected"]) == 1:
         a["networks"] = guard.count_up16(int(a["networks"]))
     least = 3.0
-    if int(event["events"]) < COLD_EVENTS or real(a["k"]) <= 0.0:
+    if real(a["n"]) < COLD_EVENTS or real(a["k"]) <= 0.0:
         least = float(params["cold_calls"])
     a["addresses"] = distinct.add(int(a["addresses"]), int(event["address"]))
     calls = int(a["calls"])
@@ -285,22 +289,28 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         warm = int(event["age"]) >= float(params["history_days"]) * DAY and n >= COLD_EVENTS
         outside = int(event["in_range"]) == 0 and policy == PUBLISHED
         news = chance < float(params["surprise"]) and habit < float(params["habit_per_day"])
-        stranger = novelty.knows(a["clients"], client) == 0
-        if (
-            warm
-            and int(event["in_range"]) != 1
-            and ((not told and (news or outside)) or (told and stranger))
-        ):
+        odd = is_stranger(a, event, client) or (not told and (news or outside))
+        if warm and int(event["in_range"]) != 1 and odd:
             b["until"] = minute_of(t + int(float(params["probation_days"]) * DAY))
             if int(a["opened_at"]) == 0:
                 a["chance"] = chance
     if minute_of(t) < int(b["until"]):
         return judge_newcomer(a, b, event, params, out, client)
     known = novelty.remember(a["clients"], client)
+    if known == 0:
+        a["churn"] = min(int(a["churn"]) + 1, CHURNING)
     if known == 0 and n >= WARM_EVENTS and int(event["age"]) >= 7 * DAY:
         a["new_calls"] = guard.count_up(int(a["new_calls"]))
         return tell(a, event, params, out, CLIENT, INFO, 0.0)
     return NOTHING
+
+
+@kernel
+def is_stranger(a: Any, event: Any, client: int) -> bool:
+    """Tell whether the client is new to a sender that keeps to a few clients."""
+    if int(event["client"]) == 0 or int(a["churn"]) >= CHURNING:
+        return False
+    return novelty.knows(a["clients"], client) == 0
 
 
 @kernel
@@ -322,12 +332,13 @@ def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any, client: in
     a["new_calls"] = guard.count_up(int(a["new_calls"]))
     if int(b["verified"]) == 1:
         a["new_networks"] = guard.count_up16(int(a["new_networks"]))
-    if int(event["client"]) != 0 and novelty.knows(a["clients"], client) == 0:
+    if is_stranger(a, event, client):
         a["strangers"] = guard.count_up16(int(a["strangers"]))
     published = int(event["policy"]) == PUBLISHED and int(event["in_range"]) == 0
     severity = INFO
     reason = DRIFT if published else VALID_NEW
-    if int(a["strangers"]) >= float(params["strangers"]) or int(b["rejected"]) >= FAILED_BEFORE:
+    failed_before = int(b["rejected"]) >= FAILED_BEFORE and int(a["strangers"]) > 0
+    if int(a["strangers"]) >= float(params["strangers"]) or failed_before:
         severity = MEDIUM if int(event["believed"]) == UNTRUSTED_HEADER else HIGH
         reason = OUTSIDE if published else VALID_NEW
     return tell(a, event, params, out, reason, severity, 0.0)
@@ -341,7 +352,7 @@ def tell(
     opening = int(a["opened_at"]) == 0
     t = int(event["t"])
     hold(a, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
-    severity = cap_by_warmth(severity, int(event["events"]))
+    severity = cap_by_warmth(severity, evidence_of(real(a["n"])))
     if severity < int(a["severity"]):
         reason = int(a["reason"])
         severity = int(a["severity"])
@@ -358,7 +369,7 @@ def tell(
     out["since"] = int(a["since"]) if forged else 0
     weight = 20.0 if severity <= LOW else 45.0
     out["score"] = guard.clip(weight + 8.0 * guard.log(1.0 + calls), 0.0, 100.0)
-    out["confidence"] = warmth_confidence(int(event["events"]))
+    out["confidence"] = warmth_confidence(evidence_of(real(a["n"])))
     out["calls"] = calls
     out["networks"] = networks
     out["addresses"] = distinct.estimate(int(a["addresses"])) if forged else 0.0

@@ -20,7 +20,7 @@ HISTORY_DAYS = 3
 def figures() -> list[Figure]:
     """Measure decoding, and decoding with detection, on the simulated day."""
     day = labelled_day(7, history_days=HISTORY_DAYS)
-    values = [value.rstrip(b"\n") for value in render(day.rows, day.world.words)]
+    values = b"".join(render(day.rows, day.world.words)).splitlines()
     lines = cut("day", 1, b"\n".join(values))
     config = Config()
     Core(config).feed_sorted(Decoder(config).values(values[:100]).batch)  # compile or load

@@ -235,14 +235,14 @@ def test_cold_and_warming_sizes_are_held_back() -> None:
 
 
 def test_next_to_no_calls_for_hours() -> None:
-    """A busy sender that goes silent for six hours is an info, opened by the clock itself."""
-    run = warm(per_hour=120, days=8)
-    run.feed([event(MONDAY + 8 * DAY, sender="somebody else")])
-    run.until(MONDAY + 8 * DAY + 7 * HOUR)
+    """A busy, seasoned sender that misses a whole day is an info, opened by the clock itself."""
+    run = warm(per_hour=120, days=22)
+    run.feed([event(MONDAY + 22 * DAY, sender="somebody else")])
+    run.until(MONDAY + 22 * DAY + 25 * HOUR)
     (found,) = run.of(ID)
     assert (found.reason, found.severity.value, found.sender) == ("count_low", "info", "acme")
     assert found.events == ()
-    assert found.opened_at == MONDAY + 8 * DAY + 6 * HOUR
+    assert found.opened_at == MONDAY + 22 * DAY + 24 * HOUR
 
 
 def test_sizes_of_many_types_close_by_the_clock() -> None:
