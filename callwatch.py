@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from alerts.explain import escape_unprintable
+
 COMMANDS = {
     "demo": ("detectors.benchmark.demo_cli", "demo"),
     "detect": ("detectors.cli", "detect"),
@@ -59,7 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         return 130
+    except BrokenPipeError:  # the reader has seen enough
+        sys.stderr.close()
+        return 0
     except click.ClickException as error:
+        lines = error.message.splitlines()  # names in it may be anybody's
+        error.message = "\n".join(escape_unprintable(line) for line in lines)
         error.show()
         return error.exit_code
     return result if isinstance(result, int) else 0

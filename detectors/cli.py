@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,14 +14,15 @@ from typing import Any, BinaryIO
 import click
 
 from alerts.alert import Alert, Severity, from_rfc3339, to_rfc3339
-from alerts.explain import safe
+from alerts.explain import format_count, safe
 from alerts.pipeline import fold
 from detectors.config import Config, load_config
 from detectors.core import Core
 from detectors.engines.local import BadLine, LocalResult, run_local
-from detectors.errors import DetectorError, InputError
+from detectors.errors import DetectorError, StateError
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
+from ingest.schema import MAX_EVENT_BYTES
 from ingest.sources import read_events
 
 SHOWN_BAD_LINES = 20
@@ -104,15 +105,20 @@ def detect(
     if follow and events != ("-",):
         msg = f"--follow reads standard input: allowed EVENTS is - (got {safe(' '.join(events))})"
         raise click.UsageError(msg)
+    if follow and (partitions > 1 or now is not None or until is not None):
+        msg = "--follow goes by the time of reading: not with --partitions, --now or --until"
+        raise click.UsageError(msg)
+    _refuse_overwriting(out, state, [*events, config_path, inventory])
     try:
         config = load_config(
             config_path, inventory=load_inventory(inventory) if inventory else None
         )
-        cores = [Core.restore(config, state.read_bytes())] if state and state.exists() else None
+        cores = [restored(config, state)] if state and state.exists() else None
         with ExitStack() as stack:
             writer = _Writer(out, stack, quiet=as_json)
             report_bad = _BadLines()
             if follow:
+                writer.open()
                 result = _follow(config, cores, writer, report_bad)
             else:
                 result = run_local(
@@ -125,6 +131,7 @@ def detect(
                     on_bad=report_bad,
                     on_progress=_Progress() if sys.stderr.isatty() else None,
                 )
+                writer.open()  # not before: what fails leaves the file of an earlier run alone
                 writer.write(result.alerts)
             report_bad.close()
         if state is not None:
@@ -146,6 +153,38 @@ def detect(
 commands = [detect]
 
 
+def _refuse_overwriting(out: str | None, state: Path | None, read: Sequence[object]) -> None:
+    """Raise UsageError where an output would destroy an input or the other output."""
+    outputs = [("--alerts", out), ("--state", state)]
+    for name, written in outputs:
+        if written is None or written == "-":
+            continue
+        others = [each for each in read if each not in (None, "-")]
+        if name == "--state" and out not in (None, "-"):
+            others.append(out)
+        for other in others:
+            if _same_file(Path(written), Path(str(other))):
+                msg = f"{name} {safe(str(written))}: would overwrite what is read or written too"
+                raise click.UsageError(msg)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def restored(config: Config, state: Path) -> Core:
+    """Return the core that a file holds; StateError names the file."""
+    try:
+        return Core.restore(config, state.read_bytes())
+    except StateError as error:
+        msg = (
+            f"{state}: {error}; a state goes on with the --config and --inventory it was made with"
+        )
+        raise StateError(msg) from None
+
+
 class _Writer:
     """Writes alerts: JSON lines to a file or standard output, else a line for people each."""
 
@@ -153,11 +192,17 @@ class _Writer:
         self.file: BinaryIO | None = None
         self.people = out is None and not quiet
         self.shown = 0
-        if out == "-":
+        self._out = out
+        self._stack = stack
+
+    def open(self) -> None:
+        """Begin the output; an earlier run's file is overwritten."""
+        if self._out == "-":
             self.file = sys.stdout.buffer
-        elif out is not None:
-            Path(out).parent.mkdir(parents=True, exist_ok=True)
-            self.file = stack.enter_context(Path(out).open("wb"))  # noqa: SIM115 -- the stack closes it
+        elif self._out is not None:
+            path = Path(self._out)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self._stack.enter_context(path.open("wb"))
 
     def write(self, alerts: list[Alert]) -> None:
         if self.file is not None:
@@ -237,9 +282,11 @@ def _finish(result: LocalResult, *, as_json: bool) -> None:
     bad = f", {sum(rejected.values()):,} rejected" if rejected else ""
     again = result.counts.get("duplicates", 0)
     repeated = f", {again:,} published twice" if again else ""
+    if reports := result.counts.get("reports", 0):
+        repeated += f", {reports:,} receivers' reports"
     click.echo(
         f"{result.read:,} read, {result.accepted:,} scored{bad}{repeated}, "
-        f"{len(latest):,} incidents in {result.seconds:.1f} s",
+        f"{format_count(len(latest), 'incident')} in {result.seconds:.1f} s",
         err=True,
     )
 
@@ -259,9 +306,9 @@ def _follow(
     started = time.perf_counter()
     latest: dict[str, Alert] = {}
     try:
-        for first, values in _line_groups(sys.stdin.buffer):
-            offsets = list(range(first, first + len(values)))
-            outcome = core.feed_log(values, offsets, [time.time_ns() // 1000] * len(values))
+        for numbers, values in _line_groups(sys.stdin.buffer):
+            times = [time.time_ns() // 1000] * len(values)
+            outcome = core.feed_log(values, numbers, times)
             for fault in outcome.rejected:
                 bad(BadLine(f"-:{fault.offset}", fault.code, fault.message))
             latest.update((alert.id, alert) for alert in outcome.alerts)
@@ -275,16 +322,15 @@ def _follow(
     return result
 
 
-def _line_groups(stream: Any) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield lines as they come, with the number of the first; what is there is not waited for."""
+def _line_groups(stream: Any) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yield lines with their numbers, as they come; blank ones are left out, endless ones cut."""
     rest, line = b"", 1
     while data := stream.read1(1 << 20):
         *whole, rest = (rest + data).split(b"\n")
-        if len(rest) > 1 << 20:
-            msg = f"-:{line + len(whole)}: a line may have 1 MiB at most"
-            raise InputError(msg)
-        if whole:
-            yield line, [value.rstrip(b"\r") for value in whole]
-            line += len(whole)
-    if rest:
-        yield line, [rest]
+        rest = rest[: MAX_EVENT_BYTES + 1]
+        numbers = [line + i for i, value in enumerate(whole) if value.strip()]
+        if numbers:
+            yield numbers, [value.rstrip(b"\r") for value in whole if value.strip()]
+        line += len(whole)
+    if rest.strip():
+        yield [line], [rest]

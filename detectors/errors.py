@@ -15,7 +15,3 @@ class ContractError(DetectorError):
 
 class StateError(DetectorError):
     """A snapshot is damaged, or was made by another layout of rows."""
-
-
-class InputError(DetectorError):
-    """Events cannot be read at all (a single bad event is never an error, it is counted)."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from alerts.explain import format_duration, format_quantity, safe
+from detectors.cli import restored
 from detectors.config import load_config
-from detectors.core import Core, SenderBaselines
+from detectors.core import SenderBaselines
 from detectors.errors import DetectorError
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
@@ -30,7 +31,7 @@ def inventory(state: Path, config_path: Path | None, inventory: Path | None, as_
     try:
         registered = load_inventory(inventory) if inventory else None
         config = load_config(config_path, inventory=registered)
-        core = Core.restore(config, state.read_bytes())
+        core = restored(config, state)
     except (DetectorError, IngestError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -1,8 +1,8 @@
 """Rows of a table as JSON lines, the form in which every event is judged.
 
 Only the representation is mended, never a value: nulls are left out, times become RFC 3339, a
-UUID of 16 bytes becomes text, and a whole number that a missing neighbour turned into a float
-becomes an integer again.
+UUID of 16 bytes becomes text, and a whole number or a flag that a missing neighbour turned into a
+float becomes itself again.
 """
 
 import json
@@ -25,6 +25,12 @@ _INTEGERS: Final = frozenset(
     for name, field in CallbackEvent.model_fields.items()
     if field.annotation is int or int in get_args(field.annotation)
 )
+_BOOLEANS: Final = frozenset(
+    name
+    for name, field in CallbackEvent.model_fields.items()
+    if field.annotation is bool or bool in get_args(field.annotation)
+)
+_WHOLE: Final = _INTEGERS | _BOOLEANS
 _MISSING: Final = object()
 
 
@@ -38,13 +44,22 @@ def json_lines(columns: Mapping[str, Sequence[Any]], rows: int, *, nan_is_missin
             kept = _plain(value, nan_is_missing=nan_is_missing)
             if kept is _MISSING:
                 continue
-            if name in _INTEGERS and isinstance(kept, float) and kept.is_integer():
-                kept = int(kept)
+            if isinstance(kept, float) and name in _WHOLE:
+                if math.isnan(kept):
+                    continue  # pandas has no other way to say that a flag or a count is missing
+                kept = _whole(name, kept)
             elif name == "id" and isinstance(value, bytes) and len(value) == 16:
                 kept = str(UUID(bytes=value))
             row[name] = kept
         lines.append(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
     return ("\n".join(lines) + "\n").encode() if lines else b""
+
+
+def _whole(name: str, value: float) -> Any:
+    """The integer or flag that a missing neighbour turned into a float; others stay as they are."""
+    if name in _BOOLEANS:
+        return bool(value) if value in (0.0, 1.0) else value
+    return int(value) if value.is_integer() else value
 
 
 def frame_columns(frame: "pd.DataFrame") -> dict[str, list[Any]]:

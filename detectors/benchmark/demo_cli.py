@@ -47,8 +47,8 @@ def demo(seed: int, out: Path, days: int, no_report: bool, as_json: bool) -> Non
     try:
         run = run_demo(out, seed=seed, history_days=days, with_report=not no_report, view=view)
     except KeyboardInterrupt:
-        msg = f"interrupted: nothing new was written to {out}"
-        raise click.ClickException(msg) from None
+        click.echo(f"interrupted: nothing new was written to {out}", err=True)
+        raise SystemExit(130) from None
     except (BenchmarkError, DetectorError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

@@ -7,6 +7,7 @@ then walked: no single bad time can blind the rest. Partitions split events as K
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from detectors.clock import LATEST
 from detectors.config import Config
 from detectors.core import Core
 from detectors.engines.spool import Spool
-from detectors.event import DAY, MINUTE
+from detectors.event import DAY, HOUR, MINUTE
 from detectors.warm import warm_up
 from ingest.partition import partition_for, record_key
 from ingest.sources import Lines, frame_lines
@@ -97,7 +98,8 @@ def run_local(
     """
     started = time.perf_counter()
     warm_up()
-    result = LocalResult()
+    result = LocalResult(cores=cores or [Core(config, p) for p in range(partitions)])
+    before = [dict(core.counters) for core in result.cores]
     spool = Spool()
     try:
         _read(lines, config, now_us, spool, result, on_bad, on_progress)
@@ -105,7 +107,6 @@ def run_local(
         order = np.argsort(batch.columns["t"], kind="stable")
         result.warnings += _alone(batch, order)
         where = _partition_of(batch, partitions)
-        result.cores = cores or [Core(config, p) for p in range(partitions)]
         done = 0
         for p, core in enumerate(result.cores):
             mine = order if partitions == 1 else order[where[order] == p]
@@ -118,15 +119,24 @@ def run_local(
             _tell(core.finish(until_us).alerts, result, on_alert)
     finally:
         spool.close()
-    _count(result)
+    _count(result, before)
     result.alerts.sort(key=lambda alert: alert.updated_at)
     result.seconds = time.perf_counter() - started
     return result
 
 
 def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: Any) -> list[Alert]:
-    """Return the alerts of a frame whose columns are the fields of an event."""
-    return run_local([frame_lines(frame)], config or Config(), **options).alerts
+    """Return the alerts of a frame whose columns are the fields of an event.
+
+    ``options`` are those of ``run_local``, which also tells the counts. Rows that are no valid
+    events are left out with a UserWarning that names the first.
+    """
+    result = run_local([frame_lines(frame)], config or Config(), **options)
+    if result.rejected:
+        bad = sum(n for name, n in result.counts.items() if name.startswith("rejected."))
+        text = f"{bad:,} of {result.read:,} rows were rejected; the first: {result.rejected[0]}"
+        warnings.warn(text, stacklevel=2)
+    return result.alerts
 
 
 def _tell(
@@ -150,17 +160,24 @@ def _read(
     """Decode everything into the spool, and name what is not accepted."""
     decoder = Decoder(config)
     last = LATEST if now_us is None else now_us + int(config.stream.ahead_minutes * MINUTE)
+    seen = [core.stream_time_us for core in result.cores if core.stream_time_us is not None]
+    first = min(seen) - HOUR if seen else -LATEST
+
+    numbers: list[NDArray[np.int64]] = []  # of the piece's lines, once one of them is bad
 
     def refuse(piece: Lines, index: int, code: str, message: str) -> None:
         name = f"rejected.{code}"
         result.counts[name] = result.counts.get(name, 0) + 1
-        bad = BadLine(piece.where(index), code, message)
+        if not numbers:
+            numbers.append(_line_numbers(piece))
+        bad = BadLine(f"{piece.place}:{numbers[0][index]}", code, message)
         if len(result.rejected) < MAX_BAD_LINES:
             result.rejected.append(bad)
         if on_bad is not None:
             on_bad(bad)
 
     for piece in lines:
+        numbers.clear()
         decoded = decoder.buffer(piece.buffer, piece.spans)
         batch = decoded.batch
         for fault in decoded.rejected:
@@ -170,7 +187,15 @@ def _read(
             given = to_rfc3339(min(int(batch.columns["t"][i]), LATEST))
             message = f"received_at: allowed up to {to_rfc3339(last)} (see --now); given {given}"
             refuse(piece, int(batch.index[i]), "time_out_of_range", message)
-        spool.add(batch.take(~ahead), result.read)
+        past = batch.columns["t"] < first
+        for i in np.flatnonzero(past):
+            given = to_rfc3339(max(int(batch.columns["t"][i]), -LATEST))
+            message = (
+                f"received_at: allowed from {to_rfc3339(first)} on, an hour before what the state "
+                f"has seen; given {given}"
+            )
+            refuse(piece, int(batch.index[i]), "time_out_of_range", message)
+        spool.add(batch.take(~(ahead | past)), result.read)
         result.read += len(piece.spans)
         for name, more in (
             ("reports", len(decoded.reports)),
@@ -183,11 +208,18 @@ def _read(
             on_progress("read", result.read)
 
 
-def _count(result: LocalResult) -> None:
-    for core in result.cores:
-        for name, n in core.counters.items():
-            if name in ("scored", "duplicates"):
-                result.counts[name] = result.counts.get(name, 0) + n
+def _line_numbers(piece: Lines) -> NDArray[np.int64]:
+    """Return the number of each line of a piece, in one go: millions may be bad."""
+    newlines = np.flatnonzero(np.frombuffer(piece.buffer, np.uint8) == ord("\n"))
+    return piece.first_line + np.searchsorted(newlines, piece.spans[:, 0])
+
+
+def _count(result: LocalResult, before: list[dict[str, int]]) -> None:
+    """Add what this run has scored; a restored core counts on from the runs before."""
+    for core, earlier in zip(result.cores, before, strict=True):
+        for name in ("scored", "duplicates"):
+            more = core.counters.get(name, 0) - earlier.get(name, 0)
+            result.counts[name] = result.counts.get(name, 0) + more
 
 
 def _alone(batch: EventBatch, order: NDArray[np.int64]) -> list[str]:

@@ -410,7 +410,7 @@ def explain(found: Found) -> Explanation:
     }
     return Explanation(
         summary=(
-            f"{found.sender}: {format_count(int(found.evidence['units']), 'signed call')} "
+            f"{found.sender}: {format_count(max(int(found.evidence['units']), 1), 'signed call')} "
             f"{what[found.reason]}, {format_count(found.count, 'time')} in "
             f"{format_duration(found.seconds)}, {outcome}; the provider's retries do not explain it"
         ),

@@ -82,12 +82,12 @@ def test_a_run_that_stops_leaves_nothing(stop, monkeypatch, tmp_path):
 
 
 def test_an_interrupt_is_one_line_on_the_command_line(monkeypatch, tmp_path):
-    """Ctrl-C ends with one line and exit code 1, as anything that could not run."""
+    """Ctrl-C ends with one line and the exit code of an interrupt."""
     monkeypatch.setattr(demo, "local_engine", lambda c: HandMade(c, KeyboardInterrupt()))
     done = CliRunner().invoke(commands[0], ["--out", str(tmp_path), "--days", "3", "--json"])
-    assert done.exit_code == 1
+    assert done.exit_code == 130
     assert done.output.splitlines() == [
-        f"Error: interrupted: nothing new was written to {tmp_path}"
+        f"interrupted: nothing new was written to {tmp_path}"
     ]
 
 
