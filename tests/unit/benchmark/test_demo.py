@@ -86,9 +86,7 @@ def test_an_interrupt_is_one_line_on_the_command_line(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "local_engine", lambda c: HandMade(c, KeyboardInterrupt()))
     done = CliRunner().invoke(commands[0], ["--out", str(tmp_path), "--days", "3", "--json"])
     assert done.exit_code == 130
-    assert done.output.splitlines() == [
-        f"interrupted: nothing new was written to {tmp_path}"
-    ]
+    assert done.output.splitlines() == [f"interrupted: nothing new was written to {tmp_path}"]
 
 
 def test_json_prints_one_object_and_nothing_else(by_hand, tmp_path):
