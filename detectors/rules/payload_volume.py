@@ -9,14 +9,16 @@ that hour (``models.seasonal``). The bound is Gaussian on the over-dispersed var
 ``mu + phi * mu^2`` (negative binomial), never below ``count_ratio`` times the expectation nor less
 than ``least_count`` above it. It is checked at every call, so a surge is found while it happens.
 Retries of known deliveries are no volume; a quiet time before (the provider was down) raises the
-bound by what was missed.
+bound by what was missed. An hour that goes beyond its bound on three days, while its neighbours do
+not, is a batch, and is learned.
 
 Reasons: *size_high*, *size_low*; *bytes_high*: the mean size of an hour; *count_high*; *campaign*:
 many fresh calls from the usual networks; *backfill*: many calls about events of long ago;
 *retry_flood*: many repeats; *count_low*: a day at a fifth of the expectation (an info).
 
 Known gaps: a surge below three times the expectation is not seen; sizes of senders that do not
-name event types share one distribution.
+name event types share one distribution; repeats are told by the delivery id, which most providers
+do not sign, so calls that all carry one id count once.
 
 >>> import math
 >>> math.log(10) / 0.6 >= 3.75  # ten times the usual size, log-spread 0.6

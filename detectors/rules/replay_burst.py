@@ -5,20 +5,24 @@ What a repeat means depends on how the provider signs (``ingest/profiles``):
 * each attempt signed afresh (Stripe, Standard Webhooks), or a signed nonce: a repeated signature is
   a replay. One repeat within 10 s from the same source is a proxy that sent a request twice;
 * only the body signed (GitHub, Shopify, Twilio): retries carry the same signature. A repeat from a
-  network of the sender is a retry where the earlier attempt failed, and a manual redelivery where
-  it did not; from a network where the sender never verified it is a replay.
+  network of the sender is a retry where no earlier attempt was accepted (until the provider's
+  attempts or horizon are exceeded), and a manual redelivery where one was; of an accepted call,
+  from a network where the sender is not at home, it is a replay.
 
 Each repeat adds a log-likelihood ratio "replay against retry" to a chart per sender, whose evidence
 fades with a half-life of 30 minutes. A stale but valid signature is evidence by itself when it is
 much older than the tolerance and its age differs from that of the last stale one: a wrong clock
-makes all of them equally old. The same request seen by two receivers is seen once.
+makes all of them equally old. Two receivers behind each other see each call once; that is no
+repeat. A network is a home after three first presentations of fresh events. A delivery id, where no
+signature fingerprint is given, is no signature: it is judged like a body-only one.
 
 Deterministic, so never capped: known from the first event on. Severity says what happened to the
 repeats: critical where one was accepted from outside, medium where all were refused.
 
 Known gaps: a unit older than the memory (72 h by default, or ``stream.max_deliveries`` units) is
 new; where verified events are sampled, repeats of unsampled ones are not seen; a first presentation
-by the attacker (the original was blocked) is only found when its signature is stale.
+by the attacker (the original was blocked) is only found when its signature is stale; calls to
+endpoints that verify nothing have no unit.
 
 >>> from models.cusum import step
 >>> step(step(0.0, 4.5, 30.0), 4.5, 30.0) >= 6.9  # second repeat from another source

@@ -8,7 +8,8 @@ many times higher, so it finds three calls in a minute as well as one every 20 m
 surprising the network is says the Pitman-Yor predictive probability; senders that show new networks
 again and again, and providers that say their addresses change, make no news. It becomes serious
 when the client (user agent without version, TLS and certificate fingerprint) is new as well: a
-provider changes one of them at a time, a stolen secret changes both.
+provider changes one of them at a time, a stolen secret changes both. Senders that change clients
+all the time are left out of that.
 
 A network that verified stays on probation for ``probation_days`` and is adopted then. What only
 ever failed is never known. Webhooks only: redirect callbacks come from people's browsers.
