@@ -55,9 +55,9 @@ def exp(x: float) -> float:
 
 @kernel
 def sqrt(x: float) -> float:
-    """Return the square root of x, 0 for anything below 0 (or NaN)."""
+    """Return the square root of x, of 1e300 at most; 0 for anything below 0 (or NaN)."""
     if x > 0.0:
-        return math.sqrt(x)
+        return math.sqrt(min(x, 1e300))
     return 0.0
 
 
