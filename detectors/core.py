@@ -365,6 +365,6 @@ def _value_of(batch: EventBatch, at: int) -> Callable[[], bytes]:
 def _spec(key: tuple[str, ...], config: Config) -> TableSpec:
     if key[-1] in ("unit", "delivery"):
         limit = config.stream.max_deliveries
-        return TableSpec(key, ttl=3 * DAY // MINUTE, limit=limit, growth=2.0)
+        return TableSpec(key, ttl=3 * DAY // MINUTE, limit=limit, refresh=False, growth=2.0)
     factor = 1 if key == SENDER else 2
     return TableSpec(key, ttl=45 * DAY // MINUTE, limit=factor * config.stream.max_senders)

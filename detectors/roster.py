@@ -1,7 +1,7 @@
 """The senders of a partition: their names, when they were first seen, and their pace.
 
 Rows of detectors hold numbers; timers that find something need the sender's name. It stands beside
-the row, in 24 bytes; a longer one is kept apart.
+the row, in 20 bytes; a longer one is kept apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from detectors.event import DAY, MINUTE
 from detectors.tables import KeyedTable, Located
 from models import ewma, guard
 
-NAME_BYTES = 24
+NAME_BYTES = 20
 PACE = np.dtype(
     [
         ("first", "i4"),  # minute

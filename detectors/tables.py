@@ -115,7 +115,8 @@ def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int, refresh: int
     best = int(state[HAND]) % used
     best_rank = 0
     stride = max(used // SAMPLE, 1)  # neighbours came together, and are likely all established
-    for i in range(min(SAMPLE, used)):
+    sample = SAMPLE if refresh > 0 else 1  # without renewal the hand points at the oldest
+    for i in range(min(sample, used)):
         p = (int(state[HAND]) + i * stride) % used
         rank = int(slots[p]["seen"])
         if int(slots[p]["hits"]) >= ESTABLISHED_HITS:

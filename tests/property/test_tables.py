@@ -74,7 +74,8 @@ class Plain:
             return used
         start = self.hand % used
         stride = max(used // SAMPLE, 1)
-        ring = [(start + i * stride) % used for i in range(min(SAMPLE, used))]
+        sample = SAMPLE if self.spec.refresh else 1
+        ring = [(start + i * stride) % used for i in range(min(sample, used))]
         bonus = [ESTABLISHED_BONUS * (self.hits[p] >= ESTABLISHED_HITS) for p in ring]
         best = min(range(len(ring)), key=lambda i: (self.seen[ring[i]] + bonus[i], i))
         if not self.spec.refresh:
