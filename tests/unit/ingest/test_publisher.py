@@ -375,7 +375,7 @@ def test_closing_sends_what_waits_and_a_last_report(
     publisher = publish_with(memory)
     for number in range(20):
         publisher.publish(_numbered(event, number))
-    assert publisher.close()
+    assert publisher.close(30)
     assert len(memory.events()) == 20
     last = memory.reports()[-1]
     assert (last.offered, last.sent) == (20, 20)
