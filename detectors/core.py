@@ -152,7 +152,7 @@ class Core:
             return Outcome()
         if until_us is not None and until_us > now:
             now = self._clock.advance(until_us)
-        nothing = Decoder(self.config).values([]).batch
+        nothing = self._decoder.values([]).batch
         return Outcome(self._score(nothing, np.zeros(0, np.int64)))
 
     def _feed(self, decoded: Decoded, broker_times: NDArray[np.int64] | None) -> Outcome:

@@ -112,7 +112,7 @@ class Incidents:
         if h.code in CLOSE_REASONS:
             return [] if incident is None else [self._close(h, incident)]
         if incident is None:
-            return self._open(h)  # or not: see there
+            return self._open(h)
         rose = h.severity > incident.severity
         changed = self._reason(h) != incident.reason
         self._add(h, incident)
