@@ -52,6 +52,7 @@ class Courier:
         self.changed = threading.Condition(threading.RLock())  # RLock: signal handlers publish too
         self.thread: threading.Thread | None = None
         self.closing = False
+        self._last_report = False
         self.finished = False
         self.reports_sent = 0
         self.failures = 0
@@ -144,6 +145,7 @@ class Courier:
                 if ready and len(self._outbox):
                     return self._outbox.take(BATCH_EVENTS)
                 if ready and (self.closing or self._report_is_due(now)):
+                    self._last_report = self.closing  # nothing waits, and nothing comes any more
                     return []
                 self._clock.wait(self.changed, self._idle_for(now))
             return None
@@ -190,7 +192,7 @@ class Courier:
                 self._report_at = self._clock.monotonic() + self._report_every
         finally:
             with self.changed:
-                if self.closing:  # the last report is tried once
+                if self._last_report:  # it is tried once
                     self.finished = True
                     self.changed.notify_all()
 

@@ -387,6 +387,36 @@ def test_closing_sends_what_waits_and_a_last_report(
     assert memory.closed
 
 
+def test_closing_during_a_report_still_sends_what_waits(
+    publish_with: Make, event: dict[str, Any]
+) -> None:
+    """A report that was on its way when the publisher closed is not taken for the last one."""
+    results: list[bool] = []
+
+    class Interrupted(MemoryTransport):
+        def send(self, batch: Sequence[Record]) -> list[Outcome]:
+            if not results:  # the report of the start
+                publisher.publish(_numbered(event, 1))
+                results.append(publisher.publish(_numbered(event, 2)))
+                closer.start()
+                with publisher._courier.changed:
+                    assert publisher._courier.changed.wait_for(lambda: publisher._courier.closing)
+            return super().send(batch)
+
+    def close() -> None:
+        results.append(publisher.close(30))
+
+    closer = threading.Thread(target=close)
+    memory = Interrupted()
+    publisher = publish_with(memory)
+    publisher.start()
+    assert publisher._courier.thread is not None
+    publisher._courier.thread.join(20)
+    closer.join(20)
+    assert results == [True, True]
+    assert len(memory.events()) == 2
+
+
 def test_closing_gives_up_after_its_timeout(publish_with: Make, event: dict[str, Any]) -> None:
     """What a broken transport does not take by the timeout is dropped and counted."""
     memory = MemoryTransport()
