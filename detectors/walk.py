@@ -199,7 +199,7 @@ def _touch_source(detector: Detector) -> str:
     tables = range(len(detector.tables))
     text = f"""
 
-@njit(cache=True, error_model="python")
+@kernel
 def touch(first, last{"".join(f", position{k}, rows{k}" for k in tables)}):
     bits = 0
     for e in range(first, last):"""
@@ -225,7 +225,7 @@ def _wake_source(timed: list[int]) -> str:
     parts = "".join(f", rows{k}, used{k}" for k in timed)
     text = f"""
 
-@njit(cache=True, error_model="python")
+@kernel
 def wake(at, tick, clock, params, records{parts}):
     n = int(clock[WRITTEN])
     soonest = 0

@@ -1,13 +1,15 @@
 """Compiles all detectors before the first event, once for each version of the sources.
 
-Compilation takes most of the first start. Detectors compile independently of each other, so some of
-them are compiled by a second process that shares the cache folder.
+Compilation takes most of the first start. Detectors compile independently of each other, so each
+processor takes a share of them, in processes that share the cache folder.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from detectors.compile import cache_folder
 from detectors.config import Config
@@ -16,6 +18,8 @@ from detectors.registry import detectors_found
 
 READY = "compiled"
 """Name of the file that says that this cache folder is complete."""
+MOST_PROCESSES = 4
+"""Each compiles the tables' code for itself, so more of them gain little."""
 
 
 def warm_up() -> bool:
@@ -23,16 +27,29 @@ def warm_up() -> bool:
     ready = cache_folder() / READY
     if ready.exists():
         return False
-    names = [detector.id for detector in detectors_found()]
-    mine, others = names[: len(names) // 4], names[len(names) // 4 :]
-    with subprocess.Popen(  # noqa: S603 -- this program itself
-        [sys.executable, "-m", "detectors.warm", *others], stdin=subprocess.DEVNULL
-    ) as helper:
-        _compile(mine)
+    mine, *others = shares(min(os.cpu_count() or 1, MOST_PROCESSES))
+    helpers = [
+        subprocess.Popen(  # noqa: S603 -- this program itself
+            [sys.executable, "-m", "detectors.warm", *share], stdin=subprocess.DEVNULL
+        )
+        for share in others
+        if share
+    ]
+    _compile(mine)
+    for helper in helpers:
         helper.wait()
-    _compile(names)
+    _compile([detector.id for detector in detectors_found()])
     ready.touch()
     return True
+
+
+def shares(processes: int) -> list[list[str]]:
+    """Divide the detectors so that no share is much more work; a longer file takes longer."""
+    work = {d.id: Path(d.module.__file__ or "").stat().st_size for d in detectors_found()}
+    divided: list[list[str]] = [[] for _ in range(processes)]
+    for name in sorted(work, key=lambda name: -work[name]):
+        min(divided, key=lambda share: sum(work[n] for n in share)).append(name)
+    return divided
 
 
 def _compile(names: list[str]) -> None:
