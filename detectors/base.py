@@ -8,6 +8,8 @@ A detector is a file in ``detectors/rules`` that defines
 ``Params``    a frozen dataclass of numbers (``param`` gives unit, range and why)
 ``EVIDENCE``  the named numbers that go with a finding: ``(name, unit)`` pairs
 ``step``      ``step(a[, b[, c]], event, params, out)``: rows, event and parameters in, code out
+``relevant``  ``relevant(event) -> bool``, where most events are of no concern: those touch no row.
+              Only rows of events that are relevant learn and have their timers renewed (optional)
 ``explain``   ``explain(found) -> Explanation``: expected and observed, in words and numbers
 ``baseline``  ``baseline(row, events, age_days) -> Baseline``: what is known of a sender, from a row
               of the first table: cold, warming or warm, and the numbers that a person would ask for
@@ -161,6 +163,11 @@ class Detector:
     explain: Callable[[Found], Explanation]
     baseline: Callable[[Any, int, float], Baseline]
     module: ModuleType
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether the detector leaves events out before it looks at their rows."""
+        return hasattr(self.module, "relevant")
 
     @property
     def out(self) -> np.dtype[Any]:

@@ -1,15 +1,15 @@
-"""Compiles detectors, and keeps what was compiled on disk until any source changes.
+"""Compiles detectors, and keeps what was compiled on disk until any source of it changes.
 
 Numba's own cache looks at the file of the cached function only: a changed statistic in another file
-would keep its old machine code. So the cache folder is named by a hash of the sources in
-``detectors``, ``detectors/rules``, ``models`` and ``ingest``, of numba, numpy, Python and the
-processor. A walk
-that takes the step as an argument never hits the cache either; so each detector gets a small module
-of its own, written into that folder, in which its step is a global.
+would keep its old machine code. So what is compiled is named by a hash of all sources that it can
+reach by imports, of numba, numpy, Python and the processor: the folder for the tables, and in it
+one small module for each detector. (A walk that takes the step as an argument never hits the cache
+either; in a module of its own the step is a global.) So an edited rule compiles that rule alone.
 """
 
 from __future__ import annotations
 
+import ast
 import atexit
 import hashlib
 import importlib.util
@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -34,22 +34,64 @@ KEPT_CACHES = 3
 HERE = Path(__file__).resolve().parent
 
 
-SOURCES = (HERE, HERE.parent / "models", HERE.parent / "ingest")
-"""Steps hold constants of the event's vocabulary, so that counts as a source too."""
+ROOT = HERE.parent
+PACKAGES = ("detectors", "models", "alerts", "ingest")
 
 
-def source_hash(folders: tuple[Path, ...] = SOURCES) -> str:
-    """Return 16 hex digits that change with any source, numba, numpy, Python or processor."""
+@cache
+def imports(path: Path) -> tuple[Path, ...]:
+    """Return the files of this project that a file imports."""
+    return _imported(path.read_text(), path.parent)
+
+
+def _imported(text: str, folder: Path) -> tuple[Path, ...]:
+    found: dict[Path, None] = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            places: list[tuple[int, str, list[str]]] = [(0, alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            places = [(node.level, node.module or "", [alias.name for alias in node.names])]
+        else:
+            continue
+        for level, module, names in places:
+            if not level and module.partition(".")[0] not in PACKAGES:
+                continue
+            at = (ROOT, folder, folder.parent)[level].joinpath(*module.split("."))
+            inside = (at / f"{name}.py" for name in names)
+            for candidate in (at.with_suffix(".py"), at / "__init__.py", *inside):
+                if candidate.is_file():
+                    found[candidate] = None
+    return tuple(found)
+
+
+def reached(first: Iterable[Path]) -> list[Path]:
+    """Return these files and all that they import, directly or not, in order of their names."""
+    seen: set[Path] = set()
+    waiting = list(first)
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += imports(path)
+    return sorted(seen)
+
+
+def source_hash(paths: Iterable[Path], *texts: str) -> str:
+    """Return 16 hex digits that change with any of the sources and these texts."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted([*folder.glob("*.py"), *folder.glob("rules/*.py")]):
-            digest.update(str(path.relative_to(folder.parent)).encode())
-            digest.update(path.read_bytes())
-    features = binding.get_host_cpu_features().flatten()
-    for part in (numba.__version__, np.__version__, sys.version, binding.get_host_cpu_name()):
-        digest.update(part.encode())
-    digest.update(features.encode())
+    for path in reached(paths):
+        digest.update(str(path.relative_to(ROOT)).encode())
+        digest.update(path.read_bytes())
+    for text in texts:
+        digest.update(text.encode())
     return digest.hexdigest()[:16]
+
+
+def _machine() -> str:
+    """Return what machine code depends on beside its sources."""
+    features = binding.get_host_cpu_features().flatten()
+    versions = f"{numba.__version__} {np.__version__} {sys.version}"
+    return f"{versions} {binding.get_host_cpu_name()} {features}"
 
 
 def cache_root() -> Path:
@@ -64,7 +106,8 @@ def cache_root() -> Path:
 @cache
 def cache_folder() -> Path:
     """Return this version's folder, made writable; a temporary one where that is impossible."""
-    name = f"numba-{source_hash()}"
+    compiled = [path for path in HERE.glob("*.py") if "compile import cached" in path.read_text()]
+    name = f"numba-{source_hash(compiled, _machine())}"
     try:
         folder = cache_root() / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,17 +140,35 @@ def cached(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def walk_name(name: str, source: str) -> str:
+    """Return the name of a generated module: it changes with everything that the module reaches."""
+    digest = source_hash(_imported(source, HERE), source)
+    return f"walk_{name.replace('-', '_')}_{digest}"
+
+
 @cache
 def walk_of(name: str, source: str) -> Callable[..., Any]:
     """Return the walk of a generated module, which is written once and then read from the cache."""
-    path = cache_folder() / f"walk_{name.replace('-', '_')}.py"
-    if not path.exists() or path.read_text() != source:
+    stem = walk_name(name, source)
+    path = cache_folder() / f"{stem}.py"
+    if not path.exists():
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as draft:
             draft.write(source)
         Path(draft.name).replace(path)
-    module = _load(f"callwatch_{path.stem}", path)
+        _remove_old_walks(path)
+    module = _load(f"callwatch_{stem}", path)
     walk: Callable[..., Any] = module.walk
     return walk
+
+
+def _remove_old_walks(current: Path) -> None:
+    """Keep the newest versions of one detector's walk; ``stem`` and 16 digits name each."""
+    kind = current.stem.rpartition("_")[0]
+    others = [path for path in current.parent.glob(f"{kind}_{'?' * 16}.py") if path != current]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in others[KEPT_CACHES - 1 :]:
+        for part in current.parent.rglob(f"{old.stem}.*"):
+            part.unlink(missing_ok=True)
 
 
 def _load(name: str, path: Path) -> ModuleType:

@@ -90,7 +90,7 @@ def walk(events, first, ticks, final_tick, clock, params, records{tables}):
             return n, e
         if e == touched:
             touched = min(e + BLOCK, len(events))
-            clock[TOUCHED] = touch(e, touched{touch_args})
+            clock[TOUCHED] = touch(events, e, touched{touch_args})
         tick = int(ticks[e])
         if tick > int(clock[LAST_TICK]):
             if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= tick:
@@ -101,7 +101,7 @@ def walk(events, first, ticks, final_tick, clock, params, records{tables}):
                     return n, e
             clock[LAST_TICK] = tick
         event = events[e]
-        who = int(event["who"]){afresh}
+        who = int(event["who"]){relevant}{afresh}
         if {skip}:
             continue
         code = step({rows}, event, params[who], records[n])
@@ -129,14 +129,18 @@ def walk_source(detector: Detector) -> str:
     """Return the text of the detector's walk module."""
     tables = range(len(detector.tables))
     timed = [k for k in tables if _timed(detector.tables[k])]
+    choosy = detector.is_choosy
     head = _HEAD.format(id=detector.id, module=detector.module.__name__)
     head += "".join(f"timer{k} = kernel(rule.TABLES[{k}].timer)\n" for k in timed)
+    if choosy:
+        head += "relevant = kernel(rule.relevant)\n"
     walk = _WALK.format(
         tables="".join(f", position{k}, fresh{k}, rows{k}, blank{k}, used{k}" for k in tables),
         wake_args="".join(f", rows{k}, used{k}" for k in timed),
         touch_args="".join(f", position{k}, rows{k}" for k in tables),
-        afresh="".join(_afresh_source(k, k in timed) for k in tables),
-        skip=" or ".join(f"int(position{k}[e]) < 0" for k in tables),
+        relevant="\n        wanted = relevant(event)" if choosy else "",
+        afresh="".join(_afresh_source(k, k in timed, choosy) for k in tables),
+        skip=" or ".join(["not wanted"] * choosy + [f"int(position{k}[e]) < 0" for k in tables]),
         rows=", ".join(f"rows{k}[int(position{k}[e])]" for k in tables),
         note=_note_source(
             12,
@@ -170,7 +174,7 @@ def _position_source(count: int) -> str:
     return text
 
 
-def _afresh_source(k: int, timed: bool) -> str:
+def _afresh_source(k: int, timed: bool, choosy: bool) -> str:
     if not timed:
         return f"""
         if fresh{k}[e] > 0:
@@ -184,7 +188,9 @@ def _afresh_source(k: int, timed: bool) -> str:
                     {_note_source(20, "e", 1, "now", "now", "who", "EVICTED_CODE", str(k), "p")}
                     n += 1
                 rows{k}[p] = blank{k}[0]
-            rows{k}[p]["who"] = who"""
+                rows{k}[p]["who"] = who
+            {"if wanted" if choosy else "else"}:
+                rows{k}[p]["who"] = who"""
 
 
 def _due_source(k: int) -> str:
@@ -200,9 +206,13 @@ def _touch_source(detector: Detector) -> str:
     text = f"""
 
 @kernel
-def touch(first, last{"".join(f", position{k}, rows{k}" for k in tables)}):
+def touch(events, first, last{"".join(f", position{k}, rows{k}" for k in tables)}):
     bits = 0
     for e in range(first, last):"""
+    if detector.is_choosy:
+        text += """
+        if not relevant(events[e]):
+            continue"""
     for k in tables:
         row = detector.tables[k].row
         whole = [name for name in row.names or () if row[name].kind == "i"]

@@ -11,13 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detectors.compile import cache_folder
+from detectors.compile import cache_folder, walk_name
 from detectors.config import Config
 from detectors.core import Core
 from detectors.registry import detectors_found
+from detectors.walk import walk_source
 
 READY = "compiled"
-"""Name of the file that says that this cache folder is complete."""
+"""Name of the file that says which detectors this cache folder has."""
 MOST_PROCESSES = 4
 """Each compiles the tables' code for itself, so more of them gain little."""
 
@@ -25,7 +26,8 @@ MOST_PROCESSES = 4
 def warm_up() -> bool:
     """Compile what is not in the cache; return whether anything had to be compiled."""
     ready = cache_folder() / READY
-    if ready.exists():
+    wanted = "\n".join(walk_name(d.id, walk_source(d)) for d in detectors_found())
+    if ready.exists() and ready.read_text() == wanted:
         return False
     mine, *others = shares(min(os.cpu_count() or 1, MOST_PROCESSES))
     helpers = [
@@ -39,7 +41,7 @@ def warm_up() -> bool:
     for helper in helpers:
         helper.wait()
     _compile([detector.id for detector in detectors_found()])
-    ready.touch()
+    ready.write_text(wanted)
     return True
 
 

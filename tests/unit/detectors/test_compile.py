@@ -99,6 +99,32 @@ def test_a_changed_order_of_reasons_is_seen(copy: Path, tmp_path: Path) -> None:
     assert float(run(copy, cache)[0]) == first + 1000
 
 
+def test_an_edited_rule_compiles_that_rule_alone(copy: Path, tmp_path: Path) -> None:
+    """The name of a walk changes with its own rule and what that imports, not with other rules."""
+    code = """
+from detectors.compile import walk_name
+from detectors.registry import detectors_found
+from detectors.walk import walk_source
+for d in detectors_found(): print(d.id, walk_name(d.id, walk_source(d)), sep="=")
+"""
+    before = set(run(copy, tmp_path, code))
+    edit(copy / "detectors" / "rules" / "replay_burst.py", "SAME_AGE_S = 60", "SAME_AGE_S = 61")
+    after = set(run(copy, tmp_path, code))
+    assert {line.partition("=")[0] for line in before ^ after} == {"replay-burst"}
+    edit(copy / "models" / "lognormal.py", "HELD = 3.5", "HELD = 3.6")
+    changed = {line.partition("=")[0] for line in after ^ set(run(copy, tmp_path, code))}
+    assert changed == {"payload-volume"}
+
+
+def test_old_versions_of_a_walk_are_removed(copy: Path, tmp_path: Path) -> None:
+    """At most three versions of one detector stay in the folder."""
+    for n in range(5):
+        run(copy, tmp_path / "cache", TINY.replace("1000 *", f"{n} *"))
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert len(list(folder.glob("walk_tiny_*.py"))) == 3
+    assert len({path.name.split(".")[0] for path in folder.rglob("walk_tiny_*.nbi")}) == 3
+
+
 def test_old_caches_are_removed(copy: Path, tmp_path: Path) -> None:
     """At most three versions stay on disk."""
     cache = tmp_path / "cache"
