@@ -67,6 +67,13 @@ TIMERS = [("opened_at", "i4"), ("open_until", "i4"), ("due", "i4"), ("who", "i4"
 (timers fire at full minutes only); and the class of parameters of its last event, which the walk
 writes."""
 
+PATIENCE = 9
+"""Usual pauses after which an incident is over. Where events come at random, three pauses go by
+without one after every 20th event, nine after every 8,000th."""
+
+TOLD = [("reason", "i1"), ("severity", "i1")]
+"""Fields of a row that ``tell`` keeps: what was told last; a new run begins by clearing them."""
+
 OUT = [
     ("reason", "i8"),
     ("severity", "i8"),
@@ -241,9 +248,20 @@ def expire(row: Any, due: int, params: Any, out: Any) -> int:  # noqa: ARG001 --
 
 
 @kernel
-def linger(gap: int, close_after_s: float) -> int:
-    """Return how long an incident waits for more: ``close_after_s``, or three usual gaps."""
-    return max(int(close_after_s * 1e6), min(3 * gap, 7 * 86_400_000_000))
+def usual_pause(since: int, t: int, count: int) -> int:
+    """Return the mean time between the ``count`` contributing events from ``since`` to t."""
+    if since <= 0 or count < 2:
+        return 0
+    return max(t - since, 0) // (count - 1)
+
+
+@kernel
+def linger(pause: int, close_after_s: float) -> int:
+    """Return how long an incident waits for more: ``close_after_s``, or PATIENCE usual pauses.
+
+    ``pause`` is the usual time between the events that contribute, not between the sender's calls.
+    """
+    return max(int(close_after_s * 1e6), min(PATIENCE * pause, 7 * 86_400_000_000))
 
 
 @kernel
@@ -254,6 +272,32 @@ def cap_by_warmth(severity: int, events: int) -> int:
     if events < WARM_EVENTS:
         return min(severity, MEDIUM)
     return severity
+
+
+@kernel
+def tell(
+    row: Any, table: int, t: int, until: int, reason: int, severity: int, known: int, out: Any
+) -> int:
+    """Open the row's incident at t or add to it, until ``until``; return the step's answer.
+
+    The severity is capped by ``known``, the events behind the learned statistic (WARM_EVENTS where
+    nothing is learned). What was graver stays, with its reason. Fills ``reason``, ``severity`` and
+    ``table`` of ``out``; count, since, score, confidence and evidence are the detector's.
+    The row has the fields TIMERS and TOLD.
+    """
+    opening = int(row["opened_at"]) == 0
+    hold(row, t, until)
+    severity = cap_by_warmth(severity, known)
+    if severity < int(row["severity"]):
+        severity = int(row["severity"])
+        reason = int(row["reason"])
+    changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
+    row["reason"] = reason
+    row["severity"] = severity
+    out["reason"] = reason
+    out["severity"] = severity
+    out["table"] = table
+    return FINDING if changed else CONTRIBUTES
 
 
 @kernel

@@ -37,25 +37,25 @@ from alerts.explain import format_bytes, format_count, format_number
 from detectors.base import (
     ADOPTED,
     COLD_EVENTS,
-    CONTRIBUTES,
     FINDING,
     INFO,
     LOW,
     MEDIUM,
     NOTHING,
     TIMERS,
+    TOLD,
+    WARM_EVENTS,
     Baseline,
     Explanation,
     Found,
     Table,
-    cap_by_warmth,
     close,
     expire,
-    hold,
     is_due,
     linger,
     minute_of,
     param,
+    tell,
     wake_at,
     warmth,
     warmth_confidence,
@@ -104,8 +104,7 @@ SENDER = np.dtype(
         ("usual_foreign", "f4"),  # their usual share
         ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
         ("quiet", "i1"),  # hours in a row with next to nothing
-        ("reason", "i1"),
-        ("severity", "i1"),
+        *TOLD,
         ("calls", "i4"),  # of the incident
     ]
 )
@@ -114,8 +113,7 @@ TYPE = np.dtype(
         *TIMERS,  # due = a week after the incident opened
         *lognormal.FIELDS,
         ("calls", "i4"),
-        ("reason", "i1"),
-        ("severity", "i1"),
+        *TOLD,
     ]
 )
 
@@ -246,13 +244,13 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     calls = int(b["calls"])
     reason = SIZE_HIGH if x > mean else SIZE_LOW
     ratio = guard.exp(abs(x - mean))
-    fill(out, reason, calls, 0, size, usual)
+    fill(out, calls, 0, size, usual)
     reach = max(far, float(params["size_deviations"]) * lognormal.deviation(b))
     out["limit"] = guard.exp(mean + reach if reason == SIZE_HIGH else mean - reach) - 1.0
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
     severity = size_severity(z, ratio, calls, event, params)
-    return tell(b, 1, event, params, out, reason, severity)
+    return report(b, 1, event, params, out, reason, severity)
 
 
 @kernel
@@ -303,10 +301,10 @@ def judge_count(
     count = real(a["count"])
     if count <= limit:
         if real(a["repeats"]) > max(limit, 50.0) and not size_found:
-            fill(out, RETRY_FLOOD, int(a["repeats"]), hour_end(a) - HOUR, real(a["repeats"]), 0.0)
+            fill(out, int(a["repeats"]), hour_end(a) - HOUR, real(a["repeats"]), 0.0)
             out["limit"] = limit
             out["score"] = 20.0
-            return tell(a, 0, event, params, out, RETRY_FLOOD, INFO)
+            return report(a, 0, event, params, out, RETRY_FLOOD, INFO)
         return NOTHING
     if size_found:
         return NOTHING
@@ -330,14 +328,14 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
         reason = COUNT_HIGH
         severity = MEDIUM
     a["calls"] = guard.count_up(int(a["calls"]))
-    fill(out, reason, max(int(count), int(a["calls"])), hour_end(a) - HOUR, count, expected)
+    fill(out, max(int(count), int(a["calls"])), hour_end(a) - HOUR, count, expected)
     out["limit"] = limit
     deviation = guard.sqrt(expected + real(a["spread"]) * expected * expected)
     out["deviations"] = guard.ratio(count - expected, deviation, 0.0)
     out["repeats"] = real(a["repeats"])
     out["old"] = real(a["old"])
     out["score"] = guard.clip(25.0 + 12.0 * guard.log(max(ratio, 1.0)), 0.0, 100.0)
-    return tell(a, 0, event, params, out, reason, severity)
+    return report(a, 0, event, params, out, reason, severity)
 
 
 @kernel
@@ -348,9 +346,8 @@ def is_foreign(a: Any) -> bool:
 
 
 @kernel
-def fill(out: Any, reason: int, count: int, since: int, seen: float, usual: float) -> None:
+def fill(out: Any, count: int, since: int, seen: float, usual: float) -> None:
     """Fill what every finding of this detector has."""
-    out["reason"] = reason
     out["count"] = count
     out["since"] = since
     out["seen"] = seen
@@ -362,25 +359,14 @@ def fill(out: Any, reason: int, count: int, since: int, seen: float, usual: floa
 
 
 @kernel
-def tell(
+def report(
     row: Any, table: int, event: Any, params: Any, out: Any, reason: int, severity: int
 ) -> int:
-    """Open the incident of a row or add to it; the graver reason stays."""
-    opening = int(row["opened_at"]) == 0
+    """Open the incident of a row or add to it."""
     t = int(event["t"])
-    hold(row, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
-    severity = cap_by_warmth(severity, int(event["events"]))
-    if severity < int(row["severity"]):
-        severity = int(row["severity"])
-        reason = int(row["reason"])
-        out["reason"] = reason
-    changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
-    row["reason"] = reason
-    row["severity"] = severity
-    out["severity"] = severity
-    out["table"] = table
+    until = t + linger(int(event["gap"]), float(params["close_after_s"]))
     out["confidence"] = warmth_confidence(int(event["events"]))
-    return FINDING if changed else CONTRIBUTES
+    return tell(row, table, t, until, reason, severity, int(event["events"]), out)
 
 
 @kernel
@@ -452,29 +438,25 @@ def judge_hour(a: Any, due: int, params: Any, out: Any) -> int:
     heavy = real(a["bytes"]) > float(params["bytes_ratio"]) * level * count
     if heavy and count >= 20.0 and level > 0.0 and int(a["outsized"]) == 0:
         usual = level * count
-        fill(out, BYTES_HIGH, int(count), due - HOUR, real(a["bytes"]), usual)
+        fill(out, int(count), due - HOUR, real(a["bytes"]), usual)
         out["limit"] = float(params["bytes_ratio"]) * usual
         out["score"] = 40.0
-        return tell_at(a, due, params, out, BYTES_HIGH, LOW)
+        return report_at(a, due, params, out, BYTES_HIGH, LOW)
     if int(a["quiet"]) == int(float(params["quiet_hours"])):
         since = due - int(a["quiet"]) * HOUR
-        fill(out, COUNT_LOW, int(count), since, count, least)
+        fill(out, int(count), since, count, least)
         out["limit"] = 0.2 * least
         out["score"] = 20.0
-        return tell_at(a, due, params, out, COUNT_LOW, INFO)
+        return report_at(a, due, params, out, COUNT_LOW, INFO)
     return NOTHING
 
 
 @kernel
-def tell_at(a: Any, due: int, params: Any, out: Any, reason: int, severity: int) -> int:
+def report_at(a: Any, due: int, params: Any, out: Any, reason: int, severity: int) -> int:
     """Open an incident that a timer found."""
-    hold(a, due, due + linger(0, float(params["close_after_s"])))
-    a["reason"] = reason
-    a["severity"] = severity
-    out["severity"] = severity
-    out["table"] = 0
     out["confidence"] = 0.6
-    return FINDING
+    until = due + linger(0, float(params["close_after_s"]))
+    return tell(a, 0, due, until, reason, severity, WARM_EVENTS, out)
 
 
 @kernel

@@ -38,22 +38,23 @@ import numpy as np
 
 from alerts.explain import format_count, format_duration
 from detectors.base import (
-    CONTRIBUTES,
     CRITICAL,
-    FINDING,
     LOW,
     MEDIUM,
     NOTHING,
     TIMERS,
+    TOLD,
+    WARM_EVENTS,
     Baseline,
     Explanation,
     Found,
     Table,
     expire,
-    hold,
     linger,
     minute_of,
     param,
+    tell,
+    usual_pause,
 )
 from detectors.event import DAY, FRESHNESS, POLICIES, REJECTED, SECOND, VERIFIED, WEBHOOK
 from detectors.event import REASONS as CHECKS
@@ -91,8 +92,7 @@ SENDER = np.dtype(
         ("failed_at", "i4"),  # minute in which the receiver last failed a call of this sender
         ("stale_age", "i4"),  # of the last stale signature, s
         ("homes", "i1"),  # 1 = some network has verified
-        ("reason", "i1"),
-        ("severity", "i1"),
+        *TOLD,
     ]
 )
 UNIT = np.dtype(
@@ -322,7 +322,7 @@ def suspect(
         a["accepted"] = guard.count_up(int(a["accepted"]))
     if int(a["opened_at"]) == 0 and (chart < top or int(a["repeats"]) < 2):
         return NOTHING
-    return tell(a, event, params, out, chart)
+    return report(a, event, params, out, chart)
 
 
 @kernel
@@ -359,11 +359,11 @@ def cause(a: Any, event: Any) -> int:
 
 
 @kernel
-def tell(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
+def report(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
     """Open the incident or add to it, and fill the evidence."""
-    opening = int(a["opened_at"]) == 0
     t = int(event["t"])
-    hold(a, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
+    repeats = int(a["repeats"])
+    pause = usual_pause(int(a["since"]), t, repeats)
     severity = MEDIUM
     if int(a["accepted"]) > 0:
         sure = int(event["freshness"]) in (PER_ATTEMPT, NONCE) and int(event["signed"]) > 0
@@ -372,14 +372,8 @@ def tell(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
         elif int(event["in_range"]) == 1:
             severity = LOW  # from the provider's own range: somebody presses "redeliver"
     severity = max(severity, int(a["severity"]))
-    reason = cause(a, event)
-    changed = opening or reason != int(a["reason"]) or severity > int(a["severity"])
-    a["reason"] = reason
-    a["severity"] = severity
-    repeats = int(a["repeats"])
-    out["reason"] = reason
-    out["severity"] = severity
-    out["table"] = 0
+    until = t + linger(pause, float(params["close_after_s"]))
+    code = tell(a, 0, t, until, cause(a, event), severity, WARM_EVENTS, out)
     out["count"] = repeats
     out["since"] = int(a["since"])
     out["score"] = guard.clip(60.0 + 8.0 * guard.log(1.0 + repeats), 0.0, 100.0)
@@ -391,7 +385,7 @@ def tell(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
     out["from_new_networks"] = int(a["abroad"])
     out["chart"] = chart
     out["threshold"] = float(params["threshold"])
-    return FINDING if changed else CONTRIBUTES
+    return code
 
 
 TABLES = (

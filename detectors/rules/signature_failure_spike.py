@@ -34,14 +34,14 @@ from alerts.explain import format_duration, format_share
 from detectors.base import (
     CHRONIC,
     COLD_EVENTS,
-    CONTRIBUTES,
-    FINDING,
     HIGH,
     INFO,
     LOW,
     MEDIUM,
     NOTHING,
     TIMERS,
+    TOLD,
+    WARM_EVENTS,
     Baseline,
     Explanation,
     Found,
@@ -50,10 +50,11 @@ from detectors.base import (
     close,
     evidence_of,
     expire,
-    hold,
     is_due,
     linger,
     param,
+    tell,
+    usual_pause,
     wake_at,
     warmth,
     warmth_confidence,
@@ -96,8 +97,7 @@ ROW = np.dtype(
         ("elsewhere", "i2"),  # failures at a receiver version that never verified this sender
         ("builds", "i4", 2),  # receiver versions that verified, latest first
         ("client", "i4"),  # user agent and TLS client that verified
-        ("reason", "i1"),
-        ("severity", "i1"),
+        *TOLD,
     ]
 )
 
@@ -279,7 +279,7 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         return NOTHING  # an ordinary failure; it does not keep the incident open
     if not is_open and not alarms(chart, top, a, params):
         return NOTHING
-    return tell(a, event, params, out, p0, chart, top)
+    return report(a, event, params, out, p0, chart, top)
 
 
 @kernel
@@ -292,13 +292,14 @@ def alarms(chart: float, top: float, row: Any, params: Any) -> bool:
 
 
 @kernel
-def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, top: float) -> int:
+def report(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, top: float) -> int:
     """Open the incident or add to it, and fill the evidence."""
-    opening = int(row["opened_at"]) == 0
-    if opening:
-        wake_at(row, int(event["t"]) + CHRONIC_AFTER)
-    until = int(event["t"]) + linger(int(event["gap"]), float(params["close_after_s"]))
-    hold(row, int(event["t"]), until)
+    t = int(event["t"])
+    if int(row["opened_at"]) == 0:
+        wake_at(row, t + CHRONIC_AFTER)
+    failures = int(row["failures"])
+    pause = usual_pause(int(row["since"]), t, failures)
+    known = evidence_of(real(row["n"]))
     reason = cause(row)
     severity = MEDIUM
     share_now = guard.ratio(real(row["pending_f"]), real(row["pending_n"]), 1.0)
@@ -306,18 +307,13 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
         severity = HIGH
     if reason != FORGERY and share_now < float(params["fast_share"]):
         severity = LOW if share_now >= float(params["slow_share"]) else INFO
-    severity = max(cap_by_warmth(severity, evidence_of(real(row["n"]))), int(row["severity"]))
-    changed = opening or reason != int(row["reason"]) or severity > int(row["severity"])
-    row["reason"] = reason
-    row["severity"] = severity
-    failures = int(row["failures"])
-    out["reason"] = reason
-    out["severity"] = severity
-    out["table"] = 0
+    severity = max(cap_by_warmth(severity, known), int(row["severity"]))
+    until = t + linger(pause, float(params["close_after_s"]))
+    code = tell(row, 0, t, until, reason, severity, WARM_EVENTS, out)
     out["count"] = failures
     out["since"] = int(row["since"])
     out["score"] = guard.clip(40.0 + 10.0 * guard.log(1.0 + failures), 0.0, 100.0)
-    out["confidence"] = warmth_confidence(evidence_of(real(row["n"])))
+    out["confidence"] = warmth_confidence(known)
     out["failures"] = failures
     out["calls"] = real(row["pending_n"])
     out["usual_share"] = p0
@@ -326,7 +322,7 @@ def tell(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, t
     )
     out["chart"] = chart
     out["threshold"] = top
-    return FINDING if changed else CONTRIBUTES
+    return code
 
 
 @kernel

@@ -33,26 +33,24 @@ from alerts.alert import Quantity
 from alerts.explain import format_count, format_duration, format_number
 from detectors.base import (
     COLD_EVENTS,
-    CONTRIBUTES,
-    FINDING,
     HIGH,
     INFO,
     LOW,
     MEDIUM,
     NOTHING,
     TIMERS,
+    TOLD,
     WARM_EVENTS,
     Baseline,
     Explanation,
     Found,
     Table,
-    cap_by_warmth,
     evidence_of,
     expire,
-    hold,
     linger,
     minute_of,
     param,
+    tell,
     warmth,
     warmth_confidence,
 )
@@ -110,8 +108,7 @@ SENDER = np.dtype(
         ("clients", "i4", 3),  # clients seen on known networks
         ("chance", "f4"),  # of the new network that began the run
         ("churn", "i1"),  # new clients on known networks, saturating
-        ("reason", "i1"),
-        ("severity", "i1"),
+        *TOLD,
     ]
 )
 NETWORK = np.dtype(
@@ -264,7 +261,7 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     addresses = distinct.estimate(int(a["addresses"]))
     spread = addresses >= SPREAD_ADDRESSES and addresses >= SPREAD_SHARE * min(calls, 200)
     severity = HIGH if spread or calls >= 100 else MEDIUM
-    return tell(a, event, params, out, DISTRIBUTED if spread else FORGED, severity, usual)
+    return report(a, event, params, out, DISTRIBUTED if spread else FORGED, severity, usual)
 
 
 @kernel
@@ -302,7 +299,7 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         a["churn"] = min(int(a["churn"]) + 1, CHURNING)
     if known == 0 and n >= WARM_EVENTS and int(event["age"]) >= 7 * DAY:
         a["new_calls"] = guard.count_up(int(a["new_calls"]))
-        return tell(a, event, params, out, CLIENT, INFO, 0.0)
+        return report(a, event, params, out, CLIENT, INFO, 0.0)
     return NOTHING
 
 
@@ -342,35 +339,28 @@ def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any, client: in
     if int(a["strangers"]) >= float(params["strangers"]) or failed_before:
         severity = MEDIUM if int(event["believed"]) == UNTRUSTED_HEADER else HIGH
         reason = OUTSIDE if published else VALID_NEW
-    return tell(a, event, params, out, reason, severity, 0.0)
+    return report(a, event, params, out, reason, severity, 0.0)
 
 
 @kernel
-def tell(
+def report(
     a: Any, event: Any, params: Any, out: Any, reason: int, severity: int, usual: float
 ) -> int:
     """Open the incident or add to it, and fill the evidence; the graver reason stays."""
-    opening = int(a["opened_at"]) == 0
     t = int(event["t"])
-    hold(a, t, t + linger(int(event["gap"]), float(params["close_after_s"])))
-    severity = cap_by_warmth(severity, evidence_of(real(a["n"])))
-    if severity < int(a["severity"]):
-        reason = int(a["reason"])
-        severity = int(a["severity"])
-    changed = opening or reason != int(a["reason"]) or severity > int(a["severity"])
-    a["reason"] = reason
-    a["severity"] = severity
+    known = evidence_of(real(a["n"]))
+    until = t + linger(int(event["gap"]), float(params["close_after_s"]))
+    code = tell(a, 0, t, until, reason, severity, known, out)
+    severity = int(a["severity"])
+    reason = int(a["reason"])
     forged = reason <= DISTRIBUTED
     calls = int(a["calls"]) if forged else int(a["new_calls"])
     networks = int(a["networks"]) if forged else int(a["new_networks"])
-    out["reason"] = reason
-    out["severity"] = severity
-    out["table"] = 0
     out["count"] = calls
     out["since"] = int(a["since"]) if forged else 0
     weight = 20.0 if severity <= LOW else 45.0
     out["score"] = guard.clip(weight + 8.0 * guard.log(1.0 + calls), 0.0, 100.0)
-    out["confidence"] = warmth_confidence(evidence_of(real(a["n"])))
+    out["confidence"] = warmth_confidence(known)
     out["calls"] = calls
     out["networks"] = networks
     out["addresses"] = distinct.estimate(int(a["addresses"])) if forged else 0.0
@@ -378,7 +368,7 @@ def tell(
     out["new_network_probability"] = real(a["chance"])
     out["known_networks"] = max(real(a["k"]) - int(a["new_networks"]), 0.0)
     out["new_clients"] = int(a["strangers"])
-    return FINDING if changed else CONTRIBUTES
+    return code
 
 
 TABLES = (Table(("sender",), SENDER, expire), Table(("sender", "source"), NETWORK))
