@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from detectors.config import Config
 from detectors.event import BELIEVED, EVENT, KINDS, REASONS, VERDICTS
 from detectors.keys import hex_key, name_key
+from detectors.plans import bits_at
 from ingest.errors import EventError
 from ingest.prefix import source_prefix
 from ingest.rfc3339 import to_us
@@ -113,7 +114,7 @@ _FILLED = (
     "t", "sender", "event_type", "endpoint", "source", "address", "receiver", "service", "key_id",
     "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms", "weight",
     "asn", "status", "attempt", "who", "kind", "verdict", "reason", "signature_ok", "duplicate",
-    "believed", "signed", "in_range",
+    "believed", "signed", "in_range", "plan",
 )  # fmt: skip
 
 
@@ -186,6 +187,7 @@ class Decoder:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._plans = config.plans
         self._decode = msgspec.json.Decoder(_Wire).decode
         self._names: dict[str, int] = {}
         self._clean: dict[tuple[str | None, ...], bool] = {}
@@ -327,6 +329,7 @@ class Decoder:
             _BELIEVED[w.source_ip_from],
             1 if signature else 0,
             self._in_range(who, w.source_ip),
+            bits_at(self._plans[w.sender], t) if w.sender in self._plans else 0,
         ), _id_key(w.id)
 
     def _check_texts(self, w: _Wire) -> None:

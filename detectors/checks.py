@@ -47,6 +47,7 @@ from detectors.event import (
     FRESHNESS,
     KINDS,
     MINUTE,
+    PLANS,
     POLICIES,
     REASONS,
     REJECTED,
@@ -234,6 +235,7 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["freshness"] = rng.choice(list(FRESHNESS.values()), n)
     events["policy"] = rng.choice(list(POLICIES.values()), n)
     events["in_range"] = rng.integers(-1, 2, n)
+    events["plan"] = rng.integers(0, 2 * max(PLANS.values()), n)
     return events
 
 

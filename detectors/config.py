@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from detectors.base import Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
+from detectors.plans import plans_of
 from detectors.registry import detectors_found
 from ingest.errors import IngestError
 from ingest.inventory import Inventory
@@ -119,6 +120,7 @@ class Config:
         self._make_classes()
         self.facts = _facts(self._classes)
         self.networks = [c.networks for c in self._classes]
+        self.plans = plans_of(self.inventory.planned)
 
     def _make_classes(self) -> None:
         for name in sorted(self.profiles):
@@ -185,6 +187,7 @@ class Config:
         parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
         parts += [sorted(map(str, self._of_provider))]
         parts += [[f"{getattr(self.stream, f.name)}" for f in fields(self.stream)]]
+        parts += [{n: [(p.kind, p.start, p.end) for p in of] for n, of in self.plans.items()}]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ingest.inventory import PlanKind
 from ingest.schema import Kind, Reason, SourceIpFrom, Verdict
 
 EVENT = np.dtype(
@@ -54,6 +55,7 @@ EVENT = np.dtype(
         ("policy", "i2"),
         ("signed", "i2"),  # 1 = the unit is a signature, 0 = a delivery id
         ("in_range", "i2"),  # 1 inside the published ranges, 0 outside, -1 none known
+        ("plan", "i2"),  # bits of what was announced for the sender at this time
     ]
 )
 
@@ -69,6 +71,14 @@ POLICIES = {
     "changing": 3,
     "paid_only": 4,
     "none": 5,
+}
+
+PLANS: dict[PlanKind, int] = {
+    "rotation": 1,
+    "backfill": 2,
+    "campaign": 4,
+    "migration": 8,
+    "maintenance": 16,
 }
 
 WEBHOOK = KINDS[Kind.WEBHOOK]

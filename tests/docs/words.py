@@ -26,10 +26,10 @@ ENDPOINT = {
     "retries_expected": ("callers repeat what fails", "no"),
 }
 PLAN = {
-    "kind": ("what is announced", "no"),
-    "sender": ("of which registered sender", "no"),
-    "from": ("when it begins", "no"),
-    "to": ("when it is over", "no"),
+    "kind": ("what is announced", "yes"),
+    "sender": ("of which registered sender", "yes"),
+    "from": ("when it begins", "yes"),
+    "to": ("when it is over: the first moment after it", "yes"),
     "reason": ("for people", "no"),
 }
 
