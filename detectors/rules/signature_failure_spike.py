@@ -1,24 +1,29 @@
 """A sender's failure probability has left its baseline.
 
 Each verified or failed call moves two Bernoulli CUSUM charts (``models.cusum``): one looks for
-failures of many calls, one for a few per cent. The usual share is learned per sender
-(``models.share``), leaning on a prior of 5 % in 20 calls, and never counts as less than
-``least_share``. The threshold is the logarithm of the calls in ``quiet_days`` sender-days, so a
-busy sender does not alarm more often per day than a quiet one. What happens while a chart is above
-0 is learned only when it returns to 0; what happens while an incident is open is not learned,
-unless it lasts a week and closes as chronic.
+failures of half of the calls, one for a few per cent; both lie above the usual odds. The usual
+share is learned per sender (``models.share``), leaning on a prior of 5 % in 20 calls, and never
+counts as less than ``least_share``. The threshold is the logarithm of the calls in ``quiet_days``
+sender-days, so a busy sender does not alarm more often per day than a quiet one: the average run
+length to a false alarm is at least so long at any pace. What happens while a chart is above 0 is
+learned only when it returns to 0; what happens while an incident is open is not learned, unless it
+lasts a week and closes as chronic: then its level is usual (a forgery's is not: its calls are left
+out until they have ended for a week). A sender's first day is learned as it comes, and counts
+little later: only ``cold_failures`` in a row are news then.
 
 Reasons: *forgery*, failures from networks where the sender never verified; *rotation*, failures
 from its own networks (a key was changed on one side); *receiver_fault*, failures at a receiver
 version that has not verified this sender before, or calls that lost their signature on the way;
-*clock*, valid signatures with stale or future timestamps; *mixed*, none of these dominates.
+*clock*, valid signatures with stale or future timestamps; *mixed*, none of these dominates. The
+severity follows the share that is proved: few per cent are an info.
 
 Known gaps: forged calls from a network that the sender itself uses (a shared cloud) look like a
-rotation; a receiver that publishes no rejected calls is invisible here.
+rotation; a receiver that publishes no rejected calls is invisible here; failures of a sender most
+of whose calls fail already are no spike.
 
 >>> import math
 >>> from models.cusum import bernoulli, threshold
->>> math.ceil(threshold(1000.0, 1000.0, 2.0) / bernoulli(1, 0.003, 0.2))  # failures in a row
+>>> math.ceil(threshold(1000.0, 1000.0, 2.0) / bernoulli(1, 0.01, 0.5))  # failures in a row
 4
 """
 
@@ -52,6 +57,7 @@ from detectors.base import (
     expire,
     is_due,
     linger,
+    minute_of,
     param,
     tell,
     usual_pause,
@@ -97,6 +103,8 @@ ROW = np.dtype(
         ("elsewhere", "i2"),  # failures at a receiver version that never verified this sender
         ("builds", "i4", 2),  # receiver versions that verified, latest first
         ("client", "i4"),  # user agent and TLS client that verified
+        ("streak", "i2"),  # failures since the last verified call
+        ("noise_until", "i4"),  # minute until which failures from elsewhere are a chronic noise
         *TOLD,
     ]
 )
@@ -116,13 +124,13 @@ class Params:
         why="below 0.3 % single transient failures would weigh too much",
     )  # fmt: skip
     fast_share: float = param(
-        0.2, unit="share", low=0.01, high=0.9, why="finds total failure at the 4th call"
+        0.5, unit="share", low=0.01, high=0.9, why="finds total failure at the 4th call"
     )
     slow_share: float = param(
         0.05, unit="share", low=0.005, high=0.9, why="finds 5 % within some 150 calls"
     )
     least_failures: float = param(
-        3.0, unit="events", low=1, high=1000, why="two failures are no spike"
+        4.0, unit="events", low=1, high=1000, why="three in a row are a hiccup"
     )
     cold_failures: float = param(
         20.0, unit="events", low=1, high=1000,
@@ -142,6 +150,15 @@ FIRST_TIME_CHECK = CHECKS[Reason.TIMESTAMP_STALE]
 CHANGING = 3  # source policy: addresses change too often to say anything
 MEMORY = 20_000.0  # calls after which the usual share forgets half
 CHRONIC_AFTER = 7 * DAY
+CHRONIC_CALLS = 500.0  # weight of a level that became chronic: it is soon forgotten again
+YOUNG = DAY
+YOUNG_MEMORY = 100.0
+"""Calls of the first day that count later: what an integration looked like says little."""
+MOST = 0.5
+"""Where most calls fail, more failures are no spike: the charts wait until it is better."""
+MANY = 0.2
+FEW = 0.05
+"""Shares of failures, proved at 99.5 %, that make an incident a medium or a low one."""
 
 
 @kernel
@@ -186,10 +203,10 @@ def cause(row: Any) -> int:
 
 
 @kernel
-def settle(row: Any) -> None:
+def settle(row: Any, memory: float) -> None:
     """Learn what was pending, and begin a new run."""
     n, f = beta.learn(
-        real(row["n"]), real(row["f"]), real(row["pending_n"]), real(row["pending_f"]), MEMORY
+        real(row["n"]), real(row["f"]), real(row["pending_n"]), real(row["pending_f"]), memory
     )
     row["n"] = n
     row["f"] = f
@@ -200,6 +217,7 @@ def settle(row: Any) -> None:
 def meet(row: Any, network: Any, event: Any) -> None:
     """Remember where a verified call came from, who made it and which build took it."""
     network["verified"] = 1
+    row["streak"] = 0
     novelty.remember(row["builds"], novelty.tag(int(event["receiver"])))
     row["client"] = novelty.tag(int(event["client"]))
 
@@ -225,6 +243,7 @@ def count_failure(row: Any, network: Any, event: Any) -> None:
     if int(row["failures"]) == 0:
         row["since"] = int(event["t"])
     row["failures"] = guard.count_up(int(row["failures"]))
+    row["streak"] = guard.count_up16(int(row["streak"]))
     if int(row["failures"]) >= guard.INT16_MAX:
         return  # the shares of so many say enough
     if at_home(row, network, event) > 0:
@@ -239,56 +258,99 @@ def count_failure(row: Any, network: Any, event: Any) -> None:
 
 
 @kernel
+def is_chronic_noise(row: Any, network: Any, event: Any) -> bool:
+    """Tell whether a failure belongs to a forgery that has gone on for a week and still does."""
+    minute = minute_of(int(event["t"]))
+    if minute >= int(row["noise_until"]) or at_home(row, network, event) > 0:
+        return False
+    row["noise_until"] = minute_of(int(event["t"]) + CHRONIC_AFTER)
+    return True
+
+
+@kernel
 def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     """Move the charts by one call; find, or add to, a spike."""
     failed = is_failure(event)
-    if failed < 0:
+    if failed < 0 or (failed > 0 and is_chronic_noise(a, b, event)):
         return NOTHING
-    usual = int(a["opened_at"]) == 0 and int(a["reason"]) == 0
-    if failed == 0 and usual and real(a["fast"]) <= 0.0 and real(a["slow"]) <= 0.0:
-        meet(a, b, event)  # both charts stay at 0
-        a["pending_n"] = guard.small(real(a["pending_n"]) + max(float(event["weight"]), 1.0))
-        settle(a)
-        return NOTHING
-    p0 = max(beta.mean(real(a["n"]), real(a["f"]), 1.0, 19.0), float(params["least_share"]))
-    fast_share = guard.clip(max(float(params["fast_share"]), 4.0 * p0), 0.0, 0.9)
-    slow_share = guard.clip(max(float(params["slow_share"]), 2.5 * p0), 0.0, 0.7)
-    p0 = min(p0, 0.5 * slow_share)
-    weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
-    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
-    top = cusum.threshold(max(per_day, 100.0), float(params["quiet_days"]), 2.0)
-    fast = cusum.step(real(a["fast"]), weight * cusum.bernoulli(failed, p0, fast_share), 1.2 * top)
-    slow = cusum.step(real(a["slow"]), weight * cusum.bernoulli(failed, p0, slow_share), 1.2 * top)
     is_open = int(a["opened_at"]) != 0
     if not is_open and int(a["reason"]) != 0:
         begin(a)  # the incident has closed: what it saw is not learned
-        fast = 0.0
-        slow = 0.0
+        a["fast"] = 0.0
+        a["slow"] = 0.0
+    young = int(event["age"]) < YOUNG
+    memory = YOUNG_MEMORY if young else MEMORY
+    weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
+    quiet = young or (real(a["fast"]) <= 0.0 and real(a["slow"]) <= 0.0)
+    if failed == 0 and quiet and not is_open:
+        meet(a, b, event)  # both charts are, or a call of the first day puts them, at 0
+        a["fast"] = 0.0
+        a["slow"] = 0.0
+        a["pending_n"] = guard.small(real(a["pending_n"]) + weight)
+        settle(a, memory)
+        return NOTHING
+    p0 = usual_share(a, params)
+    if p0 >= MOST and not is_open:
+        a["fast"] = 0.0
+        a["slow"] = 0.0
+        return learn_hopeless(a, b, event, failed)
+    top = limit(event, params)
+    fast_llr = cusum.bernoulli(failed, p0, beta.raised(p0, float(params["fast_share"]), 4.0))
+    slow_llr = cusum.bernoulli(failed, p0, beta.raised(p0, float(params["slow_share"]), 2.5))
+    fast = cusum.step(real(a["fast"]), weight * fast_llr, 1.2 * top)
+    slow = cusum.step(real(a["slow"]), weight * slow_llr, 1.2 * top)
     a["fast"] = fast
     a["slow"] = slow
     a["pending_n"] = guard.small(real(a["pending_n"]) + weight)
     if failed == 0:
         meet(a, b, event)
         if not is_open and fast <= 0.0 and slow <= 0.0:
-            settle(a)
+            settle(a, memory)
         return NOTHING
     a["pending_f"] = guard.small(real(a["pending_f"]) + 1.0)
     count_failure(a, b, event)
     chart = max(fast, slow)
     if is_open and chart < 0.25 * top:
         return NOTHING  # an ordinary failure; it does not keep the incident open
-    if not is_open and not alarms(chart, top, a, params):
+    if not is_open and (chart < top or too_few(a, young, params)):
         return NOTHING
     return report(a, event, params, out, p0, chart, top)
 
 
 @kernel
-def alarms(chart: float, top: float, row: Any, params: Any) -> bool:
-    """Tell whether the charts and the number of failures suffice for an incident."""
+def learn_hopeless(a: Any, b: Any, event: Any, failed: int) -> int:
+    """Learn a call of a sender most of whose calls fail, until most of them verify again."""
+    if failed == 0:
+        meet(a, b, event)
+    a["pending_n"] = 1.0
+    a["pending_f"] = float(failed)
+    settle(a, CHRONIC_CALLS)
+    return NOTHING
+
+
+@kernel
+def usual_share(row: Any, params: Any) -> float:
+    """Return the share of failures that the charts take for usual."""
+    share = beta.mean(real(row["n"]), real(row["f"]), 1.0, 19.0)
+    return guard.clip(share, float(params["least_share"]), 0.99)
+
+
+@kernel
+def limit(event: Any, params: Any) -> float:
+    """Return the charts' threshold at the sender's pace: false alarms are bounded per day."""
+    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
+    return cusum.threshold(max(per_day, 100.0), float(params["quiet_days"]), 2.0)
+
+
+@kernel
+def too_few(row: Any, young: bool, params: Any) -> bool:
+    """Tell whether the failures are too few for an incident, whatever the charts say."""
+    if young:  # whoever integrates fails now and then, and verifies in between
+        return int(row["streak"]) < float(params["cold_failures"])
     least = float(params["least_failures"])
     if real(row["n"]) < COLD_EVENTS or int(row["builds"][0]) == 0:
         least = max(least, float(params["cold_failures"]))
-    return chart >= top and int(row["failures"]) >= least
+    return int(row["failures"]) < least
 
 
 @kernel
@@ -302,11 +364,11 @@ def report(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float,
     known = evidence_of(real(row["n"]))
     reason = cause(row)
     severity = MEDIUM
-    share_now = guard.ratio(real(row["pending_f"]), real(row["pending_n"]), 1.0)
+    proved = beta.lower(real(row["pending_n"]), real(row["pending_f"]))
     if reason == FORGERY and int(row["failures"]) >= 50:
         severity = HIGH
-    if reason != FORGERY and share_now < float(params["fast_share"]):
-        severity = LOW if share_now >= float(params["slow_share"]) else INFO
+    if reason != FORGERY and proved < MANY:
+        severity = LOW if proved >= FEW else INFO
     severity = max(cap_by_warmth(severity, known), int(row["severity"]))
     until = t + linger(pause, float(params["close_after_s"]))
     code = tell(row, 0, t, until, reason, severity, WARM_EVENTS, out)
@@ -327,13 +389,19 @@ def report(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float,
 
 @kernel
 def timer(row: Any, due: int, params: Any, out: Any) -> int:
-    """Close an incident that ended, or one that has lasted a week: then its level is learned."""
+    """Close an incident that ended, or one that has lasted a week: then its level is usual.
+
+    A forgery is not learned; it becomes a noise that is left out until it has ended for a week.
+    """
     if is_due(row, due):
         row["due"] = 0
         if int(row["opened_at"]) != 0:
-            n = guard.clip(real(row["pending_n"]), 1.0, 2000.0)
-            row["f"] = guard.ratio(real(row["pending_f"]) * n, real(row["pending_n"]), 0.0)
-            row["n"] = n
+            if int(row["reason"]) == FORGERY:
+                row["noise_until"] = minute_of(due + CHRONIC_AFTER)
+            else:
+                n = guard.clip(real(row["pending_n"]), 1.0, CHRONIC_CALLS)
+                row["f"] = guard.ratio(real(row["pending_f"]) * n, real(row["pending_n"]), 0.0)
+                row["n"] = n
             close(row)
             return CHRONIC
     code = expire(row, due, params, out)

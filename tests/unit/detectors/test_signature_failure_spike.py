@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from detectors.core import Core
 from tests.unit.detectors.streams import (
     DAY,
     ELSEWHERE,
@@ -169,3 +170,79 @@ def test_an_update_comes_with_the_next_minute_when_the_count_has_doubled() -> No
     assert len({alert.id for alert in states}) == 1
     assert len(states) <= 5
     assert states[-1].count == 100
+
+
+@pytest.mark.parametrize(("share", "per_hour"), [(0.3, 5), (1.0, 20)])
+def test_a_sparse_or_total_failure_is_one_incident_and_stays_chronic(
+    share: float, per_hour: float
+) -> None:
+    """One incident, closed as chronic after 7 days; the same share raises nothing in two weeks."""
+    run = warm("svix", per_hour=per_hour)
+    run.feed(with_failures(share, 22, per_hour=per_hour))
+    assert [(a.severity.value, a.close_reason) for a in run.of(ID)] == [("medium", "chronic")]
+
+
+def test_a_chronic_forgery_hides_no_rotation() -> None:
+    """Forged calls that never end become a noise apart; the sender's own failures are still news."""
+    run = warm("svix")
+    forged = calls(20 * 24 * 6, 600, provider="svix", source_ip=ELSEWHERE, **BAD)
+    own = list(traffic(TUESDAY, days=20, seed=3, provider="svix"))
+    run.feed(forged, own)
+    assert [a.close_reason for a in run.of(ID)] == ["chronic"]
+    rotated = traffic(TUESDAY + 20 * DAY, days=0.5, seed=4, provider="svix", **BAD)
+    more = calls(72, 600, TUESDAY + 20 * DAY, provider="svix", source_ip=ELSEWHERE, **BAD)
+    run.feed(rotated, more)
+    assert [a.reason for a in run.of(ID)] == ["forgery", "rotation"]
+
+
+def test_onboarding_with_wrong_signatures_is_quiet() -> None:
+    """S25: a quarter of a new sender's first calls fails, for a day; more than info is too much."""
+    run = Run(traffic(sender="old", days=3))
+    start = MONDAY + 3 * DAY
+    for n in range(5):
+        chance = random.Random(n)
+        bursts = [
+            event(start + (hour * 60 + chance.randrange(20)) * MINUTE + k * 7 * SECOND, f"new-{n}",
+                  provider="svix", **(BAD if chance.random() < 0.25 else {}))
+            for hour in range(9, 19) for k in range(20)
+        ]  # fmt: skip
+        run.feed(bursts)
+    later = [traffic(start + DAY, days=2, sender=f"new-{n}", provider="svix") for n in range(5)]
+    run.feed(*later)
+    assert run.incidents == []
+
+
+def test_an_onboarded_sender_is_watched_from_its_second_day() -> None:
+    """What failed while it was integrated does not hide a total failure on the third day."""
+    chance = random.Random(5)
+    first = list(traffic(days=1, provider="svix"))
+    for call in first:
+        if chance.random() < 0.25:
+            call |= {"verdict": "rejected", "reason": "signature_invalid", "signature_ok": False}
+    run = Run(first, traffic(MONDAY + DAY, days=1, seed=2, provider="svix"))
+    run.feed(calls(10, 30, MONDAY + 2 * DAY, provider="svix", **BAD))
+    assert (run.opened(ID) or 99) <= 6
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_rotation_with_transient_failures_is_an_info_at_most(seed: int) -> None:
+    """S14: 3 % of failures for two days are told once a day at most, and never as low."""
+    run = warm("svix")
+    run.feed(with_failures(0.03, 2, seed=seed))
+    assert run.loud() == []
+    assert len(run.of(ID)) <= 1
+
+
+@pytest.mark.parametrize(("share", "by"), [(1.0, 4), (0.5, 10)])
+def test_how_soon_a_spike_is_found(share: float, by: int) -> None:
+    """Median of 31 runs: total failure by the 4th call, 50 % by the 10th, at 0.5 % usual ones."""
+    run = Run(with_failures(0.005, 15, MONDAY, per_hour=40, seed=7))
+    kept = run.core.snapshot()
+    found = []
+    for seed in range(31):
+        run.core = Core.restore(run.core.config, kept)
+        run.alerts.clear()
+        run.values.clear()
+        run.feed(with_failures(share, 0.05, MONDAY + 15 * DAY, per_hour=960, seed=seed))
+        found.append(run.opened(ID) or 999)
+    assert sorted(found)[15] <= by
