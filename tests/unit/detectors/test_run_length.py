@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from detectors import checks
 from detectors.event import DAY, EVENT, REJECTED, VERIFIED
 from detectors.event import REASONS as CHECKS
-from detectors.rules.signature_failure_spike import Params
 from detectors.registry import detectors_found
+from detectors.rules.signature_failure_spike import Params
 from ingest.schema import Reason
 from models import cusum
 from models import share as beta
@@ -49,7 +51,7 @@ def test_at_most_one_false_alarm_in_a_thousand_sender_days(per_day: float, usual
     assert 0.0 < sum(rates) * per_day <= 1.0 / QUIET_DAYS
 
 
-def history(p: float, per_day: int, first: int, days: int, seed: int) -> np.ndarray:
+def history(p: float, per_day: int, first: int, days: int, seed: int) -> NDArray[Any]:
     """Return so many days of calls of which a share fails."""
     rng = np.random.Generator(np.random.PCG64(seed))
     n = per_day * days
@@ -73,6 +75,7 @@ def test_the_learned_share_keeps_the_promise_too(p: float) -> None:
     for sender in range(8):
         rows = checks.rows_of(SPIKE)
         for part in range(5):
-            records, _ = checks.run(SPIKE, history(p, 480, part * 100, 100, sender * 9 + part), rows)
+            calls = history(p, 480, part * 100, 100, sender * 9 + part)
+            records, _ = checks.run(SPIKE, calls, rows)
             alarms += int(np.count_nonzero(records["code"] == 2))
     assert alarms <= 4

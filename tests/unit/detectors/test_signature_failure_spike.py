@@ -183,7 +183,7 @@ def test_a_sparse_or_total_failure_is_one_incident_and_stays_chronic(
 
 
 def test_a_chronic_forgery_hides_no_rotation() -> None:
-    """Forged calls that never end become a noise apart; the sender's own failures are still news."""
+    """Forged calls that never end become a noise apart; the sender's own failures are news."""
     run = warm("svix")
     forged = calls(20 * 24 * 6, 600, provider="svix", source_ip=ELSEWHERE, **BAD)
     own = list(traffic(TUESDAY, days=20, seed=3, provider="svix"))
