@@ -48,9 +48,12 @@ FACTS = np.dtype(
         ("policy", "i2"),
         ("tolerance", "i8"),
         ("horizon", "i8"),
+        ("overlap", "i8"),
         ("max_attempts", "i4"),
     ]
 )
+USUAL_OVERLAP_S = 86_400.0
+"""Of old and new keys, where a profile says nothing: Stripe's and Svix's 24 h."""
 LAYOUT_VERSION = 1
 """Part of the configuration's hash: raise it when a step means something else by a row."""
 
@@ -205,6 +208,8 @@ def _facts(classes: list[SenderClass]) -> NDArray[Any]:
         record["policy"] = POLICIES["published" if fixed else profile.source_policy]
         record["tolerance"] = int((profile.tolerance_s or 0) * SECOND)
         record["horizon"] = int((profile.horizon_s or 0) * SECOND)
+        overlap = profile.rotation_overlap_s
+        record["overlap"] = int((USUAL_OVERLAP_S if overlap is None else overlap) * SECOND)
         record["max_attempts"] = profile.max_attempts or 0
     return facts
 

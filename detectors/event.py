@@ -38,6 +38,7 @@ EVENT = np.dtype(
         ("repeats", "i8"),  # earlier presentations of this delivery, as far as remembered
         ("tolerance", "i8"),  # of signed timestamps; 0 where the provider signs none
         ("horizon", "i8"),  # how long the provider retries; 0 where it does not
+        ("overlap", "i8"),  # how long an old key may be used after a rotation
         ("duration_ms", "f8"),  # -1 = null
         ("weight", "f8"),  # 1 / sample_rate
         ("asn", "i4"),

@@ -7,6 +7,7 @@ EXAMPLES = {
     "where it never verified",
     "replay-burst": "loyalty-points: one captured call accepted again, and again",
     "signature-failure-spike": "bank-feed: its key was changed on one side only; every call fails",
+    "stale-key": "idp-lifecycle: a new key takes over from the old one within twelve hours (info)",
     "payload-volume": "sms-status: 201 calls in an hour where 6 are usual",
 }
 

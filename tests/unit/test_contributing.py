@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 FILE = re.compile(r"^`([\w./-]+)`\n\n```(?:python|markdown)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES: dict[str, str] = dict(FILE.findall(PAGE))
-RULE = "detectors/rules/stale_key.py"
-TEST = "tests/unit/detectors/test_stale_key.py"
-RUNBOOK = "docs/runbooks/stale-key.md"
+RULE = "detectors/rules/slow_answer.py"
+TEST = "tests/unit/detectors/test_slow_answer.py"
+RUNBOOK = "docs/runbooks/slow-answer.md"
 
 FIND_IT = """
 import detectors.rules
@@ -26,8 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's files, in a folder that the detectors' registry is told of."""
     made = tmp_path_factory.mktemp("example")
     (made / "rules").mkdir()
-    (made / "rules" / "stale_key.py").write_text(FILES[RULE], "utf-8")
-    (made / "test_stale_key.py").write_text(FILES[TEST], "utf-8")
+    (made / "rules" / "slow_answer.py").write_text(FILES[RULE], "utf-8")
+    (made / "test_slow_answer.py").write_text(FILES[TEST], "utf-8")
     (made / "conftest.py").write_text(FIND_IT.format(folder=str(made / "rules")), "utf-8")
     (made / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", "utf-8")
     return made
@@ -58,7 +58,7 @@ def test_it_has_three_files() -> None:
 
 def test_its_test_passes(folder: Path) -> None:
     """The example's own test finds the attack and keeps quiet about the trap."""
-    pytest_ = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_stale_key.py")
+    pytest_ = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_slow_answer.py")
     out = run(folder, *pytest_, NUMBA_DISABLE_JIT="1")  # plain, which is faster for so few events
     assert "2 passed" in out
 
@@ -70,7 +70,7 @@ def test_it_keeps_the_contract(folder: Path) -> None:
 import conftest
 from detectors.checks import checks_for
 from detectors.registry import detectors_found
-(detector,) = [one for one in detectors_found() if one.id == "stale-key"]
+(detector,) = [one for one in detectors_found() if one.id == "slow-answer"]
 checks = list(checks_for(detector))
 for check in checks:
     check()

@@ -34,8 +34,9 @@ REASONS = {
         "campaign",
         "retry_flood",
     ),
+    "stale-key": ("old_key", "old_key_new_network", "rotation_stalled", "rotation_started"),
 }
-"""The four detectors and their reason codes."""
+"""The detectors and their reason codes."""
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07",
@@ -96,7 +97,7 @@ def closed(alert: Alert, at: int, reason: CloseReason = "expired") -> Alert:
 
 @st.composite
 def hostile_alerts(draw: st.DrawFn) -> Alert:
-    """Alerts of the four detectors whose every free text was chosen by an attacker."""
+    """Alerts of the detectors whose every free text was chosen by an attacker."""
     detector = draw(st.sampled_from(sorted(REASONS)))
     reason = draw(st.sampled_from(REASONS[detector]))
     status = draw(st.sampled_from(Status))

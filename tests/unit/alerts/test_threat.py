@@ -66,6 +66,8 @@ def test_signature_decides_what_a_new_source_means() -> None:
         ("payload-volume", "backfill"),
         ("payload-volume", "campaign"),
         ("payload-volume", "retry_flood"),
+        ("stale-key", "rotation_stalled"),
+        ("stale-key", "rotation_started"),
     ],
 )
 def test_benign_reasons_claim_no_attack(detector: str, reason: str) -> None:

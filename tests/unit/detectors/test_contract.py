@@ -33,12 +33,12 @@ def test_contract(check: Check) -> None:
 
 def test_the_mission_is_covered() -> None:
     """The four detectors of the mission are found by listing the folder."""
-    assert [d.id for d in DETECTORS] == [
+    assert {d.id for d in DETECTORS} >= {
         "payload-volume",
         "replay-burst",
         "signature-failure-spike",
         "spoofed-source",
-    ]
+    }
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: d.id)
