@@ -225,10 +225,6 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["status"] = rng.choice([0, 200, 204, 401, 500, 503], n)
     events["attempt"] = rng.integers(0, 3, n)
     events["tolerance"] = 300 * SECOND
-    events["overlap"] = DAY
-    events["endpoint"] = 1 + rng.integers(0, 3, n)
-    newest = 1 + np.arange(n) * 6 // max(n, 1)
-    events["key_id"] = np.maximum(newest - rng.integers(0, 8, n) // 7, 0)
     events["kind"] = rng.choice(list(KINDS.values()), n)
     events["verdict"] = rng.choice(list(VERDICTS.values()), n, p=[0.6, 0.3, 0.1])
     rejected = events["verdict"] == REJECTED
@@ -240,6 +236,10 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["policy"] = rng.choice(list(POLICIES.values()), n)
     events["in_range"] = rng.integers(-1, 2, n)
     events["plan"] = rng.integers(0, 2 * max(PLANS.values()), n)
+    events["overlap"] = DAY
+    events["endpoint"] = 1 + rng.integers(0, 3, n)
+    newest = 1 + np.arange(n) * 6 // max(n, 1)
+    events["key_id"] = np.maximum(newest - rng.integers(0, 8, n) // 7, 0)
     return events
 
 

@@ -42,25 +42,26 @@ from alerts.alert import Quantity
 from alerts.explain import format_count, format_duration, format_number, format_share
 from detectors.base import (
     ADOPTED,
-    CONTRIBUTES,
-    FINDING,
     HIGH,
     INFO,
     LOW,
     MEDIUM,
     NOTHING,
     TIMERS,
+    TOLD,
+    WARM_EVENTS,
     Baseline,
     Explanation,
     Found,
     Table,
     close,
     expire,
-    hold,
     is_due,
     linger,
     minute_of,
     param,
+    tell,
+    usual_pause,
     wake_at,
 )
 from detectors.event import (
@@ -117,8 +118,7 @@ ROW = np.dtype(
         ("calls", "i4"),  # of the run
         ("accepted", "i2"),
         ("abroad", "i2"),
-        ("reason", "i1"),
-        ("severity", "i1"),
+        *TOLD,
     ]
 )
 NETWORK = np.dtype([("proved", "i1")])  # uses of live keys, at most HOME_FROM
@@ -310,7 +310,7 @@ def learn(a: Any, b: Any, k: int, event: Any, params: Any, out: Any) -> int:
         return NOTHING
     known = int(event["age"]) >= WEEK  # before, all of a sender's keys are new
     if known and int(a["state"][k]) == FRESH and int(a["uses"][k]) == TELL_AT:
-        return tell(a, k, event, params, out, STARTED, INFO)
+        return report(a, k, event, params, out, STARTED, INFO)
     return watch(a, k, event, params, out)
 
 
@@ -383,7 +383,7 @@ def watch(a: Any, k: int, event: Any, params: Any, out: Any) -> int:
         return NOTHING
     a["by_old"] = guard.count_up(int(a["by_old"]))
     if int(a["opened_at"]) != 0 and int(a["reason"]) == STALLED:
-        return tell(a, k, event, params, out, STALLED, LOW)
+        return report(a, k, event, params, out, STALLED, LOW)
     old = int(a["by_old"])
     if int(a["judged"]) != 0 or t < ended + DAY or old < ESTABLISHED:
         return NOTHING
@@ -391,7 +391,7 @@ def watch(a: Any, k: int, event: Any, params: Any, out: Any) -> int:
     days = float(t - ended) / DAY
     fewer = old <= float(params["stalled_share"]) * real(a["rate"]) * days
     if fewer and int(a["by_new"]) >= old:
-        return tell(a, k, event, params, out, STALLED, LOW)
+        return report(a, k, event, params, out, STALLED, LOW)
     return NOTHING
 
 
@@ -431,43 +431,37 @@ def judge_old(a: Any, b: Any, k: int, event: Any, params: Any, out: Any) -> int:
     if abroad:
         a["abroad"] = guard.count_up16(int(a["abroad"]))
         grave = MEDIUM if int(event["believed"]) == UNTRUSTED_HEADER else HIGH
-        return tell(a, k, event, params, out, ABROAD, grave)
+        return report(a, k, event, params, out, ABROAD, grave)
     calls = int(a["calls"])
     if calls < float(params["least_calls"]) and int(a["severity"]) < LOW:
         return NOTHING
     severity = MEDIUM if calls >= float(params["many_calls"]) else LOW
-    return tell(a, k, event, params, out, OLD_KEY, severity)
+    return report(a, k, event, params, out, OLD_KEY, severity)
 
 
 @kernel
-def tell(a: Any, k: int, event: Any, params: Any, out: Any, reason: int, severity: int) -> int:
+def report(a: Any, k: int, event: Any, params: Any, out: Any, reason: int, severity: int) -> int:
     """Open the incident or add to it, and fill the evidence; the graver reason stays."""
     t = int(event["t"])
-    opening = int(a["opened_at"]) == 0
-    until = t + linger(int(event["gap"]), float(params["close_after_s"]))
+    first = int(a["since"]) if reason <= ABROAD else int(a["rotated"])
+    calls = int(a["calls"]) if reason <= ABROAD else int(a["by_old"])
+    pause = usual_pause(first * MINUTE, t, calls)
+    until = t + linger(pause, float(params["close_after_s"]))
     if reason == STARTED:
         until = overlap_end(a, event, params) + DAY + HOUR
-    elif opening or int(a["reason"]) == STARTED:
+    elif int(a["opened_at"]) == 0 or int(a["reason"]) == STARTED:
         wake_at(a, t + WEEK)
-    hold(a, t, until)
-    if severity < int(a["severity"]):
-        severity = int(a["severity"])
-        reason = int(a["reason"])
-    changed = opening or reason != int(a["reason"]) or severity > int(a["severity"])
-    a["reason"] = reason
-    a["severity"] = severity
+    code = tell(a, 0, t, until, reason, severity, WARM_EVENTS, out)  # nothing is learned
+    reason = int(a["reason"])
     key_calls = max(int(a["calls"]), 1)
     if reason == STALLED:
         key_calls = max(int(a["by_old"]), 1)
     elif reason == STARTED:
         key_calls = TELL_AT
-    out["reason"] = reason
-    out["severity"] = severity
-    out["table"] = 0
     out["count"] = key_calls
     since = int(a["since"]) if reason <= ABROAD else int(a["rotated"])
     out["since"] = max(since - 1, 0) * MINUTE
-    weight = 10.0 + 15.0 * severity
+    weight = 10.0 + 15.0 * int(a["severity"])
     out["score"] = guard.clip(weight + 5.0 * guard.log(1.0 + key_calls), 0.0, 100.0)
     out["confidence"] = 0.9 if int(event["reason"]) == KEY_RETIRED else 0.8
     out["calls"] = key_calls
@@ -480,7 +474,7 @@ def tell(a: Any, k: int, event: Any, params: Any, out: Any, reason: int, severit
     out["overlap"] = max(float(int(event["overlap"])) / 1e6, float(params["least_overlap_s"]))
     both = int(a["by_old"]) + int(a["by_new"])
     out["old_share"] = guard.ratio(float(int(a["by_old"])), float(both), 0.0)
-    return FINDING if changed else CONTRIBUTES
+    return code
 
 
 @kernel
