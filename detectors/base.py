@@ -143,6 +143,8 @@ class Found:
     evidence: Mapping[str, float]
     event: CallbackEvent | None
     """The event that opened the incident; None where a timer did."""
+    source: str = ""
+    """The network, where there is just one."""
 
     def quantities(self, *names: str, units: Mapping[str, str]) -> dict[str, Quantity]:
         """Return the named numbers of the evidence with their units."""
@@ -170,6 +172,11 @@ class Detector:
     explain: Callable[[Found], Explanation]
     baseline: Callable[[Any, int, float], Baseline]
     module: ModuleType
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it looks at something that several senders share: see ``detectors.shared``."""
+        return self.tables[0].key[0] != "sender"
 
     @property
     def is_choosy(self) -> bool:

@@ -111,10 +111,11 @@ class _Sender(msgspec.Struct, gc=False):
 _decode_sender = msgspec.json.Decoder(_Sender).decode
 
 _FILLED = (
-    "t", "sender", "event_type", "endpoint", "source", "address", "receiver", "service", "key_id",
-    "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms", "weight",
-    "asn", "status", "attempt", "who", "kind", "verdict", "reason", "signature_ok", "duplicate",
-    "believed", "signed", "in_range", "plan",
+    "t", "sender", "event_type", "endpoint", "path", "source", "address", "receiver", "service",
+    "key_id", "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms",
+    "weight", "asn", "status", "attempt", "who", "kind", "verdict", "reason", "signature_ok",
+    "duplicate", "believed", "signed", "in_range",
+    "plan",
 )  # fmt: skip
 
 
@@ -296,6 +297,7 @@ class Decoder:
         )
         delivery = hex_key(w.delivery_fp) if w.delivery_fp else 0
         signature = hex_key(w.signature_fp) if w.signature_fp else 0
+        endpoint = key(w.endpoint) or self._name(w.endpoint, canonical)
         status = w.status or 0
         event_type = w.event_type or ""
         client = (w.user_agent, w.tls_fp, w.client_cert_fp)
@@ -303,7 +305,8 @@ class Decoder:
             t,
             sender,
             key(event_type) or self._name(event_type, canonical),
-            key(w.endpoint) or self._name(w.endpoint, canonical),
+            endpoint,
+            hex_key(w.path_fp) if w.path_fp else endpoint,
             source,
             address,
             receiver,

@@ -124,7 +124,11 @@ def rows_are_bounded(detector: Detector) -> None:
     _require(1 <= len(detector.tables) <= 3, detector, "a detector has one to three tables")
     for table in detector.tables:
         where = "+".join(table.key)
-        _require(table.key[0] == "sender", detector, f"table {where}: the sender comes first")
+        if detector.is_shared:
+            alone = len(table.key) == 1 and len(detector.tables) == 1
+            _require(alone, detector, f"table {where}: what is shared has one table with one key")
+        else:
+            _require(table.key[0] == "sender", detector, f"table {where}: the sender comes first")
         for column in table.key:
             _require(column in (EVENT.names or ()), detector, f"table {where}: no column {column}")
         _require(table.row.itemsize <= MAX_ROW_BYTES, detector, f"table {where}: row too large")
@@ -353,9 +357,15 @@ def every_reason_is_explained(detector: Detector) -> None:
             Found(
                 reason=reason, severity=INFO, count=1, sender="a-sender", source_count=1,
                 seconds=1.0, evidence={name: 1.0 for name, _ in detector.evidence}, event=None,
+                source="192.0.2.0/24",
             )
         )  # fmt: skip
-        _require("a-sender" in words.summary, detector, f"{reason}: the summary names no sender")
+        named = "192.0.2.0/24" if detector.is_shared else "a-sender"
+        _require(
+            named in words.summary,
+            detector,
+            f"{reason}: the summary names no {'source' if detector.is_shared else 'sender'}",
+        )
         _require(bool(words.expected), detector, f"{reason}: says nothing of what was expected")
         _require(bool(words.observed), detector, f"{reason}: says nothing of what was seen")
         for number in (*words.expected.values(), *words.observed.values()):

@@ -17,9 +17,9 @@ from alerts.alert import Alert, Severity, from_rfc3339, to_rfc3339
 from alerts.explain import format_count, safe
 from alerts.pipeline import fold
 from detectors.config import Config, load_config
-from detectors.core import Core
 from detectors.engines.local import BadLine, LocalResult, run_local
 from detectors.errors import DetectorError, StateError
+from detectors.shared import Partitions
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
 from ingest.schema import MAX_EVENT_BYTES
@@ -113,13 +113,13 @@ def detect(
         config = load_config(
             config_path, inventory=load_inventory(inventory) if inventory else None
         )
-        cores = [restored(config, state)] if state and state.exists() else None
+        known = restored(config, state) if state and state.exists() else None
         with ExitStack() as stack:
             writer = _Writer(out, stack, quiet=as_json)
             report_bad = _BadLines()
             if follow:
                 writer.open()
-                result = _follow(config, cores, writer, report_bad)
+                result = _follow(known or Partitions(config), writer, report_bad)
             else:
                 result = run_local(
                     read_events(events),
@@ -127,15 +127,15 @@ def detect(
                     partitions=partitions,
                     now_us=time.time_ns() // 1000 if now is None else now,
                     until_us=until,
-                    cores=cores,
+                    state=known,
                     on_bad=report_bad,
                     on_progress=_Progress() if sys.stderr.isatty() else None,
                 )
                 writer.open()  # not before: what fails leaves the file of an earlier run alone
                 writer.write(result.alerts)
             report_bad.close()
-        if state is not None:
-            _replace(state, result.cores[0].snapshot())
+        if state is not None and result.state is not None:
+            _replace(state, result.state.snapshot())
     except (DetectorError, IngestError) as error:
         raise click.ClickException(str(error)) from None
     except BrokenPipeError:
@@ -174,10 +174,10 @@ def _same_file(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-def restored(config: Config, state: Path) -> Core:
-    """Return the core that a file holds; StateError names the file."""
+def restored(config: Config, state: Path) -> Partitions:
+    """Return the state that a file holds; StateError names the file."""
     try:
-        return Core.restore(config, state.read_bytes())
+        return Partitions.restore(config, state.read_bytes())
     except StateError as error:
         msg = (
             f"{state}: {error}; a state goes on with the --config and --inventory it was made with"
@@ -297,18 +297,15 @@ def _replace(path: Path, data: bytes) -> None:
     draft.replace(path)
 
 
-def _follow(
-    config: Config, cores: list[Core] | None, writer: _Writer, bad: _BadLines
-) -> LocalResult:
+def _follow(state: Partitions, writer: _Writer, bad: _BadLines) -> LocalResult:
     """Read standard input as a log: the broker's time is the time of reading."""
-    core = cores[0] if cores else Core(config)
-    result = LocalResult(cores=[core])
+    result = LocalResult(state=state)
     started = time.perf_counter()
     latest: dict[str, Alert] = {}
     try:
         for numbers, values in _line_groups(sys.stdin.buffer):
             times = [time.time_ns() // 1000] * len(values)
-            outcome = core.feed_log(values, numbers, times)
+            outcome = state.feed_log(0, values, numbers, times)
             for fault in outcome.rejected:
                 bad(BadLine(f"-:{fault.offset}", fault.code, fault.message))
             latest.update((alert.id, alert) for alert in outcome.alerts)
@@ -317,7 +314,7 @@ def _follow(
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
     result.alerts = list(latest.values())
-    result.counts = dict(core.counters)
+    result.counts = dict(state.cores[0].counters)
     result.seconds = time.perf_counter() - started
     return result
 

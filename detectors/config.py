@@ -114,9 +114,9 @@ class Config:
         self.overrides = overrides
         self.inventory = inventory or Inventory()
         self.profiles = profiles or load_profiles()
-        self.detectors: tuple[Detector, ...] = tuple(
-            found for found in detectors_found() if found.id not in disabled
-        )
+        enabled = [found for found in detectors_found() if found.id not in disabled]
+        self.detectors: tuple[Detector, ...] = tuple(d for d in enabled if not d.is_shared)
+        self.shared: tuple[Detector, ...] = tuple(d for d in enabled if d.is_shared)
         self._classes: list[SenderClass] = []
         self._of_provider: dict[str | None, int] = {}
         self._of_sender: dict[str, dict[str | None, tuple[tuple[int, int], ...]]] = {}
@@ -184,8 +184,8 @@ class Config:
     @cached_property
     def hash(self) -> str:
         """12 hex digits of everything that detection depends on beside the events."""
-        parts: list[Any] = [LAYOUT_VERSION, [d.id for d in self.detectors]]
-        parts += [self.params(d).tolist() for d in self.detectors]
+        parts: list[Any] = [LAYOUT_VERSION, [d.id for d in (*self.detectors, *self.shared)]]
+        parts += [self.params(d).tolist() for d in (*self.detectors, *self.shared)]
         parts += [self.facts.tolist(), [[str(n) for n in ns] for ns in self.networks]]
         parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
         parts += [sorted(map(str, self._of_provider))]

@@ -24,12 +24,14 @@ from detectors.errors import StateError
 from detectors.event import DAY, HOUR, MINUTE
 from detectors.incidents import Happening, Incidents
 from detectors.keys import combine
+from detectors.observer import Observation, Observer
 from detectors.roster import Roster
 from detectors.snapshot import pack, unpack
 from detectors.tables import KeyedTable, TableSpec
 from detectors.walk import WRITTEN, record_dtype
 
 SENDER = ("sender",)
+SENDER_SOURCE = ("sender", "source")
 DELIVERY = ("sender", "delivery")
 ROOM = 64
 """Records a walk may write beyond one for each event, before it is called again."""
@@ -41,6 +43,8 @@ class Outcome:
 
     alerts: list[Alert] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
+    """What concerns more senders than this partition's, for ``detectors.shared``."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,12 @@ class _Runner:
 
 
 class Core:
-    """Detection for one partition."""
+    """Detection for one partition: of the events, or of what several senders share."""
 
-    def __init__(self, config: Config, partition: int = 0) -> None:
+    def __init__(self, config: Config, partition: int = 0, *, shared: bool = False) -> None:
         self.config = config
         self.partition = partition
+        self.shared = shared
         self.next_offset: int | None = None
         self.counters: dict[str, int] = {}
         self._decoder = Decoder(config)
@@ -86,10 +91,12 @@ class Core:
         self._ids = KeyedTable(
             TableSpec(("id",), ttl=HOUR // MINUTE, limit=1 << 20, refresh=False, growth=2.0)
         )
-        self._runners = [self._runner(detector) for detector in config.detectors]
+        detectors = config.shared if shared else config.detectors
+        self._runners = [self._runner(detector) for detector in detectors]
         self._roster = Roster(self.table(SENDER))
         self.table(DELIVERY)
-        self.incidents = Incidents(config.detectors, config.hash)
+        self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
+        self.incidents = Incidents(detectors, config.hash)
 
     @property
     def stream_time_us(self) -> int | None:
@@ -137,7 +144,7 @@ class Core:
             Rejected(r.index, r.code, r.message, int(offsets[r.index])) for r in outcome.rejected
         ]
         self.count("consumed", len(values))
-        return Outcome(outcome.alerts, rejected)
+        return replace(outcome, rejected=rejected)
 
     def feed_sorted(self, batch: EventBatch) -> Outcome:
         """Take events that were decoded and sorted by time before (files, frames)."""
@@ -153,7 +160,7 @@ class Core:
         if until_us is not None and until_us > now:
             now = self._clock.advance(until_us)
         nothing = self._decoder.values([]).batch
-        return Outcome(self._score(nothing, np.zeros(0, np.int64)))
+        return self._score(nothing, np.zeros(0, np.int64))
 
     def _feed(self, decoded: Decoded, broker_times: NDArray[np.int64] | None) -> Outcome:
         batch = decoded.batch
@@ -179,9 +186,9 @@ class Core:
         for fault in rejected:
             self.count(f"rejected.{fault.code}")
         rejected.sort(key=lambda fault: fault.index)
-        return Outcome(self._score(batch, now), rejected)
+        return replace(self._score(batch, now), rejected=rejected)
 
-    def _score(self, batch: EventBatch, now: NDArray[np.int64]) -> list[Alert]:
+    def _score(self, batch: EventBatch, now: NDArray[np.int64]) -> Outcome:
         events = batch.columns
         events["now"] = now
         ticks = self._clock.ticks(now)
@@ -204,7 +211,12 @@ class Core:
         alerts += self.incidents.flush(final)
         self._roster.forget_replaced()
         self.count("alerts", len(alerts))
-        return alerts
+        if self._observer is None:
+            return Outcome(alerts)
+        told = self.counters.get("observations", 0)
+        observations = self._observer.look(batch, located[SENDER_SOURCE], told)
+        self.count("observations", len(observations))
+        return Outcome(alerts, observations=observations)
 
     def _walk(
         self,
@@ -271,6 +283,7 @@ class Core:
                 since=int(record["since"]),
                 evidence={name: float(record[name]) for name in names_of},
                 source_key=0 if event is None else int(event["source"]),
+                sender_key=0 if event is None else int(event["sender"]),
                 value=None if timed else _value_of(batch, at),
                 sender=sender,
                 provider=self.config.provider(int(record["who"])),
@@ -308,6 +321,11 @@ class Core:
         """Rows taken from live keys because of a limit, by table."""
         return {"+".join(key): t.evicted for key, t in self._tables.items() if t.evicted}
 
+    def _kept(self) -> dict[tuple[str, ...], KeyedTable]:
+        """Return all tables by the name that they have in a snapshot."""
+        observed = {} if self._observer is None else self._observer.tables
+        return {**self._tables, ("id",): self._ids, **observed}
+
     def snapshot(self) -> bytes:
         """Return the whole state as bytes, with a checksum; the same state gives the same bytes."""
         header = {
@@ -318,9 +336,10 @@ class Core:
             "counters": dict(sorted(self.counters.items())),
             "incidents": self.incidents.snapshot(),
             "long_names": self._roster.snapshot(),
+            "shared": self.shared,
         }
         arrays: dict[str, NDArray[Any]] = {}
-        for key, table in {**self._tables, ("id",): self._ids}.items():
+        for key, table in self._kept().items():
             arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.snapshot().items()}
         for runner in self._runners:
             arrays[f"clock/{runner.detector.id}"] = runner.clock[:WRITTEN]
@@ -333,7 +352,7 @@ class Core:
         if header["config"] != config.hash:
             msg = f"snapshot: made with configuration {header['config']} (in force: {config.hash})"
             raise StateError(msg)
-        core = Core(config, header["partition"])
+        core = Core(config, header["partition"], shared=header["shared"])
         core.next_offset = header["next_offset"]
         core.counters = dict(header["counters"])
         core._clock.restore(header["clock"])
@@ -342,7 +361,7 @@ class Core:
             table, _, part = name.partition("/")
             parts.setdefault(table, {})[part] = array
         try:
-            for key, keyed in {**core._tables, ("id",): core._ids}.items():
+            for key, keyed in core._kept().items():
                 keyed.restore(parts["+".join(key)])
             for runner in core._runners:
                 runner.clock[:WRITTEN] = parts["clock"][runner.detector.id]

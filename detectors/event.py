@@ -18,6 +18,7 @@ EVENT = np.dtype(
         ("sender", "i8"),  # 0 for "(unknown)", which has no baseline of its own
         ("event_type", "i8"),  # never 0: events without a type share one
         ("endpoint", "i8"),
+        ("path", "i8"),  # what was asked for: the unmatched path's fingerprint, else the endpoint
         ("source", "i8"),  # /24 of IPv4, /48 of IPv6
         ("address", "i8"),
         ("receiver", "i8"),  # service/version, without the instance

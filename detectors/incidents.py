@@ -51,6 +51,9 @@ class Incident:
     events: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     source_keys: set[int] = field(default_factory=set)
+    senders: list[str] = field(default_factory=list)
+    """Where the entity is no sender: the senders that were named."""
+    sender_keys: set[int] = field(default_factory=set)
     told_count: int = 0
     pending: bool = False
 
@@ -72,6 +75,8 @@ class Happening:
     evidence: Mapping[str, float]
     source_key: int
     """0 where a timer found it."""
+    sender_key: int
+    """0 where a timer found it, or nobody was named."""
     value: Callable[[], bytes] | None
     """Gives the event's JSON; None where a timer found it."""
     sender: str | None
@@ -134,11 +139,13 @@ class Incidents:
         detector = self.detectors[h.slot[0]]
         raw = h.value() if h.value is not None else None
         event = parse_event(raw) if raw is not None else None
-        key = _key_of(detector.tables[h.slot[1]].key, event, h.sender)
+        columns = detector.tables[h.slot[1]].key
+        key = _key_of(columns, event, h.sender)
+        sender = event.sender if event else h.sender
         incident = Incident(
             id=self._new_id(detector.id, key, h.when),
             key=key,
-            sender=event.sender if event else h.sender,
+            sender=sender if columns[0] == "sender" else None,
             provider=h.provider,
             endpoint=event.endpoint if event else None,
             opened_at=h.when,
@@ -182,14 +189,25 @@ class Incidents:
         if h.value is None:
             return
         new_source = h.source_key not in incident.source_keys
-        if len(incident.events) < MAX_ITEMS or (new_source and len(incident.sources) < MAX_ITEMS):
+        new_sender = (
+            incident.sender is None and h.sender_key and h.sender_key not in incident.sender_keys
+        )
+        if (
+            len(incident.events) < MAX_ITEMS
+            or (new_source and len(incident.sources) < MAX_ITEMS)
+            or (new_sender and len(incident.senders) < MAX_ITEMS)
+        ):
             event = parse_event(h.value())
+            if new_sender and len(incident.senders) < MAX_ITEMS:
+                incident.senders.append(event.sender)
             if len(incident.events) < MAX_ITEMS:
                 incident.events.append(event.id)
             if new_source and len(incident.sources) < MAX_ITEMS:
                 incident.sources.append(source_prefix(event.source_ip))
         if new_source and len(incident.source_keys) < COUNTED_SOURCES:
             incident.source_keys.add(h.source_key)
+        if new_sender and len(incident.sender_keys) < COUNTED_SOURCES:
+            incident.sender_keys.add(h.sender_key)
 
     def _close(self, h: Happening, incident: Incident) -> Alert:
         del self.open[h.slot]
@@ -217,10 +235,11 @@ class Incidents:
                 seconds=(incident.last_seen - incident.first_seen) / 1e6,
                 evidence=incident.evidence,
                 event=event,
+                source=incident.sources[0] if len(incident.source_keys) == 1 else "",
             )
         )
         severity = SEVERITIES[incident.severity - 1]
-        senders = (incident.sender,) if incident.sender else ()
+        senders = (incident.sender,) if incident.sender else tuple(incident.senders)
         return Alert(
             id=incident.id,
             detector=detector.id,
@@ -232,7 +251,7 @@ class Incidents:
             close_reason=close_reason,
             sender=incident.sender,
             senders=senders,
-            sender_count=len(senders),
+            sender_count=max(len(senders), len(incident.sender_keys)),
             provider=incident.provider,
             endpoint=incident.endpoint,
             source=incident.sources[0] if len(incident.source_keys) == 1 else None,
@@ -256,10 +275,7 @@ class Incidents:
     def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
         return {
-            "open": [
-                [list(slot), asdict(incident) | {"source_keys": sorted(incident.source_keys)}]
-                for slot, incident in self.open.items()
-            ],
+            "open": [[list(slot), _written(incident)] for slot, incident in self.open.items()],
             "pending": [[at, list(slot)] for at, slot in self._pending],
             "last_opened": self.last_opened,
             "overflowed": self.overflowed,
@@ -267,13 +283,20 @@ class Incidents:
 
     def restore(self, parts: Mapping[str, Any]) -> None:
         """Take over what ``snapshot`` returned."""
-        self.open = {
-            _slot(slot): Incident(**{**incident, "source_keys": set(incident["source_keys"])})
-            for slot, incident in parts["open"]
-        }
+        self.open = {_slot(slot): _read(incident) for slot, incident in parts["open"]}
         self._pending = [(at, _slot(slot)) for at, slot in parts["pending"]]
         self.last_opened = dict(parts["last_opened"])
         self.overflowed = parts["overflowed"]
+
+
+def _written(incident: Incident) -> dict[str, Any]:
+    sets = {"source_keys": incident.source_keys, "sender_keys": incident.sender_keys}
+    return asdict(incident) | {name: sorted(keys) for name, keys in sets.items()}
+
+
+def _read(written: Mapping[str, Any]) -> Incident:
+    sets = {name: set(written[name]) for name in ("source_keys", "sender_keys")}
+    return Incident(**{**written, **sets})
 
 
 def _slot(numbers: list[int]) -> Slot:

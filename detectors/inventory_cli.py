@@ -31,13 +31,13 @@ def inventory(state: Path, config_path: Path | None, inventory: Path | None, as_
     try:
         registered = load_inventory(inventory) if inventory else None
         config = load_config(config_path, inventory=registered)
-        core = restored(config, state)
+        known = restored(config, state)
     except (DetectorError, IngestError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         msg = f"{state}: {error.strerror or error}"
         raise click.ClickException(msg) from None
-    for sender in core.baselines():
+    for sender in (each for core in known.cores for each in core.baselines()):
         click.echo(json.dumps(record(sender)) if as_json else "\n".join(lines(sender)))
 
 

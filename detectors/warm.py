@@ -57,8 +57,9 @@ def shares(processes: int) -> list[list[str]]:
 def _compile(names: list[str]) -> None:
     """Run an empty batch through these detectors: that compiles them and fills the cache."""
     others = frozenset(detector.id for detector in detectors_found()) - frozenset(names)
-    core = Core(Config(disabled=others))
-    core.feed_log([b"{}"], [0], [0])
+    config = Config(disabled=others)
+    for shared in (False, True):
+        Core(config, shared=shared).feed_log([b"{}"], [0], [0])
 
 
 if __name__ == "__main__":

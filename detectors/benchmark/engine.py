@@ -4,7 +4,7 @@ from alerts.alert import Alert
 from detectors.batch import Decoder
 from detectors.benchmark.errors import BenchmarkError
 from detectors.config import Config
-from detectors.core import Core
+from detectors.shared import Partitions
 from detectors.warm import warm_up
 from ingest.sources import Lines
 
@@ -14,7 +14,7 @@ class LocalEngine:
 
     def __init__(self, config: Config) -> None:
         warm_up()
-        self._core = Core(config)
+        self._state = Partitions(config)
         self._decoder = Decoder(config)
 
     def feed(self, lines: Lines) -> list[Alert]:
@@ -24,8 +24,8 @@ class LocalEngine:
             first = decoded.rejected[0]
             msg = f"{lines.where(first.index)}: the simulation made a bad event ({first.message})"
             raise BenchmarkError(msg)
-        return self._core.feed_sorted(decoded.batch).alerts
+        return self._state.feed_sorted(0, decoded.batch).alerts
 
     def finish(self) -> list[Alert]:
         """Ends the walk at the last event."""
-        return self._core.finish().alerts
+        return self._state.finish()

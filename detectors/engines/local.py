@@ -19,9 +19,9 @@ from alerts.alert import Alert, to_rfc3339
 from detectors.batch import Decoder, EventBatch
 from detectors.clock import LATEST
 from detectors.config import Config
-from detectors.core import Core
 from detectors.engines.spool import Spool
 from detectors.event import DAY, HOUR, MINUTE
+from detectors.shared import Partitions
 from detectors.warm import warm_up
 from ingest.partition import partition_for, record_key
 from ingest.sources import Lines, frame_lines
@@ -58,7 +58,8 @@ class LocalResult:
     warnings: list[str] = field(default_factory=list)
     read: int = 0
     seconds: float = 0.0
-    cores: list[Core] = field(default_factory=list)
+    state: Partitions | None = None
+    """The detectors' memory at the end of the run."""
 
     @property
     def accepted(self) -> int:
@@ -78,7 +79,7 @@ def run_local(
     partitions: int = 1,
     now_us: int | None = None,
     until_us: int | None = None,
-    cores: list[Core] | None = None,
+    state: Partitions | None = None,
     on_bad: Callable[[BadLine], None] | None = None,
     on_progress: Progress | None = None,
     on_alert: Callable[[Alert], None] | None = None,
@@ -91,35 +92,36 @@ def run_local(
         partitions: Into how many partitions senders are split.
         now_us: Events later than this plus ``stream.ahead_minutes`` are refused; None: no limit.
         until_us: Let time run on to here after the last event.
-        cores: State to go on from, one for each partition.
+        state: Go on from here; it has as many partitions.
         on_bad: Told of each bad line at once.
         on_progress: Told how far it is.
         on_alert: Told of each alert, in order of time within a partition.
     """
     started = time.perf_counter()
     warm_up()
-    result = LocalResult(cores=cores or [Core(config, p) for p in range(partitions)])
-    before = [dict(core.counters) for core in result.cores]
+    state = state or Partitions(config, partitions)
+    result = LocalResult(state=state)
+    before = [dict(core.counters) for core in state.cores]
     spool = Spool()
     try:
-        _read(lines, config, now_us, spool, result, on_bad, on_progress)
+        _read(lines, config, now_us, spool, state, result, on_bad, on_progress)
         batch = spool.batch()
         order = np.argsort(batch.columns["t"], kind="stable")
         result.warnings += _alone(batch, order)
         where = _partition_of(batch, partitions)
         done = 0
-        for p, core in enumerate(result.cores):
+        for p in range(len(state.cores)):
             mine = order if partitions == 1 else order[where[order] == p]
             for start in range(0, len(mine), CHUNK):
                 chunk = batch.take(mine[start : start + CHUNK])
-                _tell(core.feed_sorted(chunk).alerts, result, on_alert)
+                _tell(state.feed_sorted(p, chunk).alerts, result, on_alert)
                 done += len(chunk)
                 if on_progress is not None:
                     on_progress("detect", done)
-            _tell(core.finish(until_us).alerts, result, on_alert)
+        _tell(state.finish(until_us), result, on_alert)
     finally:
         spool.close()
-    _count(result, before)
+    _count(result, state, before)
     result.alerts.sort(key=lambda alert: alert.updated_at)
     result.seconds = time.perf_counter() - started
     return result
@@ -153,6 +155,7 @@ def _read(
     config: Config,
     now_us: int | None,
     spool: Spool,
+    state: Partitions,
     result: LocalResult,
     on_bad: Callable[[BadLine], None] | None,
     on_progress: Progress | None,
@@ -160,7 +163,7 @@ def _read(
     """Decode everything into the spool, and name what is not accepted."""
     decoder = Decoder(config)
     last = LATEST if now_us is None else now_us + int(config.stream.ahead_minutes * MINUTE)
-    seen = [core.stream_time_us for core in result.cores if core.stream_time_us is not None]
+    seen = [core.stream_time_us for core in state.cores if core.stream_time_us is not None]
     first = min(seen) - HOUR if seen else -LATEST
 
     numbers: list[NDArray[np.int64]] = []  # of the piece's lines, once one of them is bad
@@ -214,9 +217,9 @@ def _line_numbers(piece: Lines) -> NDArray[np.int64]:
     return piece.first_line + np.searchsorted(newlines, piece.spans[:, 0])
 
 
-def _count(result: LocalResult, before: list[dict[str, int]]) -> None:
+def _count(result: LocalResult, state: Partitions, before: list[dict[str, int]]) -> None:
     """Add what this run has scored; a restored core counts on from the runs before."""
-    for core, earlier in zip(result.cores, before, strict=True):
+    for core, earlier in zip(state.cores, before, strict=True):
         for name in ("scored", "duplicates"):
             more = core.counters.get(name, 0) - earlier.get(name, 0)
             result.counts[name] = result.counts.get(name, 0) + more

@@ -108,7 +108,7 @@ def detector_table() -> str:
             f"[`{name}`](docs/detection.md#{name})",
             prose(one)[0].rstrip("."),
             ", ".join(f"`{reason}`" for reason in one.reasons),
-            words.EXAMPLES[name],
+            words.EXAMPLES.get(name, "not part of it"),
         ]
         for name, one in DETECTORS.items()
     ]

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from alerts.alert import Alert, CloseReason, Quantity, Severity, Status, alert_id
 from alerts.explain import runbook
+from detectors.registry import detectors_found
 
 seeded = settings(derandomize=True, deadline=None, max_examples=100)
 """The same examples in every run, and no limit on a slow machine."""
 
 OPENED = 1_772_323_200_000_000  # 2026-03-01T00:00:00Z
 
+<<<<<<< HEAD
 REASONS = {
     "spoofed-source": (
         "forged_from_new_network",
@@ -37,6 +39,10 @@ REASONS = {
     "stale-key": ("old_key", "old_key_new_network", "rotation_stalled", "rotation_started"),
 }
 """The detectors and their reason codes."""
+=======
+REASONS = {detector.id: detector.reasons for detector in detectors_found()}
+"""All detectors and their reason codes."""
+>>>>>>> bf91f44 (Find searches over senders and partitions, and tell own faults from them)
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07",
@@ -97,7 +103,11 @@ def closed(alert: Alert, at: int, reason: CloseReason = "expired") -> Alert:
 
 @st.composite
 def hostile_alerts(draw: st.DrawFn) -> Alert:
+<<<<<<< HEAD
     """Alerts of the detectors whose every free text was chosen by an attacker."""
+=======
+    """Alerts of all detectors whose every free text was chosen by an attacker."""
+>>>>>>> bf91f44 (Find searches over senders and partitions, and tell own faults from them)
     detector = draw(st.sampled_from(sorted(REASONS)))
     reason = draw(st.sampled_from(REASONS[detector]))
     status = draw(st.sampled_from(Status))

@@ -1,0 +1,169 @@
+"""Detection of what several senders share, over all partitions: a core fed with observations.
+
+It is a core like the others, with detectors whose tables are keyed by a network instead of a
+sender. Observations of the partitions are merged in the order of stream time (then partition, then
+place), and one is fed only when no partition can still bring an earlier one: so neither the cuts of
+batches nor the pace of workers changes what is found. What a restarted worker repeats is skipped by
+its place. Between different partitionings the same incidents are found, not the same opening event.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from alerts.alert import Alert
+from detectors.batch import Decoder, EventBatch
+from detectors.config import Config
+from detectors.core import Core, Outcome
+from detectors.errors import StateError
+from detectors.observer import Observation
+from detectors.snapshot import pack, unpack
+
+MOST_WAITING: Final = 1 << 18
+"""Observations that wait for a slower partition; beyond it the earliest go on without it."""
+EVER: Final = 2**62
+
+
+class SharedCore:
+    """The shared detectors, with the observations that wait for their turn."""
+
+    def __init__(self, config: Config, core: Core | None = None) -> None:
+        self.core = core or Core(config, shared=True)
+        self.repeated = 0
+        """Observations that were skipped, since they were told before; for the journal."""
+        self._decoder = Decoder(config)
+        self._waiting: list[Observation] = []
+        self._applied: dict[int, int] = {}
+        """Of each partition of events: the place of the next observation that is new."""
+        self._marks: dict[int, int] = {}
+        """Of each partition of events: the stream time that it has reached."""
+
+    def take(
+        self, observations: Iterable[Observation], marks: Mapping[int, int] | None = None
+    ) -> list[Alert]:
+        """Add observations, let partitions reach stream times; return what that brings to light.
+
+        ``marks`` must name every partition that may still bring something: an unnamed one is not
+        waited for.
+        """
+        for one in observations:
+            if one.place < self._applied.get(one.partition, 0):
+                self.repeated += 1
+                continue
+            self._applied[one.partition] = one.place + 1
+            heapq.heappush(self._waiting, one)
+        for partition, now in (marks or {}).items():
+            self._marks[partition] = max(now, self._marks.get(partition, now))
+        return self._release(min(self._marks.values(), default=0))
+
+    def forget(self, partition: int) -> None:
+        """Do not wait for this partition until it is heard of again."""
+        self._marks.pop(partition, None)
+
+    def finish(self, until_us: int | None = None) -> list[Alert]:
+        """Nothing more comes: feed what waits, and let ticks run to the end."""
+        alerts = self._release(EVER)
+        last = max(self._marks.values(), default=None)
+        ends = [t for t in (last, until_us) if t is not None]
+        return alerts + self.core.finish(max(ends) if ends else None).alerts
+
+    def _release(self, before: int) -> list[Alert]:
+        """Feed what is earlier than ``before``; at that time others may still come."""
+        ready = []
+        while self._waiting and (
+            self._waiting[0].now < before or len(self._waiting) > MOST_WAITING
+        ):
+            ready.append(heapq.heappop(self._waiting).value)
+        if not ready:
+            return []
+        return self.core.feed_sorted(self._decoder.values(ready).batch).alerts
+
+    def snapshot(self) -> bytes:
+        """Return the whole state as bytes, with a checksum."""
+        header = {
+            "waiting": [
+                [one.now, one.partition, one.place, one.key, one.value.decode()]
+                for one in sorted(self._waiting)
+            ],
+            "applied": sorted(self._applied.items()),
+            "marks": sorted(self._marks.items()),
+        }
+        return pack(header, {"core": np.frombuffer(self.core.snapshot(), np.uint8)})
+
+    @staticmethod
+    def restore(config: Config, data: bytes) -> SharedCore:
+        """Return the shared core that made the snapshot; StateError where it does not fit."""
+        header, arrays = unpack(data)
+        try:
+            shared = SharedCore(config, Core.restore(config, arrays["core"].tobytes()))
+            shared._waiting = [
+                Observation(now, partition, place, key, value.encode())
+                for now, partition, place, key, value in header["waiting"]
+            ]
+            shared._applied = dict(header["applied"])
+            shared._marks = dict(header["marks"])
+        except (KeyError, ValueError, TypeError) as error:
+            msg = f"snapshot: does not fit this version's shared state: {error!r}"
+            raise StateError(msg) from None
+        return shared
+
+
+class Partitions:
+    """All partitions of a stream in one process, and what they share."""
+
+    def __init__(self, config: Config, count: int = 1) -> None:
+        self.config = config
+        self.cores = [Core(config, p) for p in range(count)]
+        self.shared = SharedCore(config)
+
+    def feed_log(
+        self,
+        partition: int,
+        values: Sequence[bytes],
+        offsets: Sequence[int],
+        broker_times_us: Sequence[int],
+    ) -> Outcome:
+        """Take records of one partition's log, in log order."""
+        return self._shared(self.cores[partition].feed_log(values, offsets, broker_times_us))
+
+    def feed_sorted(self, partition: int, batch: EventBatch) -> Outcome:
+        """Take events of one partition that were decoded and sorted by time before."""
+        return self._shared(self.cores[partition].feed_sorted(batch))
+
+    def _shared(self, outcome: Outcome) -> Outcome:
+        reached = {core.partition: core.stream_time_us for core in self.cores}
+        marks = {p: -EVER if now is None else now for p, now in reached.items()}
+        found = self.shared.take(outcome.observations, marks)
+        return replace(outcome, alerts=outcome.alerts + found) if found else outcome
+
+    def finish(self, until_us: int | None = None) -> list[Alert]:
+        """Let ticks run to the end of a finite input: its last event, or ``until_us``."""
+        alerts = [alert for core in self.cores for alert in core.finish(until_us).alerts]
+        return alerts + self.shared.finish(until_us)
+
+    def snapshot(self) -> bytes:
+        """Return the whole state as bytes, with a checksum."""
+        states = {f"core{core.partition}": core.snapshot() for core in self.cores}
+        states["shared"] = self.shared.snapshot()
+        arrays = {name: np.frombuffer(state, np.uint8) for name, state in states.items()}
+        return pack({"partitions": len(self.cores)}, arrays)
+
+    @staticmethod
+    def restore(config: Config, data: bytes) -> Partitions:
+        """Return what made the snapshot; StateError where it does not fit."""
+        header, arrays = unpack(data)
+        states = {name: array.tobytes() for name, array in arrays.items()}
+        if set(states) != {"shared", *(f"core{p}" for p in range(header.get("partitions", -1)))}:
+            msg = "snapshot: not of all partitions of a local run"
+            raise StateError(msg)
+        found = Partitions(config, 0)
+        found.cores = [
+            Core.restore(config, states[f"core{p}"]) for p in range(header["partitions"])
+        ]
+        found.shared = SharedCore.restore(config, states["shared"])
+        return found
