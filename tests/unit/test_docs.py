@@ -219,7 +219,7 @@ def test_the_configuration_examples_load(tmp_path: Path) -> None:
     (tmp_path / "detectors.toml").write_text(settings, "utf-8")
     known = load_inventory(tmp_path / "inventory.toml")
     config = load_config(tmp_path / "detectors.toml", inventory=known)
-    assert len(config.detectors) == len(detectors_found())
+    assert len(config.detectors) + len(config.shared) == len(detectors_found())
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("\n[detectors.replay-burst]\nthreshold = 0\ntreshold = 7.5\n", "utf-8")
     with pytest.raises(ConfigError) as caught:

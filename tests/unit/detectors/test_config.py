@@ -84,7 +84,8 @@ detector = "nothing"
     assert (
         found[3] == "11: spoofed-source.close_after_s must be a number from 60 to 604800 (got -1)"
     )
-    assert found[6].startswith(f"15: unknown detector 'no-such'; allowed: {detectors_found()[0].id}, ")
+    first = detectors_found()[0].id
+    assert found[6].startswith(f"15: unknown detector 'no-such'; allowed: {first}, ")
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,12 @@ from detectors.core import Core
 from detectors.errors import StateError
 from detectors.event import DAY, HOUR, MINUTE, SECOND
 from detectors.incidents import Happening, Incidents
-from detectors.registry import detectors_found
 from tests.property.hostile import cuts, hostile
 from tests.unit.detectors.streams import MONDAY, calls, encode, event, traffic
 
 CONFIG = Config()
-REPLAY = next(n for n, d in enumerate(detectors_found()) if d.id == "replay-burst")
-EVIDENCE = {name: 1.0 for name, _ in detectors_found()[REPLAY].evidence}
+REPLAY = next(n for n, d in enumerate(CONFIG.detectors) if d.id == "replay-burst")
+EVIDENCE = {name: 1.0 for name, _ in CONFIG.detectors[REPLAY].evidence}
 
 
 def happening(n: int, t: int, **fields: Any) -> Happening:
@@ -37,6 +36,7 @@ def happening(n: int, t: int, **fields: Any) -> Happening:
     base = Happening(
         slot=(REPLAY, 0, n), code=FINDING, when=t, now=t, reason=1, severity=3, score=50.0,
         confidence=0.9, count=1, since=t, evidence=EVIDENCE, source_key=hash(made["source_ip"]),
+        sender_key=n,
         value=lambda: value, sender=None, provider="stripe",
     )  # fmt: skip
     return replace(base, **fields)
