@@ -14,35 +14,8 @@ seeded = settings(derandomize=True, deadline=None, max_examples=100)
 
 OPENED = 1_772_323_200_000_000  # 2026-03-01T00:00:00Z
 
-<<<<<<< HEAD
-REASONS = {
-    "spoofed-source": (
-        "forged_from_new_network",
-        "distributed_forgery",
-        "valid_from_new_network",
-        "outside_published_ranges",
-        "range_drift",
-        "client_changed",
-    ),
-    "replay-burst": ("same_signature", "off_schedule", "stale_replay", "spread_replay"),
-    "signature-failure-spike": ("forgery", "rotation", "receiver_fault", "clock", "mixed"),
-    "payload-volume": (
-        "size_high",
-        "size_low",
-        "bytes_high",
-        "count_high",
-        "count_low",
-        "backfill",
-        "campaign",
-        "retry_flood",
-    ),
-    "stale-key": ("old_key", "old_key_new_network", "rotation_stalled", "rotation_started"),
-}
-"""The detectors and their reason codes."""
-=======
 REASONS = {detector.id: detector.reasons for detector in detectors_found()}
 """All detectors and their reason codes."""
->>>>>>> bf91f44 (Find searches over senders and partitions, and tell own faults from them)
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07",
@@ -103,11 +76,7 @@ def closed(alert: Alert, at: int, reason: CloseReason = "expired") -> Alert:
 
 @st.composite
 def hostile_alerts(draw: st.DrawFn) -> Alert:
-<<<<<<< HEAD
-    """Alerts of the detectors whose every free text was chosen by an attacker."""
-=======
     """Alerts of all detectors whose every free text was chosen by an attacker."""
->>>>>>> bf91f44 (Find searches over senders and partitions, and tell own faults from them)
     detector = draw(st.sampled_from(sorted(REASONS)))
     reason = draw(st.sampled_from(REASONS[detector]))
     status = draw(st.sampled_from(Status))
