@@ -17,6 +17,7 @@ from alerts.explain import escape_unprintable
 COMMANDS = {
     "demo": ("detectors.benchmark.demo_cli", "demo"),
     "detect": ("detectors.cli", "detect"),
+    "evaluate": ("detectors.benchmark.evaluate_cli", "evaluate"),
     "inventory": ("detectors.inventory_cli", "inventory"),
     "worker": ("detectors.engines.worker_cli", "worker"),
     "route": ("alerts.cli", "route"),

@@ -59,10 +59,17 @@ def arrivals(
     *,
     noise: float,
     factors: tuple[tuple[Span, float], ...] = (),
+    shifts: tuple[tuple[int, int], ...] = (),
 ) -> Times:
-    """Sorted times of first attempts; `factors` multiply the rate within their spans."""
+    """Sorted times of first attempts.
+
+    `factors` multiply the rate within their spans; `shifts` move the rhythm's clock from a time on.
+    """
     starts = np.arange(span.start // SLICE * SLICE, span.end, SLICE, dtype=np.int64)
-    rates = expected_rates(rhythm, daily, starts)
+    local = starts.copy()
+    for at, by in shifts:
+        local[starts >= at] -= by
+    rates = expected_rates(rhythm, daily, local)
     days = starts // DAY - starts[0] // DAY
     rates *= _gamma(rng, DAY_NOISE, int(days[-1]) + 1)[days]
     rates *= _gamma(rng, noise, len(starts))

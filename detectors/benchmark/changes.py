@@ -60,8 +60,46 @@ class NewRange:
     used: int = 4
 
 
-Change: TypeAlias = Boost | Outage | Rotation | NewRange
-T = TypeVar("T", Boost, Outage, Rotation, NewRange)
+@dataclass(frozen=True)
+class Failing:
+    """Another share of the sender's calls is refused than usual: half-built, or breaking slowly.
+
+    Attributes:
+        sender: name of the sender.
+        span: when.
+        share: of its calls.
+        reason: why; empty = for the reasons for which calls are refused on other days.
+    """
+
+    sender: str
+    span: Span
+    share: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Skew:
+    """The sender's clock falls behind (or runs ahead, below 0) by `by` until the span's end.
+
+    It drifts evenly over the span, and stays where it is afterwards.
+    """
+
+    sender: str
+    span: Span
+    by: int
+
+
+@dataclass(frozen=True)
+class ClockChange:
+    """From `at` on local hours come `by` microseconds later (summer time ends) or earlier."""
+
+    sender: str
+    at: int
+    by: int
+
+
+Change: TypeAlias = Boost | Outage | Rotation | NewRange | Failing | Skew | ClockChange
+T = TypeVar("T", Boost, Outage, Rotation, NewRange, Failing, Skew, ClockChange)
 
 
 def of_kind(changes: tuple[Change, ...], kind: type[T], sender: str) -> list[T]:

@@ -45,14 +45,14 @@ def origins(world: World, sender: Sender, times: Times, rng: np.random.Generator
     if sender.source.style is Style.BROWSERS:
         return _browsers(world, sender, len(times), rng)
     pool = _pool(world, sender)
-    days = np.clip((times - world.span.start) // DAY, 0, len(pool) - 1)
+    days = np.clip((times - world.years.start) // DAY, 0, len(pool) - 1)
     weights = 1.0 / np.arange(1, pool.shape[1] + 1) ** 0.5  # some hosts are busier than others
     picks = rng.choice(pool.shape[1], size=len(times), p=weights / weights.sum())
     codes = pool[days, picks]
     for change in of_kind(world.changes, NewRange, sender.name):
         moved = (times >= change.at) & (rng.random(len(times)) < change.share)
         fresh = _codes(
-            world, sender, change.networks, change.used, world.chance(sender.name, "new")
+            world, sender, change.networks, change.used, world.lasting(sender.name, "new")
         )
         codes[moved] = rng.choice(fresh, size=int(moved.sum()))
     return codes
@@ -83,8 +83,8 @@ def _codes(
 def _pool(world: World, sender: Sender) -> Codes:
     """Addresses in use on each day; a changing source replaces its oldest ones daily."""
     source: Source = sender.source
-    rng = world.chance(_operator(source), "addresses")
-    days = int((world.span.end - world.span.start) // DAY) + 1
+    rng = world.lasting(_operator(source), "addresses")
+    days = int((world.years.end - world.years.start) // DAY) + 1
     if source.style is Style.FIXED:
         return np.tile(_codes(world, sender, source.networks, source.used, rng), (days, 1))
     count = source.used + source.new_per_day * (days - 1)
@@ -127,10 +127,10 @@ def clients(world: World, sender: Sender, times: Times, rng: np.random.Generator
         builds = list(_PLATFORMS)
         picks = rng.integers(0, len(builds), size=len(times))
     else:
-        count = int((world.span.end - world.span.start) // (BUILD_DAYS * DAY)) + 1
-        hashes = world.chance(client.user_agent, "builds").integers(0, 2**28, size=count)
+        count = int((world.years.end - world.years.start) // (BUILD_DAYS * DAY)) + 1
+        hashes = world.lasting(client.user_agent, "builds").integers(0, 2**28, size=count)
         builds = [f"{value:07x}" for value in hashes.tolist()]
-        picks = np.clip((times - world.span.start) // (BUILD_DAYS * DAY), 0, count - 1)
+        picks = np.clip((times - world.years.start) // (BUILD_DAYS * DAY), 0, count - 1)
     codes = [
         world.words.code(user_agent=client.user_agent.format(build=build), tls_fp=client.tls_fp)
         for build in builds

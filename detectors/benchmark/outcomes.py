@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from detectors.benchmark.arrivals import MINUTE, SECOND
-from detectors.benchmark.changes import Rotation, of_kind
+from detectors.benchmark.changes import Failing, Rotation, of_kind
 from detectors.benchmark.columns import Mask, Rows
 from detectors.benchmark.providers import Behaviour
 from detectors.benchmark.receivers import receive
@@ -82,8 +82,15 @@ def _noise(
     noise: tuple[tuple[str, float], ...] = _TIMED_NOISE if acts.signs_time else _BODY_ONLY_NOISE
     if not acts.signed:
         noise = _REDIRECT_NOISE
-    refused = rng.random(len(rows)) < sender.failure_share
+    share = np.full(len(rows), sender.failure_share)
+    for change in of_kind(world.changes, Failing, sender.name):
+        share[change.span.holds(rows["at"])] = change.share
+    refused = rng.random(len(rows)) < share
     pick = rng.choice(len(noise), size=len(rows), p=[share for _, share in noise])
+    for change in of_kind(world.changes, Failing, sender.name):
+        if change.reason:
+            noise = (*noise, (change.reason, 0.0))
+            pick[change.span.holds(rows["at"])] = len(noise) - 1
     for place, (reason, _) in enumerate(noise):
         hit = refused & (pick == place)
         stale = reason == "timestamp_stale"

@@ -20,13 +20,14 @@ DEPLOY_EVERY: Final = 2.5 * DAY
 
 def deploys(world: World, service: str) -> Times:
     """When the service's first instance is deployed: on working days, in working hours."""
-    rng = world.chance(service, "deploys")
-    count = int((world.span.end - world.span.start) / DEPLOY_EVERY) * 2 + 4
+    rng = world.lasting(service, "deploys")
+    span = world.years
+    count = int((span.end - span.start) / DEPLOY_EVERY) * 2 + 4
     gaps = rng.exponential(DEPLOY_EVERY, size=count)
-    days = (world.span.start + np.cumsum(gaps).astype(np.int64)) // DAY
+    days = (span.start + np.cumsum(gaps).astype(np.int64)) // DAY
     days = np.unique(days[(days + 3) % 7 < 5])
     times = days * DAY + rng.integers(9 * HOUR, 16 * HOUR, size=len(days))
-    return times[times < world.span.end]
+    return times[times < span.end]
 
 
 def receive(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.benchmark.arrivals import DAY, SECOND, arrivals
-from detectors.benchmark.changes import Boost, of_kind
+from detectors.benchmark.changes import Boost, ClockChange, Skew, of_kind
 from detectors.benchmark.columns import Rows, Times, empty_rows, fresh_bits, in_order
 from detectors.benchmark.origins import clients, hosts, origin_word, origins
 from detectors.benchmark.outcomes import judge, rejected
@@ -29,9 +29,11 @@ def sender_rows(world: World, sender: Sender) -> Rows:
     """Every attempt of every delivery of one sender, in no particular order."""
     rng = world.chance(sender.name, "traffic")
     boosts = tuple((c.span, c.factor) for c in of_kind(world.changes, Boost, sender.name))
+    shifts = tuple((c.at, c.by) for c in of_kind(world.changes, ClockChange, sender.name))
     times = arrivals(
-        rng, sender.rhythm, sender.daily, world.span, noise=sender.noise, factors=boosts
-    )
+        rng, sender.rhythm, sender.daily, world.span,
+        noise=sender.noise, factors=boosts, shifts=shifts,
+    )  # fmt: skip
     return deliver(world, sender, first_attempts(world, sender, times, rng), rng)
 
 
@@ -109,7 +111,11 @@ def _send(world: World, sender: Sender, rows: Rows, rng: np.random.Generator) ->
     rows["client"] = clients(world, sender, rows["at"], rng)
     if behaviour(sender).signs_time:
         delay = rng.exponential(0.3, len(rows)) + 0.03
-        rows["signed_at"] = _seconds(rows["at"] - delay * SECOND)
+        behind = np.zeros(len(rows))
+        for change in of_kind(world.changes, Skew, sender.name):
+            length = change.span.end - change.span.start
+            behind += change.by * np.clip((rows["at"] - change.span.start) / length, 0.0, 1.0)
+        rows["signed_at"] = _seconds(rows["at"] - delay * SECOND - behind)
 
 
 def _seconds(times: npt.NDArray[np.float64]) -> Times:

@@ -16,12 +16,24 @@ from detectors.benchmark.senders import Sender
 
 @dataclass(frozen=True)
 class World:
-    """Everything that decides the traffic; equal worlds give equal bytes."""
+    """Everything that decides the traffic; equal worlds give equal bytes.
+
+    Attributes:
+        seed: what all chance comes from.
+        span: the stretch of time whose traffic is made.
+        fleet: who calls.
+        changes: what befalls them.
+        calendar: the time over which addresses, builds and deploys run, where it is longer than
+            the span: a history and what follows it are two worlds with one calendar.
+        phase: tells such worlds apart, so that the second does not draw what the first has drawn.
+    """
 
     seed: int
     span: Span
     fleet: tuple[Sender, ...] = FLEET
     changes: tuple[Change, ...] = ()
+    calendar: Span | None = None
+    phase: str = ""
     words: Vocabulary = field(default_factory=Vocabulary, compare=False)
 
     def __post_init__(self) -> None:
@@ -38,8 +50,17 @@ class World:
 
     def chance(self, *purpose: str) -> np.random.Generator:
         """A generator of its own for each purpose: a new sender does not change the others."""
+        return self.lasting(*purpose, *([self.phase] if self.phase else []))
+
+    def lasting(self, *purpose: str) -> np.random.Generator:
+        """The same for what outlives a phase: addresses, builds, deploys."""
         names = [zlib.crc32(text.encode()) for text in purpose]
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, *names])))
+
+    @property
+    def years(self) -> Span:
+        """The calendar; without one of its own, the span."""
+        return self.calendar or self.span
 
     def sender(self, name: str) -> Sender:
         """The sender of that name."""

@@ -23,7 +23,7 @@ from detectors.registry import detectors_found
 from ingest import inventory
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
-from tests.docs import bench, words
+from tests.docs import bench, scenarios, words
 
 ROOT = Path(__file__).parents[2]
 DETECTORS = {detector.id: detector for detector in detectors_found()}
@@ -231,5 +231,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "topics": topic_table,
     "commands": command_table,
     "command-reference": command_reference,
+    "scenario-keys": partial(scenarios.keys, table),
     "bench": partial(bench.figures, ROOT / bench.KEPT),
 }

@@ -1,0 +1,135 @@
+"""Simulated deliveries as decoded batches, without a detour through JSON.
+
+Rows repeat their words (sender, network, client, verdict), so one delivery of each combination is
+rendered and decoded by the decoder itself, and all others take over what it made of the words.
+Numbers, times and fingerprints are copied. Nothing about the decoder is known here but which
+columns are numbers of the delivery; a test holds the result to the long way, column by column.
+Words are rendered again only where somebody asks, which is where an incident opens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.batch import Decoder, EventBatch
+from detectors.benchmark.columns import Rows, Vocabulary
+from detectors.benchmark.errors import BenchmarkError
+from detectors.benchmark.jsonl import render, uuids
+from detectors.config import NEVER, Config
+from detectors.event import SECOND
+from ingest.rfc3339 import to_us
+from ingest.schema import CallbackEvent, parse_event
+
+WORDS: Final = ("who", "receiver", "origin", "client", "key", "event_type", "outcome")
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_TOP: Final = np.uint64(2**63)
+
+
+@dataclass(frozen=True)
+class DirectBatch(EventBatch):
+    """Decoded events whose JSON is written when it is asked for."""
+
+    rows: Rows
+    words: Vocabulary
+
+    def value(self, i: int) -> bytes:
+        """Return the JSON of event i."""
+        return next(render(self.rows[i : i + 1], self.words)).rstrip(b"\n")
+
+    def event(self, i: int) -> CallbackEvent:
+        """Return event i with all its words."""
+        return parse_event(self.value(i))
+
+    def sender(self, i: int) -> str:
+        """Return the sender of event i."""
+        return str(self.words.fields(int(self.rows["who"][i]))["sender"])
+
+    def take(self, order: npt.NDArray[Any] | slice) -> DirectBatch:
+        """Return the events at these places, in this order."""
+        base = super().take(order)
+        parts = {one.name: getattr(base, one.name) for one in fields(EventBatch)}
+        return DirectBatch(**parts, rows=self.rows[order], words=self.words)
+
+
+class DirectDecoder:
+    """Makes batches of rows under one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._decoder = Decoder(config)
+        self._edges = _edges(config)
+
+    def batch(self, rows: Rows, words: Vocabulary) -> DirectBatch:
+        """The rows as the decoder would have read them from JSON."""
+        there = [np.asarray(rows[name].any(axis=1)) for name in ("delivery", "signature")]
+        first, group = _combinations(rows, there, np.searchsorted(self._edges, rows["at"], "right"))
+        data = list(render(rows[first], words, chunk=1))
+        decoded = self._decoder.values([value.rstrip(b"\n") for value in data])
+        if decoded.rejected:
+            fault = decoded.rejected[0]
+            msg = f"simulated row {first[fault.index]}: made a bad event ({fault.message})"
+            raise BenchmarkError(msg)
+        columns = decoded.batch.columns[group]
+        _numbers(columns, rows, there)
+        return DirectBatch(
+            columns,
+            _ids(rows["id"]),
+            np.arange(len(rows)),
+            b"",
+            np.zeros((len(rows), 2), np.int64),
+            rows,
+            words,
+        )
+
+
+def _combinations(
+    rows: Rows, there: list[npt.NDArray[np.bool_]], since: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first row of each combination of words, and the combination of each row."""
+    key = since * 4 + there[0] * 2 + there[1]
+    first = np.zeros(0, np.int64)
+    for name in WORDS:  # numbered step by step, so that the product never overflows
+        code = rows[name].astype(np.int64)
+        _, first, key = np.unique(
+            key * (int(code.max(initial=0)) + 1) + code, return_index=True, return_inverse=True
+        )
+    return first, key
+
+
+def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.bool_]]) -> None:
+    proved = (columns["unit"] != 0) | (columns["delivery"] != 0)
+    delivery, signature = (_key(rows[name], has) for name, has in
+                           zip(("delivery", "signature"), there, strict=True))  # fmt: skip
+    columns["t"] = rows["at"]
+    columns["signed_at"] = np.maximum(rows["signed_at"] // SECOND * SECOND, 0)
+    columns["created_at"] = np.maximum(rows["created_at"] // SECOND * SECOND, 0)
+    columns["unit"] = np.where(signature != 0, signature, delivery) * proved
+    columns["delivery"] = np.where(delivery != 0, delivery, signature) * proved
+    columns["body_bytes"] = rows["body_bytes"]
+    columns["duration_ms"] = np.round(rows["duration_ms"], 1)
+    columns["attempt"] = rows["attempt"]
+
+
+def _key(bits: npt.NDArray[np.uint64], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    high = np.ascontiguousarray(bits[:, 0]).view(np.int64)
+    return np.where(there, np.where(high == 0, 1, high), 0)
+
+
+def _ids(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The keys of the ids, as the decoder mixes them from their digits."""
+    digits = "".join(uuids(bits)).replace("-", "")
+    halves = np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64).reshape(-1, 2)
+    mixed = (halves[:, 0] * _GOLDEN + halves[:, 1]) - _TOP
+    key = mixed.view(np.int64)
+    return np.where(key == 0, 1, key)
+
+
+def _edges(config: Config) -> npt.NDArray[np.int64]:
+    """The times at which the configuration reads an event's words differently."""
+    times = {override.expires for override in config.overrides}
+    for plan in config.inventory.planned:
+        times |= {to_us(plan.start), to_us(plan.end)}
+    return np.array(sorted(times - {NEVER}), np.int64)
