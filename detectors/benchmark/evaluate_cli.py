@@ -6,8 +6,8 @@ from typing import Final
 
 import click
 
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-_ANY: Final = click.Path(exists=True, path_type=Path)
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_ANY: Final = click.Path(path_type=Path)
 BUILT_IN: Final = Path(__file__).resolve().parents[2] / "tests" / "scenarios"
 
 

@@ -40,6 +40,19 @@ def microseconds(text: str) -> int:
     return round(days * DAY + hours * HOUR + minutes * MINUTE + seconds * SECOND)
 
 
+def length(us: int) -> str:
+    """A length of time as a file would write it.
+
+    >>> length(microseconds("1d2h")), length(0)
+    ('1d2h', '0s')
+    """
+    parts = []
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        whole, us = divmod(us, size)
+        parts += [f"{whole}{unit}"] if whole else []
+    return "".join(parts) or "0s"
+
+
 def offset(text: str) -> int:
     """A moment of the test window, from its first midnight: a time of day, or a length of time.
 
