@@ -90,7 +90,8 @@ class Table:
     """Rows of a detector, one for each value of the key columns.
 
     Attributes:
-        key: Columns of the event that make the key, the sender first.
+        key: Columns of the event that make the key, the sender first. Where one of them is 0 there
+            is no row: tables with ``kind`` in their key hold redirects only.
         row: The memory of one key.
         timer: ``timer(row, due, params, out) -> code``; only where the row has the timer fields.
     """

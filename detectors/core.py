@@ -21,7 +21,7 @@ from detectors.clock import PartitionClock
 from detectors.compile import walk_for
 from detectors.config import Config
 from detectors.errors import StateError
-from detectors.event import DAY, HOUR, MINUTE
+from detectors.event import DAY, HOUR, MINUTE, REDIRECT
 from detectors.incidents import Happening, Incidents
 from detectors.keys import combine
 from detectors.observer import Observation, Observer
@@ -32,6 +32,8 @@ from detectors.walk import WRITTEN, record_dtype
 
 SENDER = ("sender",)
 SENDER_SOURCE = ("sender", "source")
+REDIRECTS = ("sender", "kind")
+"""Of redirect callbacks only: the code of a webhook is 0, and no key has a 0 in it."""
 DELIVERY = ("sender", "delivery")
 ROOM = 64
 """Records a walk may write beyond one for each event, before it is called again."""
@@ -195,7 +197,8 @@ class Core:
         located = {}
         minutes = now // MINUTE
         for key, table in self._tables.items():
-            located[key] = table.locate(combine([events[column] for column in key]), minutes)
+            columns = [events[column].astype(np.int64, copy=False) for column in key]
+            located[key] = table.locate(combine(columns), minutes)
         events["repeats"] = np.where(events["delivery"] != 0, located[DELIVERY].before, 0)
         self._roster.meet(batch, located[SENDER])
         final = self._clock.final_tick()
@@ -294,19 +297,37 @@ class Core:
     def baselines(self) -> Iterator[SenderBaselines]:
         """Tell what is known of each sender, in the order in which they were first seen."""
         table = self._tables[SENDER]
+        senders = np.ascontiguousarray(table.slots["key"][: table.used])
+        of = {r.detector.id: self._first_rows(r.detector, senders) for r in self._runners}
         for position in range(table.used):
             pace = table.rows["pace"][position]
             events = int(table.slots[position]["hits"])
             age = ((self._clock.now or 0) / MINUTE - int(pace["first"])) / (DAY // MINUTE)
             known, open_, who = {}, [], 0
             for runner in self._runners:
-                row = table.rows[runner.detector.id][position]
-                who = int(row["who"])
-                known[runner.detector.id] = runner.detector.baseline(row, events, age)
+                detector = runner.detector
+                at = int(of[detector.id][position])
+                if at < 0:
+                    continue
+                row = self._tables[detector.tables[0].key].rows[detector.id][at]
+                who = int(row["who"]) or who
+                known[detector.id] = detector.baseline(row, events, age)
                 if int(row["opened_at"]) != 0:
-                    open_.append(runner.detector.id)
+                    open_.append(detector.id)
             name = self._roster.name(position, 0)
             yield SenderBaselines(name, self.config.provider(who), events, age, known, open_)
+
+    def _first_rows(self, detector: Detector, senders: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the senders' rows of a detector's first table are; -1 where there is none.
+
+        Only two kinds of tables hold one row for each sender: of senders, and of their redirects.
+        """
+        key = detector.tables[0].key
+        if key == SENDER:
+            return np.arange(len(senders))
+        if key != REDIRECTS:
+            return np.full(len(senders), -1)
+        return self._tables[key].find(combine([senders, np.full(len(senders), REDIRECT)]))
 
     @property
     def nbytes(self) -> dict[str, int]:

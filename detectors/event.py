@@ -47,7 +47,7 @@ EVENT = np.dtype(
         ("attempt", "i4"),  # 0 = null
         ("max_attempts", "i4"),  # 0 = not published
         ("who", "i4"),  # class of parameters: the profile, or the sender's own
-        ("kind", "i2"),
+        ("kind", "i2"),  # 0 = webhook: tables with this key hold no rows of webhooks
         ("verdict", "i2"),
         ("reason", "i2"),  # 0 = none
         ("signature_ok", "i2"),  # -1 = null
@@ -84,6 +84,7 @@ PLANS: dict[PlanKind, int] = {
 }
 
 WEBHOOK = KINDS[Kind.WEBHOOK]
+REDIRECT = KINDS[Kind.REDIRECT]
 VERIFIED = VERDICTS[Verdict.VERIFIED]
 REJECTED = VERDICTS[Verdict.REJECTED]
 UNVERIFIED = VERDICTS[Verdict.UNVERIFIED]

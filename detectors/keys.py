@@ -44,8 +44,11 @@ def combine(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
         return np.ascontiguousarray(columns[0])
     null = columns[0] == 0
     for column in columns[1:]:
-        key = _mix(key * _ODD + column.view(np.uint64))
         null |= column == 0
+    if null.all():  # tables of redirects, in most batches
+        return np.zeros(len(key), np.int64)
+    for column in columns[1:]:
+        key = _mix(key * _ODD + column.view(np.uint64))
     key[key == 0] = 1
     key[null] = 0
     return key.view(np.int64)

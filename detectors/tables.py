@@ -275,6 +275,17 @@ class KeyedTable:
             self.reserve(1)
         return found
 
+    def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positions of keys, -1 where there is no row; makes none and renews none."""
+        mine = self.slots["key"][: self.used]
+        order = np.argsort(mine)
+        at = np.searchsorted(mine, keys, sorter=order)
+        there = at < len(mine)
+        found = np.full(len(keys), -1, np.int64)
+        found[there] = order[at[there]]
+        found[there] = np.where(mine[found[there]] == keys[there], found[there], -1)
+        return found
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return the used part of every array, by name; places differ between processes."""
         slots = self.slots[: self.used].copy()
