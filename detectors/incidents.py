@@ -14,7 +14,7 @@ from typing import Any
 from alerts.alert import MAX_ITEMS, Alert, CloseReason, Severity, Status, alert_id
 from alerts.explain import runbook, safe
 from alerts.threat import techniques
-from detectors.base import CLOSE_REASONS, FINDING, Detector, Found
+from detectors.base import CLOSE_REASONS, Detector, Found
 from detectors.event import MINUTE
 from ingest.prefix import source_prefix
 from ingest.schema import CallbackEvent, parse_event
@@ -133,9 +133,9 @@ class Incidents:
         return self.detectors[h.slot[0]].reasons[h.reason - 1]
 
     def _open(self, h: Happening) -> list[Alert]:
-        if h.code != FINDING or len(self.open) >= self.limit:
+        if len(self.open) >= self.limit:
             self.overflowed += 1  # at the limit nothing opens; what is open stays whole
-            return []
+            return []  # the row stays open: its next event is told when there is room
         detector = self.detectors[h.slot[0]]
         raw = h.value() if h.value is not None else None
         event = parse_event(raw) if raw is not None else None

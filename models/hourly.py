@@ -3,8 +3,10 @@
 The expectation comes from ``models.seasonal``. Counts of real senders are over-dispersed: the
 variance of an hour is ``mu + phi * mu^2`` (negative binomial), and phi (``spread``) is learned. An
 hour is compared with the largest expectation of itself and its neighbours, because clocks change by
-an hour twice a year. Calls that were expected and did not come (an outage) are a debt that may be
-paid later. A week without a call ends the course: what comes then is new.
+an hour twice a year. A sampled call stands for ``weight`` calls: the variance of a Poisson count is
+``weight * mu`` then, and less than five of them are no surge. Calls that were expected and did not
+come (an outage) are a debt that may be paid later. A week without a call ends the course: what
+comes then is new.
 
 >>> import numpy as np
 >>> row = np.zeros(1, np.dtype(FIELDS))[0]
@@ -12,8 +14,8 @@ paid later. A week without a call ends the course: what comes then is new.
 ...     learn(row, (h + 1) * HOUR + FIRST_MONDAY, 50.0, 1e9)
 >>> round(expectation(row, HOUR + FIRST_MONDAY), 1)
 50.0
->>> round(bound(50.0, 0.02, 6.0, 3.0, 20.0), 1)
-150.0
+>>> [round(bound(50.0, 0.02, 6.0, 3.0, 20.0, weight), 1) for weight in (1.0, 10.0)]
+[150.0, 190.7]
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ FIELDS: list[Any] = [
     ("debt", "f4"),  # calls that were expected lately and did not come
     ("expected", "f4"),  # calls in this hour; -1 while no daily course is known
     ("limit", "f4"),  # calls in this hour that are still usual
+    ("weight", "f4"),  # usual weight of a call: above 1 where calls are sampled
     ("idle", "i2"),  # hours in a row without any call
     ("peaks", "i4"),  # bit h: the hour h has gone beyond its limit once
     ("peaks_again", "i4"),  # bit h: twice, on different days
@@ -45,6 +48,7 @@ FIELDS: list[Any] = [
 ]
 FIRST_SPREAD, LEAST_SPREAD, MOST_SPREAD = 0.25, 0.02, 4.0
 DORMANT_HOURS = 168
+LEAST_SAMPLED = 5.0
 STEADY = 0.7
 """Variance of the log ratio within which a new level counts as steady."""
 
@@ -71,10 +75,21 @@ def idlest(row: Any, end: int) -> float:
 
 
 @kernel
-def bound(expected: float, spread: float, deviations: float, ratio: float, least: float) -> float:
+def bound(
+    expected: float, spread: float, deviations: float, ratio: float, least: float, weight: float
+) -> float:
     """Return the largest count that is still usual: by deviations, by ratio, and by number."""
-    high = expected + deviations * guard.sqrt(expected + spread * expected * expected)
-    return max(high, ratio * expected, expected + least)
+    high = expected + deviations * guard.sqrt(weight * expected + spread * expected * expected)
+    return max(high, ratio * expected, expected + max(least, LEAST_SAMPLED * weight))
+
+
+@kernel
+def limit_of(
+    row: Any, end: int, deviations: float, ratio: float, least: float, weight: float
+) -> float:
+    """Return the bound of the hour that ends at ``end``, for calls that weigh so much."""
+    high = bound(busiest(row, end), real(row["spread"]), deviations, ratio, least, weight)
+    return high + real(row["debt"])
 
 
 @kernel
@@ -83,10 +98,9 @@ def begin(row: Any, end: int, known: float, deviations: float, ratio: float, lea
     row["expected"] = -1.0
     row["limit"] = 0.0
     if seasonal.hours_learned(row["factors"]) >= known:
-        spread = real(row["spread"])
         row["expected"] = expectation(row, end)
-        high = bound(busiest(row, end), spread, deviations, ratio, least)
-        row["limit"] = high + real(row["debt"])
+        weight = max(real(row["weight"]), 1.0)
+        row["limit"] = limit_of(row, end, deviations, ratio, least, weight)
 
 
 @kernel
@@ -95,7 +109,7 @@ def learn(row: Any, end: int, count: float, most: float) -> None:
     held = min(count, most)
     expected = real(row["expected"])
     if expected >= 0.0:
-        learn_spread(row, held, expected)
+        learn_spread(row, held, expected, max(real(row["weight"]), 1.0))
         debt = 0.9 * real(row["debt"]) + expected - count
         row["debt"] = guard.clip(debt, 0.0, 24.0 * expected) if debt > 0.5 * expected else 0.0
     start = end - HOUR - FIRST_MONDAY
@@ -131,14 +145,23 @@ def learn_peak(row: Any, end: int, count: float) -> None:
 
 
 @kernel
-def learn_spread(row: Any, count: float, expected: float) -> None:
+def learn_spread(row: Any, count: float, expected: float, weight: float) -> None:
     """Move phi towards what this hour says; hours of a few calls say nothing."""
-    if expected < 5.0:
+    if expected < 5.0 * weight:
         return
     error = count - expected
-    seen = guard.clip((error * error - expected) / (expected * expected), 0.0, MOST_SPREAD)
+    beyond = (error * error - weight * expected) / (expected * expected)
+    seen = guard.clip(beyond, 0.0, MOST_SPREAD)
     spread = real(row["spread"])
     row["spread"] = guard.clip(spread + 0.01 * (seen - spread), LEAST_SPREAD, MOST_SPREAD)
+
+
+@kernel
+def weigh(row: Any, weight: float) -> float:
+    """Learn the weight of one more call; return what its hour's bound must reckon with."""
+    usual = max(real(row["weight"]), 1.0)
+    row["weight"] = usual + 0.05 * (weight - usual)
+    return max(usual, weight)
 
 
 @kernel

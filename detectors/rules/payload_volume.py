@@ -10,11 +10,15 @@ that hour (``models.seasonal``). The bound is Gaussian on the over-dispersed var
 than ``least_count`` above it. It is checked at every call, so a surge is found while it happens.
 Retries of known deliveries are no volume; a quiet time before (the provider was down) raises the
 bound by what was missed. An hour that goes beyond its bound on three days, while its neighbours do
-not, is a batch, and is learned.
+not, is a batch, and is learned. Sampled calls weigh what they stand for, and widen the bound.
+
+*Drift*: once a week the calls of the week, and the usual size of each type, are held against a
+level that may rise by 5 % a week at most (``models.longterm``).
 
 Reasons: *size_high*, *size_low*; *bytes_high*: the mean size of an hour; *count_high*; *campaign*:
 many fresh calls from the usual networks; *backfill*: many calls about events of long ago;
-*retry_flood*: many repeats; *count_low*: a day at a fifth of the expectation (an info).
+*retry_flood*: many repeats; *count_low*: a day at a fifth of the expectation (an info, until calls
+come again); *count_drift*, *size_drift*: half as much again within a few weeks (an info).
 
 Known gaps: a surge below three times the expectation is not seen; sizes of senders that do not
 name event types share one distribution; repeats are told by the delivery id, which most providers
@@ -37,6 +41,7 @@ from alerts.explain import format_bytes, format_count, format_number
 from detectors.base import (
     ADOPTED,
     COLD_EVENTS,
+    CONTRADICTED,
     FINDING,
     INFO,
     LOW,
@@ -50,18 +55,21 @@ from detectors.base import (
     Found,
     Table,
     close,
+    evidence_of,
     expire,
+    hold,
     is_due,
     linger,
     minute_of,
     param,
     tell,
+    usual_pause,
     wake_at,
     warmth,
     warmth_confidence,
 )
 from detectors.event import DAY, HOUR, MINUTE, REJECTED
-from models import guard, hourly, lognormal, seasonal
+from models import guard, hourly, lognormal, longterm, seasonal
 from models.guard import real
 from models.kernel import kernel
 
@@ -75,10 +83,13 @@ REASONS = (
     "backfill",
     "campaign",
     "retry_flood",
+    "count_drift",
+    "size_drift",
 )
 SIZE_HIGH, SIZE_LOW, BYTES_HIGH, COUNT_HIGH, COUNT_LOW, BACKFILL, CAMPAIGN, RETRY_FLOOD = range(
     1, 9
 )
+COUNT_DRIFT, SIZE_DRIFT = 9, 10
 
 EVIDENCE = (
     ("seen", ""),
@@ -93,6 +104,7 @@ SENDER = np.dtype(
     [
         *TIMERS,  # due = end of the hour
         *hourly.FIELDS,
+        ("n", "f4"),  # accepted calls
         ("level", "f4"),  # mean bytes of a call
         ("count", "f4"),  # of this hour: first presentations
         ("bytes", "f4"),
@@ -104,6 +116,10 @@ SENDER = np.dtype(
         ("usual_foreign", "f4"),  # their usual share
         ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
         ("quiet", "i1"),  # hours in a row with next to nothing
+        ("long_level", "f4"),  # calls of an hour, over months
+        ("week_count", "f4"),  # calls of this week's usual hours
+        ("week_hours", "i2"),  # how many those are
+        ("week_hour", "i2"),  # hours since this week began
         *TOLD,
         ("calls", "i4"),  # of the incident
     ]
@@ -113,6 +129,8 @@ TYPE = np.dtype(
         *TIMERS,  # due = a week after the incident opened
         *lognormal.FIELDS,
         ("calls", "i4"),
+        ("long_mean", "f4"),  # of the log size, over months
+        ("long_at", "i4"),  # minute of the next comparison
         *TOLD,
     ]
 )
@@ -204,13 +222,14 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
         b["reason"] = 0
         b["severity"] = 0
         b["calls"] = 0
+    a["n"] = guard.small(real(a["n"]) + 1.0)
     repeated = int(event["repeats"]) > 0  # a retry header alone is anybody's word
     code = NOTHING
     if not repeated:
         code = judge_size(b, event, params, out)
     if code != NOTHING:
         a["outsized"] = 1
-    surge = judge_count(a, c, event, params, out, repeated, code == FINDING)
+    surge = judge_count(a, c, event, params, out, repeated, code != NOTHING, code == FINDING)
     if surge == FINDING or code == NOTHING:
         return surge
     return code
@@ -233,6 +252,8 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     if not (out_there and matters):
         if not is_open:
             lognormal.learn(b, x)
+            if minute_of(int(event["t"])) >= int(b["long_at"]):
+                return compare_sizes(b, event, params, out)
         return NOTHING
     if not is_open:
         if lognormal.is_habit(b, abs(x - mean)):
@@ -250,7 +271,29 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
     severity = size_severity(z, ratio, calls, event, params)
-    return report(b, 1, event, params, out, reason, severity)
+    return report(b, 1, event, params, out, reason, severity, evidence_of(real(b["n"])))
+
+
+@kernel
+def compare_sizes(b: Any, event: Any, params: Any, out: Any) -> int:
+    """Hold the usual size, once a week, against the one of months: a slow ramp becomes visible."""
+    t = int(event["t"])
+    first = int(b["long_at"]) == 0
+    b["long_at"] = minute_of(t + WEEK)
+    mean, long = guard.exp(real(b["mean"])), guard.exp(real(b["long_mean"]))
+    if first or real(b["n"]) < WARM_EVENTS or real(b["long_mean"]) <= 0.0:
+        b["long_mean"] = real(b["mean"]) if real(b["n"]) >= COLD_EVENTS else 0.0
+        return NOTHING
+    b["long_mean"] = guard.log(longterm.follow(long, mean))
+    matters = mean - long >= float(params["least_bytes"])
+    if not (longterm.has_drifted(mean, long) and matters):
+        return NOTHING
+    b["long_mean"] = real(b["mean"])
+    b["calls"] = 1
+    fill(out, 1, t - WEEK, mean - 1.0, long - 1.0)
+    out["limit"] = longterm.FAR * long
+    out["score"] = 20.0
+    return report(b, 1, event, params, out, SIZE_DRIFT, INFO, evidence_of(real(b["n"])))
 
 
 @kernel
@@ -267,7 +310,14 @@ def size_severity(z: float, ratio: float, calls: int, event: Any, params: Any) -
 
 @kernel
 def judge_count(
-    a: Any, c: Any, event: Any, params: Any, out: Any, repeated: bool, size_found: bool
+    a: Any,
+    c: Any,
+    event: Any,
+    params: Any,
+    out: Any,
+    repeated: bool,
+    outsized: bool,
+    size_found: bool,
 ) -> int:
     """Count one call in its hour; find a surge while it happens."""
     t = int(event["t"])
@@ -299,12 +349,21 @@ def judge_count(
         return NOTHING
     limit = real(a["limit"])
     count = real(a["count"])
+    if int(a["reason"]) == COUNT_LOW and not outsized and is_back(a, count):
+        a["quiet"] = 0
+        close(a)
+        return CONTRADICTED
+    reckoned = hourly.weigh(a, weight)
+    if count > limit and reckoned > 1.0:
+        deviations, ratio = float(params["count_deviations"]), float(params["count_ratio"])
+        least = float(params["least_count"])
+        limit = hourly.limit_of(a, hour_end(a), deviations, ratio, least, reckoned)
     if count <= limit:
         if real(a["repeats"]) > max(limit, 50.0) and not size_found:
             fill(out, int(a["repeats"]), hour_end(a) - HOUR, real(a["repeats"]), 0.0)
             out["limit"] = limit
             out["score"] = 20.0
-            return report(a, 0, event, params, out, RETRY_FLOOD, INFO)
+            return report(a, 0, event, params, out, RETRY_FLOOD, INFO, count_evidence(a))
         return NOTHING
     if size_found:
         return NOTHING
@@ -335,7 +394,22 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
     out["repeats"] = real(a["repeats"])
     out["old"] = real(a["old"])
     out["score"] = guard.clip(25.0 + 12.0 * guard.log(max(ratio, 1.0)), 0.0, 100.0)
-    return report(a, 0, event, params, out, reason, severity)
+    return report(a, 0, event, params, out, reason, severity, count_evidence(a))
+
+
+@kernel
+def count_evidence(a: Any) -> int:
+    """Return the calls behind the course of the day; below 14 days of it they are not warm."""
+    n = evidence_of(real(a["n"]))
+    if seasonal.hours_learned(a["factors"]) < 24 * seasonal.DAYS_WITHOUT_FACTORS:
+        return min(n, WARM_EVENTS - 1)
+    return n
+
+
+@kernel
+def is_back(a: Any, count: float) -> bool:
+    """Tell whether so many calls of an hour contradict that next to none come."""
+    return count >= 1.0 and count > 0.2 * hourly.idlest(a, hour_end(a))
 
 
 @kernel
@@ -360,13 +434,14 @@ def fill(out: Any, count: int, since: int, seen: float, usual: float) -> None:
 
 @kernel
 def report(
-    row: Any, table: int, event: Any, params: Any, out: Any, reason: int, severity: int
+    row: Any, table: int, event: Any, params: Any, out: Any, reason: int, severity: int, known: int
 ) -> int:
     """Open the incident of a row or add to it."""
     t = int(event["t"])
-    until = t + linger(int(event["gap"]), float(params["close_after_s"]))
-    out["confidence"] = warmth_confidence(int(event["events"]))
-    return tell(row, table, t, until, reason, severity, int(event["events"]), out)
+    pause = usual_pause(int(row["opened_at"]) * MINUTE, t, int(row["calls"]))
+    until = t + linger(pause, float(params["close_after_s"]))
+    out["confidence"] = warmth_confidence(known)
+    return tell(row, table, t, until, reason, severity, known, out)
 
 
 @kernel
@@ -385,13 +460,18 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         return expire(a, due, params, out)
     code = NOTHING
     count = real(a["count"])
-    if real(a["expected"]) >= 0.0:
+    if int(a["opened_at"]) != 0 and int(a["reason"]) == COUNT_LOW:
+        code = go_on_missing(a, due, params, count)
+    if real(a["expected"]) >= 0.0 and code == NOTHING:
         code = judge_hour(a, due, params, out)
     if hourly.recurs(a, hour_end(a), count):
         hourly.learn_peak(a, hour_end(a), count)
     elif int(a["opened_at"]) == 0:
         learn_hour(a, count)
+        if code == NOTHING:
+            code = compare_weeks(a, due, params, out)
     elif hourly.adopts(a, count):
+        a["long_level"] = 0.0
         close(a)
         code = ADOPTED
     a["count"] = real(a["next_count"])
@@ -406,8 +486,49 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     if hourly.rest(a, count):
         a["due"] = 0  # no timer runs until the next call
         a["quiet"] = 0
+        a["long_level"] = 0.0
     begin_hour(a, params)
     return code
+
+
+@kernel
+def go_on_missing(a: Any, due: int, params: Any, count: float) -> int:
+    """Keep an incident of missing calls open until calls come again."""
+    if is_back(a, count):
+        a["quiet"] = 0
+        close(a)
+        return CONTRADICTED
+    hold(a, due, due + linger(0, float(params["close_after_s"])))
+    return NOTHING
+
+
+@kernel
+def compare_weeks(a: Any, due: int, params: Any, out: Any) -> int:
+    """Hold each week's calls against the level of months: a slow ramp becomes visible."""
+    a["week_hour"] = guard.count_up16(int(a["week_hour"]))
+    if int(a["week_hour"]) < longterm.WEEK_HOURS:
+        return NOTHING
+    hours = int(a["week_hours"])
+    rate = guard.ratio(real(a["week_count"]), float(hours), 0.0)
+    a["week_hour"] = 0
+    a["week_hours"] = 0
+    a["week_count"] = 0.0
+    warm = seasonal.hours_learned(a["factors"]) >= 24 * seasonal.DAYS_WITHOUT_FACTORS
+    if hours < longterm.ENOUGH_HOURS or not warm:
+        return NOTHING  # the first week of a sender is none to go by
+    long = real(a["long_level"])
+    a["long_level"] = longterm.follow(long, rate)
+    more = (rate - long) * longterm.WEEK_HOURS
+    weight = max(real(a["weight"]), 1.0)
+    by_chance = float(params["count_deviations"]) * guard.sqrt(weight * long * longterm.WEEK_HOURS)
+    if not longterm.has_drifted(rate, long) or more < max(by_chance, float(params["least_count"])):
+        return NOTHING
+    a["long_level"] = rate
+    n = max(int(guard.clip(rate * longterm.WEEK_HOURS, 1.0, 1e9)), 1)
+    fill(out, n, due - WEEK, rate, long)
+    out["limit"] = longterm.FAR * long
+    out["score"] = 20.0
+    return report_at(a, due, params, out, COUNT_DRIFT, INFO)
 
 
 @kernel
@@ -416,6 +537,8 @@ def learn_hour(a: Any, count: float) -> None:
     known = real(a["expected"]) >= 0.0
     most = real(a["limit"]) - real(a["debt"]) if known else count  # debts are paid, not learned
     hourly.learn(a, hour_end(a), count, most)
+    a["week_count"] = guard.small(real(a["week_count"]) + min(count, max(most, 0.0)))
+    a["week_hours"] = guard.count_up16(int(a["week_hours"]))
     if count >= 1.0:
         mean, level = real(a["bytes"]) / count, real(a["level"])
         step_to = mean if level <= 0.0 else level + 0.02 * (min(mean, 10.0 * level) - level)
@@ -466,6 +589,7 @@ def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
         b["due"] = 0
         if int(b["opened_at"]) != 0 and real(b["new_n"]) >= COLD_EVENTS:
             lognormal.adopt(b)
+            b["long_mean"] = real(b["mean"])
             close(b)
             return ADOPTED
     return expire(b, due, params, out)
@@ -482,7 +606,7 @@ def explain(found: Found) -> Explanation:
     """Say what was seen in the hour or the delivery, against what is usual."""
     seen, usual = found.evidence["seen"], found.evidence["usual"]
     limit = found.evidence["limit"]
-    is_bytes = found.reason in ("size_high", "size_low", "bytes_high")
+    is_bytes = found.reason in ("size_high", "size_low", "bytes_high", "size_drift")
     unit = "bytes" if is_bytes else "events"
     kind = found.event.event_type if found.event and found.event.event_type else None
     what = f"{kind} of {found.sender}" if kind and found.reason.startswith("size") else found.sender
@@ -505,6 +629,8 @@ def explain(found: Found) -> Explanation:
         "backfill": "many calls about events of more than a day ago",
         "campaign": "a surge of fresh calls from its usual networks",
         "retry_flood": "many repeats of earlier deliveries",
+        "count_drift": "the calls of a week have grown far beyond those of the months before",
+        "size_drift": "its payloads have grown far beyond those of the months before",
     }
     units = dict(EVIDENCE) | {"seen": unit, "usual": unit, "limit": unit}
     return Explanation(

@@ -13,8 +13,10 @@ Each repeat adds a log-likelihood ratio "replay against retry" to a chart per se
 fades with a half-life of 30 minutes. A stale but valid signature is evidence by itself when it is
 much older than the tolerance and its age differs from that of the last stale one: a wrong clock
 makes all of them equally old. Two receivers behind each other see each call once; that is no
-repeat. A network is a home after three first presentations of fresh events. A delivery id, where no
-signature fingerprint is given, is no signature: it is judged like a body-only one.
+repeat. A network is a home after three first presentations of fresh events, a day apart (less
+while the sender itself is younger). Where the receiver tells no status, the outcome of an attempt
+is open: repeats from home may be retries of it, from elsewhere they are weaker evidence. A delivery
+id, where no signature fingerprint is given, is no signature: it is judged like a body-only one.
 
 Deterministic, so never capped: known from the first event on. Severity says what happened to the
 repeats: critical where one was accepted from outside, medium where all were refused.
@@ -56,7 +58,7 @@ from detectors.base import (
     tell,
     usual_pause,
 )
-from detectors.event import DAY, FRESHNESS, POLICIES, REJECTED, SECOND, VERIFIED, WEBHOOK
+from detectors.event import DAY, FRESHNESS, MINUTE, POLICIES, REJECTED, SECOND, VERIFIED, WEBHOOK
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
 from models import cusum, ewma, guard, novelty
@@ -102,12 +104,17 @@ UNIT = np.dtype(
         ("source", "i4"),  # of the first one
         ("service", "i4"),  # receiver that saw the first one
         ("other", "i4"),  # another receiver that saw it: services behind each other
-        ("answered", "i2"),  # 1 = an attempt was verified and not failed by the receiver
+        ("answered", "i2"),  # what became of its attempts: LOST, ACCEPTED or UNKNOWN
         ("suspect", "i2"),  # 1 = counted among the run's units
     ]
 )
 
-NETWORK = np.dtype([("verified", "i1")])  # first presentations that verified, at most HOME_FROM
+NETWORK = np.dtype(
+    [
+        ("since", "i4"),  # minute of the first presentation that verified
+        ("verified", "i1"),  # how many did, at most HOME_FROM
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,10 @@ OLD = 4
 SAME_AGE_S = 60
 HOME_FROM = 3
 """First presentations after which a network is a home: one old capture must not make it one."""
+HOME_AFTER = DAY
+"""And for how long they must have come, unless the sender itself was younger: nobody who holds a
+few calls back that he captured makes his network a home within the hour."""
+LOST, ACCEPTED, UNKNOWN = range(3)
 FRESH_EVENT = DAY
 DEFAULT_TOLERANCE = 300 * SECOND
 
@@ -158,6 +169,27 @@ def failed(event: Any) -> bool:
     status = int(event["status"])
     success_to = 300 if int(event["kind"]) == WEBHOOK else 400  # browsers are sent on by a 302
     return status != 0 and not 200 <= status < success_to
+
+
+@kernel
+def outcome(event: Any) -> int:
+    """Tell what became of a presentation: a receiver that gives no status leaves it open."""
+    if int(event["verdict"]) != VERIFIED or failed(event):
+        return LOST
+    if int(event["status"]) == 0 and int(event["duplicate"]) != 1:
+        return UNKNOWN
+    return ACCEPTED
+
+
+@kernel
+def is_home(c: Any, event: Any) -> bool:
+    """Tell whether the sender's own calls have come from this network for long enough."""
+    if int(c["verified"]) < HOME_FROM:
+        return False
+    t = int(event["t"])
+    since = int(c["since"]) * MINUTE
+    sender_age = max(int(event["age"]) - (t - since), 0)  # when the network first came
+    return t - since >= min(sender_age, HOME_AFTER)
 
 
 @kernel
@@ -175,7 +207,7 @@ def abroad(a: Any, c: Any, event: Any) -> bool:
     """Tell whether the call comes from where no first presentation has verified."""
     if int(event["in_range"]) == 1 or int(event["policy"]) == CHANGING:
         return False
-    return int(a["homes"]) > 0 and int(c["verified"]) < HOME_FROM
+    return int(a["homes"]) > 0 and not is_home(c, event)
 
 
 @kernel
@@ -190,9 +222,15 @@ def repeat_llr(a: Any, b: Any, c: Any, event: Any, params: Any) -> float:
         if resent and int(b["count"]) == 1:
             return 0.0
         return 3.5 if same_source else 4.5
-    if int(b["answered"]) == 0:
-        return unanswered_llr(b, event, gap, outside and not same_source)
-    if outside and not same_source:
+    elsewhere = outside and not same_source
+    answered = int(b["answered"])
+    if answered == UNKNOWN and int(event["duplicate"]) == 1:
+        answered = ACCEPTED  # the receiver remembers it
+    if answered == UNKNOWN and elsewhere:
+        return 1.5
+    if answered != ACCEPTED:
+        return unanswered_llr(b, event, gap, elsewhere)
+    if elsewhere:
         return 3.0
     if int(b["count"]) <= max(float(params["retries_after_success"]), 1.0):
         return 0.0
@@ -235,13 +273,14 @@ def first_presentation(a: Any, b: Any, c: Any, event: Any) -> None:
     b["count"] = 1
     b["source"] = novelty.tag(int(event["source"]))
     b["service"] = novelty.tag(int(event["service"]))
-    accepted = int(event["verdict"]) == VERIFIED and not failed(event)
-    b["answered"] = 1 if accepted else 0
+    b["answered"] = outcome(event)
     if int(event["verdict"]) == VERIFIED and int(a["opened_at"]) == 0:
         created = int(event["created_at"])
         if created == 0 or int(event["t"]) - created < FRESH_EVENT:
+            if int(c["verified"]) == 0:
+                c["since"] = minute_of(int(event["t"]))
             c["verified"] = min(int(c["verified"]) + 1, HOME_FROM)
-        if int(c["verified"]) >= HOME_FROM:
+        if is_home(c, event):
             a["homes"] = 1
 
 
@@ -288,7 +327,7 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     if llr <= 0.0:
         return NOTHING
     fresh = int(event["signed"]) > 0 and int(event["freshness"]) in (PER_ATTEMPT, NONCE)
-    again = fresh or int(b["answered"]) > 0  # what was never accepted may be accepted once
+    again = fresh or int(b["answered"]) != LOST  # what was never accepted may be accepted once
     if repeated:
         present_again(b, event)
     return suspect(a, b, c, event, params, out, llr, stale, again)
@@ -299,8 +338,8 @@ def present_again(b: Any, event: Any) -> None:
     """Note one more presentation of a unit."""
     b["last"] = max(int(event["t"]), int(b["last"]))
     b["count"] = guard.count_up(int(b["count"]))
-    if int(event["verdict"]) == VERIFIED and not failed(event):
-        b["answered"] = 1
+    if outcome(event) == ACCEPTED or (outcome(event) == UNKNOWN and int(b["answered"]) == LOST):
+        b["answered"] = outcome(event)
 
 
 @kernel

@@ -150,6 +150,18 @@ def test_at_the_limit_nothing_opens_and_what_is_open_stays_whole() -> None:
     assert states(table.take(happening(24, MONDAY + 3 * HOUR))) == [("open", "medium", 1)]
 
 
+def test_what_was_refused_at_the_limit_is_told_when_there_is_room() -> None:
+    """The next event that contributes to it opens it, also where nothing about it has changed."""
+    table = incidents(limit=1)
+    table.take(happening(1, MONDAY))
+    assert table.take(happening(2, MONDAY + 1, severity=5)) == []
+    assert table.take(happening(2, MONDAY + 2, severity=5, code=CONTRIBUTES, count=2)) == []
+    table.take(happening(1, MONDAY + HOUR, code=EXPIRED, value=None))
+    (told,) = table.take(happening(2, MONDAY + HOUR + 1, severity=5, code=CONTRIBUTES, count=3))
+    assert (told.status.value, told.severity.value, told.count) == ("open", "critical", 3)
+    assert table.overflowed == 2
+
+
 def test_a_late_event_may_open_an_incident() -> None:
     """Where the opening event is older than the first contributing one, both times are said."""
     table = incidents()

@@ -267,3 +267,67 @@ def test_the_senders_own_network_of_the_range_is_no_flood() -> None:
     run = warm(None, HOME)
     run.feed(traffic(TUESDAY, days=3 / 24, per_hour=120, seed=6, ips=HOME))
     assert run.loud() == [f"{ID} campaign low"]
+
+
+def test_missing_calls_are_told_until_they_come_again() -> None:
+    """An incident of missing calls lasts as long as they are missing, and ends with the first."""
+    run = warm(per_hour=120, days=22)
+    end = MONDAY + 22 * DAY
+    run.feed([event(end, sender="somebody else")])
+    run.until(end + 40 * HOUR)
+    assert [a.status.value for a in run.of(ID)] == ["open"]
+    back = end + 40 * HOUR + 25 * MINUTE
+    run.feed(traffic(back, days=0.2, per_hour=120, seed=4))
+    (found,) = run.of(ID)
+    assert (found.status.value, found.close_reason) == ("closed", "contradicted")
+    assert back <= found.updated_at <= back + 20 * MINUTE
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sampled_senders_vary_more(seed: int) -> None:
+    """One call in fifty of a steady sender: chance alone brings no surge in twenty days."""
+    run = Run(traffic(days=15, per_hour=2, seed=seed, sample_rate=0.02))
+    run.feed(traffic(MONDAY + 15 * DAY, days=20, per_hour=2, seed=seed + 9, sample_rate=0.02))
+    assert run.of(ID) == []
+
+
+def test_rejected_calls_warm_nothing() -> None:
+    """A thousand rejected calls do not make the sizes of forty accepted ones well known."""
+    run = Run(
+        calls(40, 7200, MONDAY, body_bytes=1000),
+        calls(1000, 60, MONDAY, rejected="signature_invalid"),
+    )
+    run.feed(calls(6, 60, MONDAY + 5 * DAY, body_bytes=5_000_000))
+    (found,) = run.of(ID)
+    assert found.severity == "medium"
+    assert found.confidence < 0.7
+
+
+def ramp(start: int, days: int, per_day: float, seed: int = 3, size: float = 1.0) -> list[Event]:
+    """Return calls whose number, and whose size, grow by so much a day."""
+    made = []
+    for day in range(days):
+        rate = 20 * (1 + per_day) ** day
+        for call in traffic(start + day * DAY, days=1, per_hour=rate, seed=seed + day):
+            call["body_bytes"] = int(call["body_bytes"] * size**day)
+            made.append(call)
+    return made
+
+
+def test_a_slow_ramp_of_calls_is_told_within_a_month() -> None:
+    """Sx2: 3 % more calls a day for 30 days are news by the end, as an info, and only twice."""
+    run = warm(days=15)
+    run.feed(ramp(MONDAY + 15 * DAY, 30, 0.03))
+    found = run.of(ID)
+    assert {(a.reason, a.severity.value) for a in found} == {("count_drift", "info")}
+    assert len(found) <= 2
+    run = warm(days=15)
+    run.feed(ramp(MONDAY + 15 * DAY, 30, 0.0))
+    assert run.incidents == []
+
+
+def test_a_slow_ramp_of_sizes_is_told_within_a_month() -> None:
+    """Sx2: payloads that grow by 3 % a day for 30 days are news by the end."""
+    run = warm(days=15)
+    run.feed(ramp(MONDAY + 15 * DAY, 30, 0.0, size=1.03))
+    assert {(a.reason, a.severity.value) for a in run.of(ID)} == {("size_drift", "info")}

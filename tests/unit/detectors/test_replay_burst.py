@@ -232,3 +232,51 @@ def test_networks_of_replays_are_not_learned() -> None:
     assert run.loud() == ["replay-burst same_signature critical"]
     (closed,) = run.of("replay-burst")
     assert closed.count == closed.observed["from_new_networks"].value == 12
+
+
+@pytest.mark.parametrize("provider", ["shopify", "adyen", "generic"])
+def test_retries_of_a_receiver_that_tells_no_status(provider: str) -> None:
+    """Where the status is null the outcome is open: true retries of body-only calls are quiet."""
+    run = warm(provider, HOME, per_hour=60)
+    gaps = (60, 300, 900, 1800, 3600)
+    storm = outage(provider, HOME, minutes=40, gaps=gaps, same_signature=True)
+    for call in storm:
+        call.pop("status")
+    run.feed(storm)
+    assert run.loud() == []
+
+
+def test_a_captured_call_where_no_status_is_told() -> None:
+    """S05 at such a receiver: repeats from another network are found by the fifth all the same."""
+    run = warm("shopify")
+    same = {"provider": "shopify", "status": None} | SAME
+    run.feed([event(TUESDAY, **same)], calls(30, 10, TUESDAY + HOUR, source_ip=ELSEWHERE, **same))
+    assert (run.opened("replay-burst") or 99) <= 1 + 5
+    assert run.loud() == ["replay-burst same_signature critical"]
+
+
+def test_a_few_calls_held_back_make_no_home() -> None:
+    """S05 after poisoning: fresh valid calls from the attacker do not hide its replays."""
+    run = warm("shopify")
+    away = {"provider": "shopify", "source_ip": ELSEWHERE}
+    run.feed(
+        [event(TUESDAY, provider="shopify", **SAME)],
+        calls(5, 60, TUESDAY + HOUR, **away),
+        calls(30, 10, TUESDAY + 2 * HOUR, **away, **SAME),
+    )
+    assert (run.opened("replay-burst") or 99) <= 1 + 5 + 5
+    assert "replay-burst same_signature critical" in run.loud()
+
+
+def test_a_new_network_of_the_sender_is_a_home_after_a_day() -> None:
+    """A provider that has moved may be asked to deliver again, from its new network."""
+    run = warm("shopify")
+    new = {"provider": "shopify", "source_ip": ELSEWHERE}
+    moved = list(traffic(TUESDAY, days=2, seed=4, **new))
+    again = [
+        event(TUESDAY + 2 * DAY + i * SECOND, delivery_fp=call["delivery_fp"],
+              signature_fp=call["signature_fp"], **new)
+        for i, call in enumerate(moved[-50:])
+    ]  # fmt: skip
+    run.feed(moved, again)
+    assert run.of("replay-burst") == []
