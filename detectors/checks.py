@@ -55,6 +55,7 @@ from detectors.event import (
     VERDICTS,
     VERIFIED,
 )
+from detectors.params import params_dtype
 from detectors.walk import next_of, record_dtype
 
 MAX_ROW_BYTES = 256
@@ -249,8 +250,7 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
 
 def default_params(detector: Detector) -> NDArray[Any]:
     """Return the detector's default parameters as the record that its step reads."""
-    names = [f.name for f in fields(detector.params)]
-    record = np.zeros(1, np.dtype([(name, "f8") for name in names]))
+    record = np.zeros(1, params_dtype(detector))
     for f in fields(detector.params):
         record[f.name] = f.default
     return record

@@ -19,6 +19,7 @@ from alerts.pipeline import fold
 from detectors.config import Config, load_config
 from detectors.engines.local import BadLine, LocalResult, run_local
 from detectors.errors import DetectorError, StateError
+from detectors.options import profiles_option
 from detectors.shared import Partitions
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
@@ -53,6 +54,7 @@ class _Time(click.ParamType):
     "--config", "config_path", type=click.Path(path_type=Path), help="Configuration (TOML)."
 )
 @click.option("--inventory", type=click.Path(path_type=Path), help="Registered senders (TOML).")
+@profiles_option
 @click.option(
     "--state",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -87,6 +89,7 @@ def detect(
     out: str | None,
     config_path: Path | None,
     inventory: Path | None,
+    profiles: Path | None,
     state: Path | None,
     partitions: int,
     now: int | None,
@@ -108,10 +111,12 @@ def detect(
     if follow and (partitions > 1 or now is not None or until is not None):
         msg = "--follow goes by the time of reading: not with --partitions, --now or --until"
         raise click.UsageError(msg)
-    _refuse_overwriting(out, state, [*events, config_path, inventory])
+    _refuse_overwriting(out, state, [*events, config_path, inventory, profiles])
     try:
         config = load_config(
-            config_path, inventory=load_inventory(inventory) if inventory else None
+            config_path,
+            inventory=load_inventory(inventory) if inventory else None,
+            profiles=profiles,
         )
         known = restored(config, state) if state and state.exists() else None
         with ExitStack() as stack:
@@ -180,7 +185,8 @@ def restored(config: Config, state: Path) -> Partitions:
         return Partitions.restore(config, state.read_bytes())
     except StateError as error:
         msg = (
-            f"{state}: {error}; a state goes on with the --config and --inventory it was made with"
+            f"{state}: {error}; a state goes on with the --config, --inventory and --profiles "
+            "it was made with"
         )
         raise StateError(msg) from None
 

@@ -6,6 +6,8 @@ reported at once, each with file and line.
 
 .. code-block:: toml
 
+    profiles = "providers"
+
     [detectors.replay-burst]
     threshold = 7.5
 
@@ -35,12 +37,14 @@ from numpy.typing import NDArray
 from detectors.base import Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
+from detectors.params import params_dtype
 from detectors.plans import plans_of
 from detectors.registry import detectors_found
-from ingest.errors import IngestError
+from ingest.errors import IngestError, ProfileError
 from ingest.inventory import Inventory
 from ingest.profiles import GENERIC, Profile, load_profiles
 from ingest.toml_text import Place, TomlText, load_toml
+from models import schedule
 
 FACTS = np.dtype(
     [
@@ -122,6 +126,7 @@ class Config:
         self._of_sender: dict[str, dict[str | None, tuple[tuple[int, int], ...]]] = {}
         self._make_classes()
         self.facts = _facts(self._classes)
+        self.schedules = _schedules(self._classes)
         self.networks = [c.networks for c in self._classes]
         self.plans = plans_of(self.inventory.planned)
 
@@ -170,7 +175,7 @@ class Config:
     def params(self, detector: Detector) -> NDArray[Any]:
         """Return the detector's parameters as one record for each class."""
         names = [f.name for f in fields(detector.params)]
-        table = np.zeros(len(self._classes), np.dtype([(name, "f8") for name in names]))
+        table = np.zeros(len(self._classes), params_dtype(detector))
         defaults = {f.name: f.default for f in fields(detector.params)}
         for which, members in enumerate(self._classes):
             values = defaults | dict(self.settings.get(detector.id, {}))
@@ -179,13 +184,19 @@ class Config:
                     values |= override.settings
             for name in names:
                 table[name][which] = values[name]
+        table["schedule"] = self.schedules
         return table
 
     @cached_property
     def hash(self) -> str:
         """12 hex digits of everything that detection depends on beside the events."""
         parts: list[Any] = [LAYOUT_VERSION, [d.id for d in (*self.detectors, *self.shared)]]
-        parts += [self.params(d).tolist() for d in (*self.detectors, *self.shared)]
+        for d in (*self.detectors, *self.shared):
+            table = self.params(d)
+            parts += [
+                [table[name].tolist() for name in table.dtype.names or () if name != "schedule"]
+            ]
+        parts += [self.schedules[name].tolist() for name in self.schedules.dtype.names or ()]
         parts += [self.facts.tolist(), [[str(n) for n in ns] for ns in self.networks]]
         parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
         parts += [sorted(map(str, self._of_provider))]
@@ -205,29 +216,68 @@ def _facts(classes: list[SenderClass]) -> NDArray[Any]:
         profile = members.profile
         record["freshness"] = FRESHNESS[profile.freshness]
         fixed = members.networks and members.sender is not None
-        record["policy"] = POLICIES["published" if fixed else profile.source_policy]
+        # a list that is published, and not known here, says nothing of an address
+        untold = profile.source_policy == "published" and not members.networks
+        policy = "published" if fixed else "unknown" if untold else profile.source_policy
+        record["policy"] = POLICIES[policy]
         record["tolerance"] = int((profile.tolerance_s or 0) * SECOND)
-        record["horizon"] = int((profile.horizon_s or 0) * SECOND)
+        # what a person has sent again is as legitimate as what the provider repeats by itself
+        repeats_s = max(profile.horizon_s or 0, profile.resend_s or 0)
+        record["horizon"] = int(repeats_s * SECOND)
         overlap = profile.rotation_overlap_s
         record["overlap"] = int((USUAL_OVERLAP_S if overlap is None else overlap) * SECOND)
         record["max_attempts"] = profile.max_attempts or 0
     return facts
 
 
-def load_config(path: Path | None = None, *, inventory: Inventory | None = None) -> Config:
-    """Read a TOML file (None: the defaults); ConfigError lists all faults, one a line."""
+def _schedules(classes: list[SenderClass]) -> NDArray[Any]:
+    made: dict[str, Any] = {}
+    for profile in {members.profile.name: members.profile for members in classes}.values():
+        record = made[profile.name] = np.zeros((), schedule.SCHEDULE)
+        schedule.fill(
+            record,
+            profile.gaps_s,
+            jitter=profile.jitter,
+            timeout_s=profile.timeout_s,
+            lasts_s=profile.horizon_s,
+            bounds_s=profile.gap_range_s,
+            max_attempts=profile.max_attempts,
+        )
+    names = {name: place for place, name in enumerate(made)}
+    records = np.array(list(made.values()), schedule.SCHEDULE)
+    return records[[names[members.profile.name] for members in classes]]
+
+
+def load_config(
+    path: Path | None = None,
+    *,
+    inventory: Inventory | None = None,
+    profiles: Path | None = None,
+) -> Config:
+    """Read a TOML file (None: the defaults); ConfigError lists all faults, one a line.
+
+    ``profiles`` is a file or folder of the user's own provider profiles; without it, the one that
+    the TOML file names (beside itself, where the path is relative).
+    """
     if path is None:
-        return Config(inventory=inventory)
+        return Config(inventory=inventory, profiles=_own_profiles(profiles))
     try:
         text = load_toml(path)
     except IngestError as error:
         raise ConfigError(str(error)) from None
     reader = _Reader(text)
-    config = reader.read(inventory)
+    config = reader.read(inventory, profiles)
     if reader.faults:
         raise ConfigError("\n".join(text for _, text in sorted(reader.faults)))
     assert config is not None
     return config
+
+
+def _own_profiles(path: Path | None) -> dict[str, Profile]:
+    try:
+        return load_profiles(path)
+    except ProfileError as error:
+        raise ConfigError(str(error)) from None
 
 
 class _Reader:
@@ -238,11 +288,13 @@ class _Reader:
         self.faults: list[tuple[int, str]] = []
         self.detectors = {d.id: d for d in detectors_found()}
 
-    def read(self, inventory: Inventory | None) -> Config | None:
+    def read(self, inventory: Inventory | None, profiles: Path | None) -> Config | None:
         """Return the configuration, or None where faults were found."""
         given = self.text.data
-        for name in given.keys() - {"stream", "detectors", "override"}:
-            self.fault((name,), f"unknown key {name!r}; allowed: stream, detectors, override")
+        allowed = ("profiles", "stream", "detectors", "override")
+        for name in given.keys() - set(allowed):
+            self.fault((name,), f"unknown key {name!r}; allowed: {', '.join(allowed)}")
+        in_force = self.profiles(given.get("profiles"), profiles)
         stream = self.stream(self.table(given, "stream"))
         settings: dict[str, dict[str, float]] = {}
         disabled = set()
@@ -279,8 +331,22 @@ class _Reader:
             stream=stream,
             overrides=overrides,
             inventory=inventory,
+            profiles=in_force,
             disabled=frozenset(disabled),
         )
+
+    def profiles(self, named: Any, path: Path | None) -> dict[str, Profile] | None:
+        """Return the profiles in force; what the command line names comes first."""
+        if path is None and named is not None:
+            if not isinstance(named, str) or not named or "\0" in named:
+                self.fault(("profiles",), f"profiles must be a file or folder (got {named!r})")
+                return None
+            path = self.text.path.parent / named
+        try:
+            return load_profiles(path)
+        except ProfileError as error:  # its faults name their own files
+            self.faults += [(0, line) for line in str(error).splitlines()]
+            return None
 
     def fault(self, place: Place, message: str) -> None:
         """Note a fault with the line of its place."""

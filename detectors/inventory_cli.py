@@ -12,6 +12,7 @@ from detectors.cli import restored
 from detectors.config import load_config
 from detectors.core import SenderBaselines
 from detectors.errors import DetectorError
+from detectors.options import profiles_option
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
 
@@ -22,15 +23,22 @@ from ingest.inventory import load_inventory
     "--config", "config_path", type=click.Path(path_type=Path), help="Configuration (TOML)."
 )
 @click.option("--inventory", type=click.Path(path_type=Path), help="Registered senders (TOML).")
+@profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sender and line.")
-def inventory(state: Path, config_path: Path | None, inventory: Path | None, as_json: bool) -> None:
+def inventory(
+    state: Path,
+    config_path: Path | None,
+    inventory: Path | None,
+    profiles: Path | None,
+    as_json: bool,
+) -> None:
     """List the senders of a STATE that `callwatch detect --state` kept.
 
     For each: how old, how busy, and whether each detector's baseline is cold, warming or warm.
     """
     try:
         registered = load_inventory(inventory) if inventory else None
-        config = load_config(config_path, inventory=registered)
+        config = load_config(config_path, inventory=registered, profiles=profiles)
         known = restored(config, state)
     except (DetectorError, IngestError) as error:
         raise click.ClickException(str(error)) from None

@@ -1,9 +1,9 @@
-"""Every failure of this package is an `IngestError`, and its text is one line.
+"""Every failure of this package is an `IngestError`; its text is one line, or one for each fault.
 
 IngestError
  +-- EventError       a value is no valid event or report; `code` says which kind of fault
  +-- SourceError      a file, a pipe or a frame cannot be read
- +-- ProfileError     a provider profile is wrong
+ +-- ProfileError     provider profiles are wrong; one line for each fault
  +-- InventoryError   an inventory file is wrong; lists all its faults
  +-- TopicError       the topics cannot be created or looked at
  +-- TransportError   records cannot be handed over now; the publisher tries again
@@ -50,7 +50,7 @@ class SourceError(IngestError):
 
 
 class ProfileError(IngestError):
-    """A provider profile is wrong."""
+    """Provider profiles are wrong; the text has one line for each fault."""
 
 
 class InventoryError(IngestError):

@@ -1,77 +1,96 @@
 """Provider facts as data: how a provider signs, retries, rotates and where it calls from.
 
-Each fact names the day it was read and where. A profile says nothing that its provider does not
-say: an unknown fact stays unknown, and an event without a known provider uses `generic`.
+Each fact names the day it was read, where, and how sure it is (``ingest.profile_facts``). A profile
+says nothing that its provider does not say: an unknown fact is left out, and an event without a
+known provider uses `generic`. A user's file adds a profile, replaces one, or changes single facts
+of one that ships::
+
+    extends = "stripe"
+
+    [tolerance_s]
+    value = 60
+    as_of = 2026-11-20
+    source = "our receiver's setting"
 """
 
-import math
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final
 
-from .errors import ProfileError, shown
-
-Freshness = Literal["per_attempt", "body_only", "nonce", "unknown"]
-SourcePolicy = Literal["published", "discouraged", "changing", "paid_only", "none", "unknown"]
+from .errors import IngestError, ProfileError, shown
+from .profile_facts import (
+    BASES,
+    RULES,
+    Fact,
+    Freshness,
+    Remark,
+    Schedule,
+    SourcePolicy,
+    day_text,
+    text_of,
+)
+from .toml_text import Place, TomlText, load_toml
 
 GENERIC: Final = "generic"
 _FOLDER: Final = Path(__file__).with_name("profiles")
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Where a fact was read, and when (YYYY-MM-DD, YYYY-MM or YYYY)."""
-
-    as_of: str
-    source: str
+_NAME: Final = 64  # as `provider` of an event
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a provider says of its callbacks; None and "unknown" where it says nothing.
+    """What a provider says of its callbacks; None, "" and "unknown" where it says nothing.
 
-    freshness: what a repeated signature means. `per_attempt` = every attempt is signed anew, so a
-        repeat is a replay; `body_only` = retries carry the same signature; `nonce` = a signed
-        single-use token.
-    id_stable_on_retry: the delivery id stays the same over all attempts.
-    max_attempts: attempts that the provider makes by itself, the first one included.
-    gaps_s: seconds between attempts, in order; empty = not published.
-    jitter: relative spread of the gaps (0.2 = 20 % to either side).
-    horizon_s: seconds after the first attempt in which repeats are legitimate.
-    timeout_s: seconds that the provider waits for an answer.
-    tolerance_s: allowed age of the signed timestamp in seconds; None = no timestamp is signed.
-    rotation_overlap_s: seconds for which an old key stays in use after a rotation.
-    source_policy, ranges: whether source networks are published, and which.
+    The fields mean what ``ingest.profile_facts.RULES`` says; `facts` tells of each where it is
+    from. `own` = it comes from a user's file, in whole or in part.
     """
 
     name: str
     freshness: Freshness = "unknown"
-    id_stable_on_retry: bool | None = None
-    max_attempts: int | None = None
-    gaps_s: tuple[float, ...] = ()
-    jitter: float = 0.0
-    horizon_s: float | None = None
-    timeout_s: float | None = None
+    signature_header: str = ""
+    algorithm: str = ""
+    signed: str = ""
     tolerance_s: float | None = None
     rotation_overlap_s: float | None = None
+    key_id_visible: bool | None = None
+    delivery_id: str = ""
+    id_stable_on_retry: bool | None = None
+    retry_marker: str = ""
+    schedule: Schedule | None = None
+    gaps_s: tuple[float, ...] = ()
+    gap_range_s: tuple[float, ...] = ()
+    jitter: float | None = None
+    max_attempts: int | None = None
+    horizon_s: float | None = None
+    resend_s: float | None = None
+    timeout_s: float | None = None
+    retries_after_success: bool | None = None
+    disables_after: str = ""
     source_policy: SourcePolicy = "unknown"
     ranges: tuple[str, ...] = ()
+    ranges_url: str = ""
     facts: Mapping[str, Fact] = field(default_factory=dict, hash=False)
+    remarks: tuple[Remark, ...] = ()
+    own: bool = False
 
 
-def load_profiles(extra_dir: Path | None = None) -> dict[str, Profile]:
-    """All profiles by name: those of this package, overridden by the files in `extra_dir`."""
-    found = dict(_built_in())
-    if extra_dir is not None:
-        if not extra_dir.is_dir():
-            msg = f"{extra_dir}: is no folder; allowed is a folder of profiles (*.toml)"
+def load_profiles(extra: Path | None = None) -> dict[str, Profile]:
+    """All profiles by name: those that ship, and those of a user's file or folder over them.
+
+    ProfileError names all faults of all files, one a line.
+    """
+    shipped = _shipped()
+    if extra is None:
+        return dict(shipped)
+    if extra.is_dir():
+        paths = sorted(extra.glob("*.toml"))
+        if not paths:
+            msg = f"{extra}: holds no profile; allowed is a folder of *.toml, or such a file"
             raise ProfileError(msg)
-        found |= _load_folder(extra_dir)
-    return found
+    else:
+        paths = [extra]
+    return dict(shipped) | _load(paths, shipped)
 
 
 def profile_for(profiles: Mapping[str, Profile], provider: str | None) -> Profile:
@@ -84,100 +103,167 @@ def profile_for(profiles: Mapping[str, Profile], provider: str | None) -> Profil
 
 
 @cache
-def _built_in() -> dict[str, Profile]:
-    return _load_folder(_FOLDER)
+def _shipped() -> Mapping[str, Profile]:
+    return _load(sorted(_FOLDER.glob("*.toml")), None)
 
 
-def _load_folder(folder: Path) -> dict[str, Profile]:
-    return {path.stem: _load(path) for path in sorted(folder.glob("*.toml"))}
-
-
-def _load(path: Path) -> Profile:
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"{path}: {error}"
-        raise ProfileError(msg) from None
-    values: dict[str, Any] = {"name": path.stem}
-    values |= {name: _checked(path, name, value) for name, value in found.items()}
-    for name in values.get("facts", ()):
-        if name not in found:
-            msg = f"{path}: facts.{name}: allowed are the fields that the file sets"
-            raise ProfileError(msg)
-    missing = sorted(found.keys() - {"name", "facts"} - values.get("facts", {}).keys())
-    if missing:
-        msg = f"{path}: facts.{missing[0]}: is missing; every field names as_of and source"
-        raise ProfileError(msg)
-    return Profile(**values)
-
-
-def _checked(path: Path, name: str, value: object) -> object:
-    if name == "facts":
-        return _facts(path, value)
-    if name == "name" and value == path.stem:
-        return value
-    if name not in _RULES:
-        known = ", ".join(("name", *_RULES, "facts"))
-        msg = f"{path}: {shown(name)}: is no known field; allowed are {known}"
-        raise ProfileError(msg)
-    allowed, holds = _RULES[name]
-    if not holds(value):
-        msg = f"{path}: {name}: allowed: {allowed}; given {shown(value)}"
-        raise ProfileError(msg)
-    if isinstance(value, list):
-        return tuple(float(item) if isinstance(item, int) else item for item in value)
-    return float(cast("float", value)) if holds is _is_seconds else value
-
-
-def _facts(path: Path, tables: object) -> Mapping[str, Fact]:
-    found = {}
-    for name, table in tables.items() if isinstance(tables, dict) else [("", tables)]:
-        match table:
-            case {"as_of": str(as_of), "source": str(source), **rest} if not rest:
-                found[name] = Fact(as_of, source)
-            case _:
-                msg = f"{path}: facts.{name}: allowed: as_of and source, both text"
-                raise ProfileError(msg)
+def _load(paths: list[Path], shipped: Mapping[str, Profile] | None) -> dict[str, Profile]:
+    found: dict[str, Profile] = {}
+    faults: list[str] = []
+    files: dict[str, Path] = {}
+    for path in paths:
+        try:
+            reader = _Reader(load_toml(path), shipped)
+        except IngestError as error:
+            faults.append(str(error))
+            continue
+        profile = reader.read()
+        if (other := files.setdefault(profile.name, path)) is not path:
+            reader.fault(("name",), f"name: {shown(profile.name)} is that of {other} too")
+        found[profile.name] = profile
+        faults += [text for _, text in sorted(reader.faults)]
+    if faults:
+        raise ProfileError("\n".join(faults))
     return found
 
 
-def _is_seconds(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 <= cast("float", value) < math.inf
+class _Reader:
+    """Reads one file and gathers its faults; what it returns is used only without any."""
 
+    def __init__(self, text: TomlText, shipped: Mapping[str, Profile] | None) -> None:
+        self.text = text
+        self.shipped = shipped
+        self.faults: list[tuple[int, str]] = []
 
-def _is_network(value: object) -> bool:
-    try:
-        ip_network(value if isinstance(value, str) else "")
-    except ValueError:
-        return False
-    return True
+    def fault(self, place: Place, text: str) -> None:
+        where = self.text.where(*place)
+        self.faults.append((int(where.rpartition(":")[2]), f"{where}: {text}"))
 
+    def read(self) -> Profile:
+        given = self.text.data
+        known = ("name", "extends", "remark", *RULES)
+        for key in given.keys() - set(known):
+            self.fault((key,), f"{shown(key)}: is no known key; allowed are {', '.join(known)}")
+        base = self.base(given.get("extends"))
+        values: dict[str, Any] = {}
+        facts: dict[str, Fact] = {}
+        for name in RULES.keys() & given.keys():
+            self.fact(name, given[name], values, facts)
+        made = replace(
+            base,
+            name=self.name(given.get("name", self.text.path.stem)),
+            own=self.shipped is not None,
+            facts=dict(base.facts) | facts,
+            remarks=base.remarks + self.remarks(given.get("remark", [])),
+            **values,
+        )
+        self.must_agree(made)
+        return made
 
-def _is_list_of(holds: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list) and all(holds(item) for item in value)
+    def name(self, given: object) -> str:
+        try:
+            return text_of(given, _NAME)
+        except ValueError:
+            allowed = f"one line of 1 to {_NAME} printable characters"
+            self.fault(("name",), f"name: allowed: {allowed}; given {shown(given)}")
+            return ""
 
+    def base(self, given: object) -> Profile:
+        if given is None:
+            return Profile("")
+        names = tuple(self.shipped or ())
+        if isinstance(given, str) and given in names:
+            return (self.shipped or {})[given]
+        self.fault(("extends",), f"extends: allowed: {', '.join(names)}; given {shown(given)}")
+        return Profile("")
 
-def _is_attempts(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    def fact(
+        self, name: str, given: object, values: dict[str, Any], facts: dict[str, Fact]
+    ) -> None:
+        table = self.table((name,), name, given, ("value", "as_of", "source", "basis", "note"))
+        if table is None:
+            return
+        if "value" not in table:
+            self.fault((name,), f"{name}.value: is missing")
+        else:
+            try:
+                values[name] = RULES[name].take(table["value"])
+            except ValueError:
+                text = f"{name}: allowed: {RULES[name].allowed}; given {shown(table['value'])}"
+                self.fault((name, "value"), text)
+        found = self.origin((name,), name, table)
+        if found is not None:
+            facts[name] = found
 
+    def remarks(self, given: object) -> tuple[Remark, ...]:
+        if not isinstance(given, list):
+            self.fault(("remark",), "remark: allowed are rows, each under [[remark]]")
+            return ()
+        found = []
+        for nth, row in enumerate(given):
+            place: Place = ("remark", nth)
+            table = self.table(place, "remark", row, ("text", "as_of", "source", "basis", "note"))
+            if table is None:
+                continue
+            text = self.words(place, "remark", table, "text")
+            origin = self.origin(place, "remark", table)
+            if origin is not None:
+                found.append(Remark(text, origin))
+        return tuple(found)
 
-_RULES: Final[dict[str, tuple[str, Callable[[object], bool]]]] = {
-    "freshness": (", ".join(get_args(Freshness)), lambda value: value in get_args(Freshness)),
-    "id_stable_on_retry": ("true or false", lambda value: isinstance(value, bool)),
-    "max_attempts": ("an integer of at least 1", _is_attempts),
-    "gaps_s": ("a list of seconds", _is_list_of(_is_seconds)),
-    "jitter": (
-        "a number from 0 to below 1",
-        lambda value: _is_seconds(value) and cast("float", value) < 1,
-    ),
-    "horizon_s": ("seconds", _is_seconds),
-    "timeout_s": ("seconds", _is_seconds),
-    "tolerance_s": ("seconds", _is_seconds),
-    "rotation_overlap_s": ("seconds", _is_seconds),
-    "source_policy": (
-        ", ".join(get_args(SourcePolicy)),
-        lambda value: value in get_args(SourcePolicy),
-    ),
-    "ranges": ("a list of networks in CIDR form", _is_list_of(_is_network)),
-}
+    def table(
+        self, place: Place, name: str, given: object, known: tuple[str, ...]
+    ) -> dict[str, Any] | None:
+        if not isinstance(given, dict):
+            allowed = f"a table of {', '.join(known)}"
+            self.fault(place, f"{name}: allowed is {allowed}; given {shown(given)}")
+            return None
+        for key in given.keys() - set(known):
+            allowed = ", ".join(known)
+            text = f"{name}.{shown(key)}: is no known key; allowed are {allowed}"
+            self.fault((*place, key), text)
+        return given
+
+    def origin(self, place: Place, name: str, table: dict[str, Any]) -> Fact | None:
+        before = len(self.faults)
+        as_of = ""
+        if "as_of" not in table:
+            self.fault(place, f"{name}.as_of: is missing; every fact names its day and source")
+        else:
+            try:
+                as_of = day_text(table["as_of"])
+            except ValueError:
+                allowed = "YYYY-MM-DD, YYYY-MM or YYYY"
+                text = f"{name}.as_of: allowed: {allowed}; given {shown(table['as_of'])}"
+                self.fault((*place, "as_of"), text)
+        source = self.words(place, name, table, "source")
+        basis = table.get("basis", "stated")
+        if basis not in BASES:
+            text = f"{name}.basis: allowed: {', '.join(BASES)}; given {shown(basis)}"
+            self.fault((*place, "basis"), text)
+        note = self.words(place, name, table, "note") if "note" in table else ""
+        return Fact(as_of, source, basis, note) if len(self.faults) == before else None
+
+    def words(self, place: Place, name: str, table: dict[str, Any], key: str) -> str:
+        if key not in table:
+            self.fault(place, f"{name}.{key}: is missing; every fact names its day and source")
+            return ""
+        try:
+            return text_of(table[key])
+        except ValueError:
+            allowed = "one line of 1 to 400 printable characters"
+            text = f"{name}.{key}: allowed: {allowed}; given {shown(table[key])}"
+            self.fault((*place, key), text)
+            return ""
+
+    def must_agree(self, made: Profile) -> None:
+        """A schedule that ends after its horizon, or has more gaps than retries, is a mistake."""
+        total, horizon = sum(made.gaps_s), made.horizon_s
+        if horizon is not None and total > horizon:
+            where = "gaps_s" if "gaps_s" in self.text.data else "horizon_s"
+            text = f"gaps_s: {total:g} s in all, more than horizon_s, {horizon:g} s"
+            self.fault((where,), text)
+        if made.max_attempts is not None and len(made.gaps_s) >= made.max_attempts:
+            where = "gaps_s" if "gaps_s" in self.text.data else "max_attempts"
+            text = f"gaps_s: {len(made.gaps_s)} gaps, and max_attempts is {made.max_attempts}"
+            self.fault((where,), text)

@@ -15,6 +15,7 @@ from detectors.config import Config, load_config
 from detectors.core import Core
 from detectors.engines.errors import EngineError
 from detectors.errors import DetectorError
+from detectors.options import profiles_option
 from detectors.warm import warm_up
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
@@ -45,6 +46,7 @@ NEEDED: Final = (
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="What is registered and planned, TOML.",
 )
+@profiles_option
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
@@ -65,6 +67,7 @@ def worker(
     bootstrap_servers: str | None,
     config_file: Path | None,
     inventory: Path | None,
+    profiles: Path | None,
     partitions: int | None,
     checkpoint_every: float,
     group: str,
@@ -78,7 +81,7 @@ def worker(
     try:
         kafka = kafka_config(bootstrap_servers)
         known = None if inventory is None else load_inventory(inventory)
-        config = load_config(config_file, inventory=known)
+        config = load_config(config_file, inventory=known, profiles=profiles)
         check_topics(kafka, partitions)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None

@@ -1,0 +1,17 @@
+"""What the parameters of a step hold beside the detector's own: the provider's retry schedule."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from detectors.base import Detector
+from models.schedule import SCHEDULE
+
+
+def params_dtype(detector: Detector) -> np.dtype[Any]:
+    """Return the record that a step gets as ``params``: numbers, and ``params["schedule"]``."""
+    own = [(f.name, "f8") for f in fields(detector.params)]
+    return np.dtype([*own, ("schedule", SCHEDULE)])
