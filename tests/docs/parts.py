@@ -21,6 +21,7 @@ from detectors import config
 from detectors.base import Detector
 from detectors.registry import detectors_found
 from ingest import inventory
+from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
 from tests.docs import bench, scenarios, words
@@ -152,19 +153,81 @@ def inventory_table(rules: str, meaning: dict[str, tuple[str, str]]) -> str:
 
 
 def profile_table() -> str:
-    """What is known of each provider."""
+    """What is known of each provider, in a line."""
     rows = [
         [
-            f"`{one.name}`",
+            f"[`{one.name}`](providers.md#{one.name})",
             one.freshness,
-            "-" if one.horizon_s is None else f"{number(one.horizon_s / 3600)} h",
-            "-" if one.tolerance_s is None else f"{number(one.tolerance_s)} s",
+            "-" if one.horizon_s is None else span(one.horizon_s),
+            "-" if one.tolerance_s is None else span(one.tolerance_s),
             one.source_policy + (f", {len(one.ranges)} networks" if one.ranges else ""),
-            max((fact.as_of for fact in one.facts.values()), default="-"),
+            min(fact.as_of for fact in one.facts.values()),
         ]
         for one in load_profiles().values()
     ]
-    return table("profile | signs | retries for | tolerance | source networks | as of", rows)
+    return table("profile | signs | retries for | tolerance | source networks | oldest fact", rows)
+
+
+def provider_facts() -> str:
+    """Every fact of every profile with its day, source and certainty."""
+    parts = []
+    for name, one in load_profiles().items():
+        path = ROOT / "ingest" / "profiles" / f"{name}.toml"
+        parts += [f"### {name}", path.read_text("utf-8").partition("\n")[0].lstrip("# ")]
+        rows = [
+            [f"`{field}`", fact_value(field, getattr(one, field)), *_origin(one.facts[field])]
+            for field in RULES
+            if field in one.facts
+        ]
+        parts.append(table("fact | is | note | source | as of", rows))
+        parts += [
+            f"- {remark.text} ({source}, {day})"
+            for remark in one.remarks
+            for _, source, day in [_origin(remark.fact)]
+        ]
+    return "\n\n".join(parts).replace("\n\n- ", "\n- ").replace(" |\n- ", " |\n\n- ")
+
+
+def _origin(fact: Fact) -> list[str]:
+    where = f"<{fact.source}>" if fact.source.startswith("https://") else fact.source
+    if fact.source.startswith("https://") and ", " in fact.source:
+        address, _, rest = fact.source.partition(", ")
+        where = f"<{address}>, {rest}"
+    basis = "" if fact.basis == "stated" else f"**{fact.basis}**: "
+    return [fact.note or "-", basis + where, fact.as_of]
+
+
+def fact_value(name: str, value: object) -> str:
+    """A fact as a person reads it."""
+    if name.endswith("_s"):
+        values = value if isinstance(value, tuple) else (value,)
+        return ", ".join(span(one) for one in values)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{one}`" for one in value)
+    return f"`{value}`"
+
+
+def span(seconds: float) -> str:
+    """Seconds in the largest unit that leaves no fraction.
+
+    >>> span(272105), span(5400), span(86400.0), span(0)
+    ('272,105 s', '90 min', '1 d', '0 s')
+    """
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds and seconds % size == 0:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:,.15g} s"
+
+
+def fact_kinds() -> str:
+    """The kinds of facts: what each means, what it takes, and after how long it is old."""
+    rows = [
+        [f"`{name}`", rule.means, rule.allowed, f"{LIMIT_DAYS[rule.kind]} days"]
+        for name, rule in RULES.items()
+    ]
+    return table("fact | means | allowed | old after", rows)
 
 
 def topic_table() -> str:
@@ -228,6 +291,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "planned": partial(inventory_table, "_PLAN", words.PLAN),
     "environment": lambda: table("variable | who reads it | meaning", words.environment()),
     "profiles": profile_table,
+    "providers": provider_facts,
+    "facts": fact_kinds,
     "topics": topic_table,
     "commands": command_table,
     "command-reference": command_reference,

@@ -212,14 +212,19 @@ def test_the_kafka_example_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_configuration_examples_load(tmp_path: Path) -> None:
-    """Both files of the page are valid, and the shown errors are the real ones."""
+    """Both files of the page and the profile are valid, and the shown errors are the real ones."""
     page = ROOT / "docs" / "configuration.md"
     settings, inventory = fences(page, "toml")
     (tmp_path / "inventory.toml").write_text(inventory, "utf-8")
     (tmp_path / "detectors.toml").write_text(settings, "utf-8")
+    (own,) = fences(ROOT / "docs" / "providers.md", "toml")
+    (tmp_path / "providers").mkdir()
+    (tmp_path / "providers" / "relayed.toml").write_text(own, "utf-8")
     known = load_inventory(tmp_path / "inventory.toml")
     config = load_config(tmp_path / "detectors.toml", inventory=known)
     assert len(config.detectors) + len(config.shared) == len(detectors_found())
+    assert config.profiles["relayed"].horizon_s == 5 * 86_400
+    assert config.profiles["relayed"].freshness == "per_attempt"
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("\n[detectors.replay-burst]\nthreshold = 0\ntreshold = 7.5\n", "utf-8")
     with pytest.raises(ConfigError) as caught:
