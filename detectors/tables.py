@@ -7,6 +7,11 @@ goes that was needed longest ago among 16 spread over the table (sampled LRU, as
 where a key that was seen 30 times or more counts as a week younger: a flood of random names evicts
 itself first. All of it depends on the order of events only, never on the cut of batches.
 
+A position that goes to another key leaves its entry in the index behind: whoever meets it sees that
+the key there is another. That spares a search through memory for each new delivery; when entries
+fill the index up, it is built again. An entry holds the upper bits of its place beside the
+position, so that rows of other keys are hardly ever looked at.
+
 >>> import numpy as np
 >>> table = KeyedTable(TableSpec(("sender",), ttl=1000, limit=2))
 >>> now = np.array([1, 2, 3, 4], np.int64)
@@ -24,11 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.compile import cached
-from detectors.keys import PLACE_BITS, places
+from detectors.keys import places
 from models.guard import INT32_MAX
 from models.kernel import kernel
 
-USED, HAND, EVICTED, TOUCHED = range(4)
+USED, HAND, EVICTED, TOUCHED, FILLED = range(5)
 BLOCK = 128
 """Look-ups whose memory is fetched together."""
 SAMPLE = 16
@@ -40,7 +45,6 @@ SLOT = np.dtype(
         ("key", "i8"),
         ("seen", "i4"),  # minute of the last use
         ("hits", "i4"),
-        ("place", "i4"),  # where the look-up of the key starts
         ("dirty", "i1"),  # used since the last checkpoint
     ]
 )
@@ -79,26 +83,6 @@ class Located:
 
 
 @kernel
-def _unlink(index: Any, slots: Any, position: int) -> None:
-    """Take a position out of the index: linear probing with backward shift."""
-    mask = len(index) - 1
-    slot = int(slots[position]["place"]) & mask
-    while int(index[slot]) != position:
-        slot = (slot + 1) & mask
-    follower = slot
-    while True:
-        follower = (follower + 1) & mask
-        moved = int(index[follower])
-        if moved < 0:
-            break
-        home = int(slots[moved]["place"]) & mask
-        if ((follower - home) & mask) >= ((follower - slot) & mask):
-            index[slot] = moved
-            slot = follower
-    index[slot] = -1
-
-
-@kernel
 def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int, refresh: int) -> int:
     """Return the position for a new key: an expired one at the hand, a new one, or the oldest."""
     used = int(state[USED])
@@ -131,7 +115,7 @@ def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int, refresh: int
 
 
 @kernel
-def _touch(home: Any, first: int, last: int, index: Any, slots: Any) -> int:
+def _touch(home: Any, first: int, last: int, index: Any, slots: Any, shift: int) -> int:
     """Read what the next look-ups will need: reads that do not wait for each other overlap.
 
     Look-ups wait for memory most of the time, one after the other; this fetches a block's lines
@@ -139,48 +123,53 @@ def _touch(home: Any, first: int, last: int, index: Any, slots: Any) -> int:
     """
     mask = len(index) - 1
     total = 0
+    low = (1 << shift) - 1
     for e in range(first, last):
-        p = int(index[int(home[e]) & mask])
-        if p >= 0:
-            total += int(slots[p]["seen"])
+        place = int(home[e])
+        entry = int(index[place & mask])
+        if entry >= 0 and (entry ^ place) >> shift == 0:
+            total += int(slots[entry & low]["seen"])
     return total
 
 
 @cached
 def _locate(
     first: int, wanted: Any, home: Any, now: Any, index: Any, slots: Any, state: Any,
-    ttl: int, limit: int, refresh: int, position: Any, fresh: Any, before: Any,
+    shift: int, ttl: int, limit: int, refresh: int, position: Any, fresh: Any, before: Any,
 ) -> int:  # fmt: skip
-    """Locate from event ``first`` on; return the event at which the arrays are full, or the end."""
+    """Locate from event ``first`` on; return where rows or index are full, or the end."""
     mask = len(index) - 1
+    low = (1 << shift) - 1
     touched = first
     for e in range(first, len(wanted)):
         if e == touched:
             touched = min(e + BLOCK, len(wanted))
-            state[TOUCHED] = _touch(home, e, touched, index, slots)
+            state[TOUCHED] = _touch(home, e, touched, index, slots, shift)
         key = int(wanted[e])
         if key == 0:
             position[e] = -1
             continue
         t = int(now[e])
-        at = int(home[e]) & mask
-        p = int(index[at])
-        while p >= 0 and int(slots[p]["key"]) != key:
+        place = int(home[e])
+        at = place & mask
+        p = -1
+        entry = int(index[at])
+        while entry >= 0:
+            if (entry ^ place) >> shift == 0 and int(slots[entry & low]["key"]) == key:
+                p = entry & low
+                break
             at = (at + 1) & mask
-            p = int(index[at])
+            entry = int(index[at])
         if p < 0:
             used = int(state[USED])
             if used == len(slots) and used < limit:
                 return e
+            if 8 * int(state[FILLED]) >= 7 * len(index):
+                return e
             p = _choose(slots, state, t, ttl, limit, refresh)
-            if p < used:
-                _unlink(index, slots, p)
-                at = int(home[e]) & mask
-                while int(index[at]) >= 0:
-                    at = (at + 1) & mask
-            index[at] = p
+            index[at] = place & ~low | p
+            state[FILLED] = int(state[FILLED]) + 1
             slots[p]["key"] = key
-            slots[p]["place"] = int(home[e])
             fresh[e] = 1
         slot = slots[p]
         if t - int(slot["seen"]) > ttl:
@@ -202,7 +191,8 @@ class KeyedTable:
 
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
-        self.state = np.zeros(4, np.int64)
+        self.state = np.zeros(5, np.int64)
+        self._shift = spec.limit.bit_length()
         self.rows: dict[str, NDArray[Any]] = {}
         self._allocate(FIRST_CAPACITY)
 
@@ -211,7 +201,15 @@ class KeyedTable:
         self._index_for(capacity)
 
     def _index_for(self, capacity: int) -> None:
-        self.index = np.full(_slots(capacity), -1, np.int32)
+        self.index = np.full(self._entries(capacity), -1, np.int32)
+
+    def _entries(self, capacity: int) -> int:
+        """Return the size of the index, a power of two with room for entries left behind.
+
+        Where every event brings a new key and an old one goes, half of the entries are old ones.
+        """
+        room = capacity * 4 // 3 if self.spec.refresh else 3 * capacity
+        return 1 << (max(room, 8) - 1).bit_length()
 
     @property
     def used(self) -> int:
@@ -248,16 +246,17 @@ class KeyedTable:
         self.slots = _grown(self.slots, capacity)
         for name, rows in self.rows.items():
             self.rows[name] = _grown(rows, capacity)
-        if len(self.index) != _slots(capacity):
+        if len(self.index) != self._entries(capacity):
             self._index_for(capacity)
             self.reindex()
 
     def reindex(self) -> None:
         """Build the index again from the keys (after growth, or a restore with other places)."""
         used = self.used
-        self.slots["place"][:used] = places(np.ascontiguousarray(self.slots["key"][:used]))
         self.index[:] = -1
-        _link(self.index, self.slots, used)
+        home = places(np.ascontiguousarray(self.slots["key"][:used]))
+        _link(self.index, home, used, self._shift)
+        self.state[FILLED] = used
 
     def locate(self, keys: NDArray[np.int64], now: NDArray[np.int64]) -> Located:
         """Find or make the rows of a batch's keys, in order; ``now`` in minutes of stream time."""
@@ -267,12 +266,16 @@ class KeyedTable:
         done = 0
         while True:
             done = _locate(
-                done, keys, home, now, self.index, self.slots, self.state, self.spec.ttl,
-                self.spec.limit, int(self.spec.refresh), found.position, found.fresh, found.before,
+                done, keys, home, now, self.index, self.slots, self.state, self._shift,
+                self.spec.ttl, self.spec.limit, int(self.spec.refresh), found.position,
+                found.fresh, found.before,
             )  # fmt: skip
             if done == n:
                 break
-            self.reserve(1)
+            if self.used == len(self.slots) and self.used < self.spec.limit:
+                self.reserve(1)
+            else:
+                self.reindex()
         return found
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -287,9 +290,9 @@ class KeyedTable:
         return found
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return the used part of every array, by name; places differ between processes."""
+        """Return the used part of every array, by name; the index is built again."""
         slots = self.slots[: self.used].copy()
-        slots["place"] = slots["dirty"] = 0
+        slots["dirty"] = 0
         parts = {f"rows.{name}": rows[: self.used] for name, rows in self.rows.items()}
         return {"state": self.state[:TOUCHED].copy(), "slots": slots, **parts}
 
@@ -313,11 +316,6 @@ class KeyedTable:
         self.slots["dirty"][: self.used] = 0
 
 
-def _slots(capacity: int) -> int:
-    """Return the size of an index: a power of two, at most three quarters full."""
-    return 1 << (max(capacity * 4 // 3, 8) - 1).bit_length()
-
-
 def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
     grown = np.zeros(capacity, array.dtype)
     grown[: len(array)] = array
@@ -325,13 +323,11 @@ def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
 
 
 @cached
-def _link(index: Any, slots: Any, used: int) -> None:
+def _link(index: Any, home: Any, used: int, shift: int) -> None:
     mask = len(index) - 1
+    low = (1 << shift) - 1
     for p in range(used):
-        at = int(slots[p]["place"]) & mask
+        at = int(home[p]) & mask
         while int(index[at]) >= 0:
             at = (at + 1) & mask
-        index[at] = p
-
-
-assert PLACE_BITS <= 31  # places are stored in 32 bits
+        index[at] = int(home[p]) & ~low | p

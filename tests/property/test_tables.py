@@ -179,14 +179,14 @@ def test_a_flood_of_random_names_leaves_established_senders_alone() -> None:
 
 
 def test_a_flood_through_a_table_without_room_is_quick() -> None:
-    """A full table does not search: its memory and index stay as they are."""
+    """A full table does not search: its memory stays as it is, and its index has room."""
     table = table_of(TableSpec(("sender",), ttl=10**6, limit=64))
     before = None
     for n in range(50):
         table.locate(np.arange(n * 1000 + 1, n * 1000 + 1001), np.full(1000, n))
         before = before or table.allocated
         assert table.allocated == before
-        assert int(np.count_nonzero(table.index >= 0)) == 64
+        assert int(np.count_nonzero(table.index >= 0)) <= len(table.index) * 7 // 8
 
 
 def test_keys_of_names_are_the_same_everywhere() -> None:
