@@ -36,6 +36,9 @@ MAX_ITEMS = 20
 MAX_ALERT_BYTES = 256 * 1024
 """No alert that the model allows is longer as JSON; a longer record is not read at all."""
 
+MAX_NOTES = 8
+"""Notes of an alert; what people say is short of that."""
+
 MAX_SUMMARY = 500
 """Characters of the summary sentence."""
 
@@ -157,6 +160,10 @@ def _read_summary(value: str) -> str:
     return safe(value, MAX_SUMMARY)
 
 
+def _read_note(value: str) -> str:
+    return safe(value, MAX_SUMMARY)
+
+
 TimeUs = Annotated[
     int,
     BeforeValidator(_read_time),
@@ -165,11 +172,13 @@ TimeUs = Annotated[
 ]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Summary = Annotated[str, AfterValidator(_read_summary)]
+Note = Annotated[str, AfterValidator(_read_note)]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Source = Annotated[str, StringConstraints(max_length=64), AfterValidator(_read_source)]
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+_UP_TO_8 = Field(max_length=MAX_NOTES, strict=False)
 _UP_TO_20 = Field(max_length=MAX_ITEMS, strict=False)  # not strict: lists are taken as tuples
 
 
@@ -228,7 +237,17 @@ class Alert(BaseModel):
     )
     updated_at: TimeUs = Field(description="event time of this state")
     count: Count = Field(description="contributing events so far")
-    suppressed: Count = Field(default=0, description="updates held back since the last one sent")
+    suppressed: Count = Field(
+        default=0, description="states held back so far by allowlists and verdicts"
+    )
+    shadow: bool = Field(
+        default=False, description="found in shadow mode: counted, delivered only where asked for"
+    )
+    notes: Annotated[tuple[Note, ...], _UP_TO_8] = Field(
+        default=(),
+        description="what people said that changed it: plan, allowlist, shadow mode, verdict, each "
+        "with its reason and end",
+    )
     summary: Summary = Field(
         description="one sentence for a person; unprintable characters escaped"
     )

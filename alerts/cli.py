@@ -52,6 +52,7 @@ CONNECT_MS = 5_000
 )
 @click.option("--fsync", is_flag=True, help="Have each batch on the disk before it is committed.")
 @click.option("--from-beginning", is_flag=True, help="Send all that the topic holds again.")
+@click.option("--shadow", is_flag=True, help="Send what shadow mode found, too.")
 @click.option(
     "--until-idle",
     type=click.FloatRange(min=0),
@@ -67,6 +68,7 @@ def route(
     min_severity: str,
     fsync: bool,
     from_beginning: bool,
+    shadow: bool,
     until_idle: float | None,
     group: str,
 ) -> None:
@@ -79,7 +81,7 @@ def route(
         msg = "say where alerts go: --out FILE, --stdout, or both"
         raise click.UsageError(msg)
     encode = load_format(format_name)
-    options = RouteOptions(Severity(min_severity), until_idle, from_beginning)
+    options = RouteOptions(Severity(min_severity), until_idle, from_beginning, shadow)
     try:
         with ExitStack() as stack:
             sinks: list[Sink] = [FileSink(out, encode, fsync=fsync)] if out else []
@@ -216,6 +218,7 @@ def _say(line: str) -> None:
 
 def _summary(counts: Counter[str], deliverers: list[Deliverer]) -> str:
     read = f"{counts['consumed']} read, {counts['invalid']} invalid, {counts['below']} below"
+    read += f", {counts['shadow']} in shadow mode" if counts["shadow"] else ""
     sent = [
         f"{one.sink.name}: {one.counters['delivered']} delivered, "
         f"{one.counters['rejected']} refused, {one.counters['retried']} retries"

@@ -24,5 +24,10 @@ def at_least(alerts: Iterable[Alert], lowest: Severity) -> list[Alert]:
     return [alert for alert in alerts if alert.severity >= lowest]
 
 
+def without_shadow(alerts: Iterable[Alert]) -> list[Alert]:
+    """The alerts that are not of detectors on trial."""
+    return [alert for alert in alerts if not alert.shadow]
+
+
 def _progress(alert: Alert) -> tuple[int, int, int]:
     return alert.status.rank, alert.updated_at, alert.count

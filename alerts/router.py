@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from alerts.alert import Alert, Severity
 from alerts.delivery import Deliverer
 from alerts.errors import AlertError
-from alerts.pipeline import at_least
+from alerts.pipeline import at_least, without_shadow
 
 POLL_MS = 500
 """Longest wait for records, in milliseconds, and so for a signal to be noticed."""
@@ -46,11 +46,13 @@ class RouteOptions:
     lowest: alerts below are counted and passed over.
     until_idle_s: end when nothing came for so many seconds; None runs until stopped.
     from_beginning: send everything that the topic still holds again.
+    shadow: send alerts of shadow mode too; otherwise they are counted and passed over.
     """
 
     lowest: Severity = Severity.INFO
     until_idle_s: float | None = None
     from_beginning: bool = False
+    shadow: bool = False
 
 
 def run(
@@ -63,14 +65,14 @@ def run(
     report: Callable[[str], None],
     commit_errors: tuple[type[Exception], ...] = (),
 ) -> Counter[str]:
-    """Route until stopped or idle; returns counts of consumed, invalid, below and uncommitted.
+    """Route until stopped or idle; returns counts of consumed, invalid, shadow, below, uncommitted.
 
     A batch is committed when every sink has settled each of its alerts; a batch in hand is finished
     before the end. A commit that fails (the partition went to another router) is counted: those
     alerts are sent again by the new owner. Raises what the deliverers raise, without a commit.
     `clock` gives seconds; `report` takes one line about an invalid record.
     """
-    counts: Counter[str] = Counter(consumed=0, invalid=0, below=0, uncommitted=0)
+    counts: Counter[str] = Counter(consumed=0, invalid=0, shadow=0, below=0, uncommitted=0)
     rewound: set[Any] = set()
     started = active = clock()
     while not stopping():
@@ -87,8 +89,10 @@ def run(
                 break
             continue
         alerts = _read(records, counts, report)
-        passed = at_least(alerts, options.lowest)
-        counts["below"] += len(alerts) - len(passed)
+        shown = alerts if options.shadow else without_shadow(alerts)
+        counts["shadow"] += len(alerts) - len(shown)
+        passed = at_least(shown, options.lowest)
+        counts["below"] += len(shown) - len(passed)
         for deliverer in deliverers:
             deliverer.deliver(passed)
         try:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -150,7 +150,7 @@ def detect(
         msg = f"{error.filename or '-'}: {error.strerror or error}"
         raise click.ClickException(msg) from None
     _finish(result, as_json=as_json)
-    worst = max((alert.severity for alert in result.alerts), default=None)
+    worst = max((alert.severity for alert in result.alerts if not alert.shadow), default=None)
     if fail_on is not None and worst is not None and worst >= Severity(fail_on):
         raise SystemExit(3)
 
@@ -227,6 +227,7 @@ def one_line(alert: Alert) -> str:
     """Return an alert as a line for people; nothing in it can move a terminal's cursor."""
     at = to_rfc3339(alert.updated_at)[:19]
     head = f"{at} {alert.severity.value:8} {alert.status.value:7} {alert.detector} {alert.reason}"
+    head += " (shadow)" if alert.shadow else ""
     return f"{head}: {safe(alert.summary, 300)}"
 
 
@@ -260,16 +261,17 @@ class _Progress:
 
 def _finish(result: LocalResult, *, as_json: bool) -> None:
     latest = list(fold(result.alerts).values())
-    by = Counter((alert.detector, alert.severity.value) for alert in latest)
     rejected = {
         name.removeprefix("rejected."): n
         for name, n in sorted(result.counts.items())
         if name.startswith("rejected.")
     }
+    held = {
+        name.removeprefix("suppressed."): n
+        for name, n in sorted(result.counts.items())
+        if name.startswith("suppressed.")
+    }
     if as_json:
-        alerts: dict[str, dict[str, int]] = {}
-        for (detector, severity), n in sorted(by.items()):
-            alerts.setdefault(detector, {})[severity] = n
         record = {
             "read": result.read,
             "accepted": result.accepted,
@@ -277,7 +279,9 @@ def _finish(result: LocalResult, *, as_json: bool) -> None:
             "reports": result.counts.get("reports", 0),
             "controls": result.counts.get("controls", 0),
             "rejected": rejected,
-            "alerts": alerts,
+            "alerts": _by_detector(alert for alert in latest if not alert.shadow),
+            "shadow": _by_detector(alert for alert in latest if alert.shadow),
+            "suppressed": held,
             "warnings": [safe(text, 300) for text in result.warnings],
             "seconds": round(result.seconds, 3),
         }
@@ -285,16 +289,28 @@ def _finish(result: LocalResult, *, as_json: bool) -> None:
         return
     for text in result.warnings:
         click.echo(f"warning: {safe(text, 300)}", err=True)
+    told = sum(not alert.shadow for alert in latest)
     bad = f", {sum(rejected.values()):,} rejected" if rejected else ""
     again = result.counts.get("duplicates", 0)
     repeated = f", {again:,} published twice" if again else ""
     if reports := result.counts.get("reports", 0):
         repeated += f", {reports:,} receivers' reports"
+    apart = f", {len(latest) - told:,} in shadow mode" if told < len(latest) else ""
+    apart += f", {sum(held.values()):,} states held back" if held else ""
     click.echo(
         f"{result.read:,} read, {result.accepted:,} scored{bad}{repeated}, "
-        f"{format_count(len(latest), 'incident')} in {result.seconds:.1f} s",
+        f"{format_count(told, 'incident')}{apart} in {result.seconds:.1f} s",
         err=True,
     )
+
+
+def _by_detector(alerts: Iterable[Alert]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (detector, severity), n in sorted(
+        Counter((a.detector, a.severity) for a in alerts).items()
+    ):
+        found.setdefault(detector, {})[severity.value] = n
+    return found
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -305,7 +321,8 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _follow(state: Partitions, writer: _Writer, bad: _BadLines) -> LocalResult:
     """Read standard input as a log: the broker's time is the time of reading."""
-    result = LocalResult(state=state)
+    expired = state.config.expired(time.time_ns() // 1000)
+    result = LocalResult(state=state, warnings=expired)
     started = time.perf_counter()
     latest: dict[str, Alert] = {}
     try:

@@ -17,29 +17,39 @@ reported at once, each with file and line.
     reason = "migration of the shop, ticket 4711"
     expires = 2026-12-01
     set = { size_ratio = 20.0 }
+
+    [[allow]]
+    sender = "acme-stripe"
+    detector = "spoofed-source"
+    source = "203.0.113.0/24"
+    reason = "pentest, ticket 4712"
+    expires = 2026-12-01
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alerts.alert import to_rfc3339
+from alerts.explain import safe
 from detectors.base import Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
 from detectors.params import params_dtype
 from detectors.plans import plans_of
 from detectors.registry import detectors_found
+from detectors.tuning import ALWAYS, NEVER, Measure, planned
 from ingest.errors import IngestError, ProfileError
 from ingest.inventory import Inventory
 from ingest.profiles import GENERIC, Profile, load_profiles
@@ -62,7 +72,7 @@ LAYOUT_VERSION = 1
 """Part of the configuration's hash: raise it when a step means something else by a row."""
 
 Network = IPv4Network | IPv6Network
-NEVER = 2**63 - 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class Override:
     reason: str
     expires: int
     settings: Mapping[str, float]
+    shadow: bool = False
+    """Whether what it finds is only marked and counted."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,8 @@ class Config:
         inventory: Inventory | None = None,
         profiles: Mapping[str, Profile] | None = None,
         disabled: frozenset[str] = frozenset(),
+        shadow: frozenset[str] = frozenset(),
+        allows: tuple[Measure, ...] = (),
     ) -> None:
         self.stream = stream or StreamSettings()
         self.settings = {name: dict(given) for name, given in (settings or {}).items()}
@@ -129,6 +143,9 @@ class Config:
         self.schedules = _schedules(self._classes)
         self.networks = [c.networks for c in self._classes]
         self.plans = plans_of(self.inventory.planned)
+        self.shadow = shadow
+        self.allows = allows
+        self.measures = self._measures()
 
     def _make_classes(self) -> None:
         for name in sorted(self.profiles):
@@ -136,7 +153,7 @@ class Config:
             self._of_provider[name] = len(self._classes)
             self._classes.append(SenderClass(profile, None, _networks(profile.ranges)))
         self._of_provider[None] = self._of_provider[GENERIC]
-        named = {o.sender for o in self.overrides} | set(self.inventory.senders)
+        named = {o.sender for o in self.overrides if o.settings} | set(self.inventory.senders)
         for sender in sorted(named):
             registered = self.inventory.senders.get(sender)
             fixed = registered.provider if registered else None
@@ -150,13 +167,41 @@ class Config:
         """Return (until, class) pairs: each time an override expires another class begins."""
         registered = self.inventory.senders.get(sender)
         ranges = (registered.ranges if registered else ()) or profile.ranges
-        mine = tuple(o for o in self.overrides if o.sender == sender)
+        mine = tuple(o for o in self.overrides if o.sender == sender and o.settings)
         steps = []
         for until in (*sorted({o.expires for o in mine}), NEVER):
             live = tuple(o for o in mine if o.expires >= until)
             steps.append((until, len(self._classes)))
             self._classes.append(SenderClass(profile, sender, _networks(ranges), live))
         return tuple(steps)
+
+    def _measures(self) -> tuple[Measure, ...]:
+        """Return everything that changes what is told, and nothing that is computed."""
+        found = [planned(sender, plan) for sender, of in self.plans.items() for plan in of]
+        found += [
+            Measure("shadow", f"detectors.{name}", "on trial", NEVER, covers={name: None})
+            for name in sorted(self.shadow)
+        ]
+        found += [
+            Measure(
+                "shadow", f"override.{n}", o.reason, o.expires, ALWAYS, o.sender, {o.detector: None}
+            )
+            for n, o in enumerate(self.overrides, start=1)
+            if o.shadow
+        ]
+        return (*found, *self.allows)
+
+    def expired(self, now: int) -> list[str]:
+        """Say which rows of the file have no effect any more at a time."""
+        rows = [
+            (f"override.{n}", o.expires, o.reason) for n, o in enumerate(self.overrides, start=1)
+        ]
+        rows += [(one.name, one.expires, one.reason) for one in self.allows]
+        return [
+            f"{name} ({safe(reason, 100)}) has expired at {to_rfc3339(expires)[:16]}Z: remove it"
+            for name, expires, reason in rows
+            if expires <= now
+        ]
 
     def who(self, sender: str, provider: str | None, t: int) -> int:
         """Return the class of parameters of an event."""
@@ -189,7 +234,16 @@ class Config:
 
     @cached_property
     def hash(self) -> str:
-        """12 hex digits of everything that detection depends on beside the events."""
+        """12 hex digits of everything that alerts depend on beside the events."""
+        return _digest([self.state_hash, [measure.identity() for measure in self.measures]])
+
+    @cached_property
+    def state_hash(self) -> str:
+        """12 hex digits of what a state must fit: all but plans, allowlists and shadow mode.
+
+        They change what is told (a plan also what is learned), not what a row means. So announcing
+        something, or holding something back, costs nobody his baselines.
+        """
         parts: list[Any] = [LAYOUT_VERSION, [d.id for d in (*self.detectors, *self.shared)]]
         for d in (*self.detectors, *self.shared):
             table = self.params(d)
@@ -201,9 +255,12 @@ class Config:
         parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
         parts += [sorted(map(str, self._of_provider))]
         parts += [[f"{getattr(self.stream, f.name)}" for f in fields(self.stream)]]
-        parts += [{n: [(p.kind, p.start, p.end) for p in of] for n, of in self.plans.items()}]
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _digest(parts)
+
+
+def _digest(parts: list[Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _networks(ranges: tuple[str, ...] | list[str]) -> tuple[Network, ...]:
@@ -291,13 +348,13 @@ class _Reader:
     def read(self, inventory: Inventory | None, profiles: Path | None) -> Config | None:
         """Return the configuration, or None where faults were found."""
         given = self.text.data
-        allowed = ("profiles", "stream", "detectors", "override")
+        allowed = ("profiles", "stream", "detectors", "override", "allow")
         for name in given.keys() - set(allowed):
             self.fault((name,), f"unknown key {name!r}; allowed: {', '.join(allowed)}")
         in_force = self.profiles(given.get("profiles"), profiles)
         stream = self.stream(self.table(given, "stream"))
         settings: dict[str, dict[str, float]] = {}
-        disabled = set()
+        off: dict[str, set[str]] = {"enabled": set(), "shadow": set()}
         for name, table in self.table(given, "detectors").items():
             place = ("detectors", name)
             if name not in self.detectors:
@@ -308,22 +365,16 @@ class _Reader:
                 self.fault(place, f"{name} must be a table (got {table!r})")
                 continue
             table = dict(table)
-            enabled = table.pop("enabled", True)
-            if not isinstance(enabled, bool):
-                msg = f"{name}.enabled must be true or false (got {enabled!r})"
-                self.fault((*place, "enabled"), msg)
-            elif not enabled:
-                disabled.add(name)
+            for key, usual in (("enabled", True), ("shadow", False)):
+                given_ = table.pop(key, usual)
+                if not isinstance(given_, bool):
+                    msg = f"{name}.{key} must be true or false (got {given_!r})"
+                    self.fault((*place, key), msg)
+                elif given_ is not usual:
+                    off[key].add(name)
             settings[name] = self.params(self.detectors[name], table, name, place)
-        rows = given.get("override", [])
-        if not isinstance(rows, list):
-            self.fault(("override",), "override must be rows, each under [[override]]")
-            rows = []
-        overrides = tuple(
-            found
-            for nth, item in enumerate(rows)
-            if (found := self.override(item, nth)) is not None
-        )
+        overrides = self.rows(given, "override", self.override)
+        allows = self.rows(given, "allow", self.allow)
         if self.faults:
             return None
         return Config(
@@ -332,8 +383,21 @@ class _Reader:
             overrides=overrides,
             inventory=inventory,
             profiles=in_force,
-            disabled=frozenset(disabled),
+            disabled=frozenset(off["enabled"]),
+            shadow=frozenset(off["shadow"]),
+            allows=allows,
         )
+
+    def rows(
+        self, given: dict[str, Any], name: str, read: Callable[[Any, int], T | None]
+    ) -> tuple[T, ...]:
+        """Return the rows under ``[[name]]``, those without a fault."""
+        rows = given.get(name, [])
+        if not isinstance(rows, list):
+            self.fault((name,), f"{name} must be rows, each under [[{name}]]")
+            return ()
+        found = (read(item, nth) for nth, item in enumerate(rows))
+        return tuple(one for one in found if one is not None)
 
     def profiles(self, named: Any, path: Path | None) -> dict[str, Profile] | None:
         """Return the profiles in force; what the command line names comes first."""
@@ -409,30 +473,19 @@ class _Reader:
 
     def override(self, item: Any, nth: int) -> Override | None:
         """Return one override, or None with faults."""
-        wanted = ("sender", "detector", "reason", "expires", "set")
-        before = len(self.faults)
         place: Place = ("override", nth)
-        if not isinstance(item, dict):
-            self.fault(place, f"override must be a table (got {item!r})")
+        before = len(self.faults)
+        needed = ("sender", "detector", "reason", "expires")
+        if not self.row(place, item, needed, ("set", "shadow")):
             return None
-        for key in wanted:
-            if key not in item:
-                self.fault(place, f"override.{key} is missing")
-        for key in item.keys() - set(wanted):
-            allowed = ", ".join(wanted)
-            self.fault((*place, key), f"unknown key override.{key}; allowed: {allowed}")
-        for key in ("sender", "detector", "reason"):
-            if key in item and not (isinstance(item[key], str) and item[key].strip()):
-                self.fault((*place, key), f"override.{key} must be text (got {item[key]!r})")
-        name = item.get("detector")
-        if isinstance(name, str) and name.strip() and name not in self.detectors:
-            known = ", ".join(sorted(self.detectors))
-            self.fault((*place, "detector"), f"unknown detector {name!r}; allowed: {known}")
-        expires = item.get("expires")
-        if expires is not None and not isinstance(expires, date):
-            msg = f"override.expires must be a date or time (got {expires!r})"
-            self.fault((*place, "expires"), msg)
-        given = item.get("set", {})
+        if "set" not in item and "shadow" not in item:
+            self.fault(place, "override needs set or shadow")
+        shadow = item.get("shadow", False)
+        if not isinstance(shadow, bool):
+            msg = f"override.shadow must be true or false (got {shadow!r})"
+            self.fault((*place, "shadow"), msg)
+        name, given = item.get("detector"), item.get("set", {})
+        settings: dict[str, float] = {}
         if not isinstance(given, dict):
             self.fault((*place, "set"), f"override.set must be a table (got {given!r})")
         elif isinstance(name, str) and name in self.detectors:
@@ -440,7 +493,67 @@ class _Reader:
             settings = self.params(self.detectors[name], given, "override.set", where)
         if len(self.faults) > before:
             return None
-        return Override(item["sender"], item["detector"], item["reason"], _us(expires), settings)
+        expires = _us(item["expires"])
+        return Override(item["sender"], item["detector"], item["reason"], expires, settings, shadow)
+
+    def allow(self, item: Any, nth: int) -> Measure | None:
+        """Return one row of the allowlist, or None with faults."""
+        place: Place = ("allow", nth)
+        before = len(self.faults)
+        about = ("sender", "detector", "finding", "source")
+        if not self.row(place, item, ("reason", "expires"), about):
+            return None
+        if not any(key in item for key in about):
+            self.fault(place, f"allow needs one of {', '.join(about)}")
+        name, finding = item.get("detector"), item.get("finding")
+        if finding is not None and isinstance(name, str) and name in self.detectors:
+            reasons = self.detectors[name].reasons
+            if finding not in reasons:
+                msg = f"allow.finding must be one of {', '.join(reasons)} (got {finding!r})"
+                self.fault((*place, "finding"), msg)
+        elif finding is not None and "detector" not in item:
+            self.fault(place, "allow.finding needs allow.detector")
+        source = None
+        try:
+            source = ip_network(item["source"]) if isinstance(item.get("source"), str) else None
+        except ValueError:
+            msg = f"allow.source must be a network in CIDR form (got {item['source']!r})"
+            self.fault((*place, "source"), msg)
+        if len(self.faults) > before:
+            return None
+        reasons_ = None if finding is None else frozenset({finding})
+        covers = None if name is None else {name: reasons_}
+        expires, title = _us(item["expires"]), f"allow.{nth + 1}"
+        return Measure(
+            "allow", title, item["reason"], expires, ALWAYS, item.get("sender"), covers, source
+        )
+
+    def row(
+        self, place: Place, item: Any, needed: tuple[str, ...], others: tuple[str, ...]
+    ) -> bool:
+        """Check what overrides and allowlists have in common; False where it is no table."""
+        what = place[0]
+        if not isinstance(item, dict):
+            self.fault(place, f"{what} must be a table (got {item!r})")
+            return False
+        for key in needed:
+            if key not in item:
+                self.fault(place, f"{what}.{key} is missing")
+        for key in item.keys() - {*needed, *others}:
+            allowed = ", ".join((*needed, *others))
+            self.fault((*place, key), f"unknown key {what}.{key}; allowed: {allowed}")
+        for key in ("sender", "detector", "reason", "finding", "source"):
+            if key in item and not (isinstance(item[key], str) and item[key].strip()):
+                self.fault((*place, key), f"{what}.{key} must be text (got {item[key]!r})")
+        name = item.get("detector")
+        if isinstance(name, str) and name.strip() and name not in self.detectors:
+            known = ", ".join(sorted(self.detectors))
+            self.fault((*place, "detector"), f"unknown detector {name!r}; allowed: {known}")
+        expires = item.get("expires")
+        if expires is not None and not isinstance(expires, date):
+            msg = f"{what}.expires must be a date or time (got {expires!r})"
+            self.fault((*place, "expires"), msg)
+        return True
 
 
 def _us(when: Any) -> int:

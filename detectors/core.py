@@ -28,6 +28,7 @@ from detectors.observer import Observation, Observer
 from detectors.roster import Roster
 from detectors.snapshot import pack, unpack
 from detectors.tables import KeyedTable, TableSpec
+from detectors.tuning import Tuning
 from detectors.walk import WRITTEN, record_dtype
 
 SENDER = ("sender",)
@@ -98,7 +99,8 @@ class Core:
         self._roster = Roster(self.table(SENDER))
         self.table(DELIVERY)
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
-        self.incidents = Incidents(detectors, config.hash)
+        self.tuning = Tuning(config.measures)
+        self.incidents = Incidents(detectors, config.hash, tuning=self.tuning, count=self.count)
 
     @property
     def stream_time_us(self) -> int | None:
@@ -350,7 +352,7 @@ class Core:
     def snapshot(self) -> bytes:
         """Return the whole state as bytes, with a checksum; the same state gives the same bytes."""
         header = {
-            "config": self.config.hash,
+            "config": self.config.state_hash,
             "partition": self.partition,
             "next_offset": self.next_offset,
             "clock": self._clock.snapshot(),
@@ -370,8 +372,9 @@ class Core:
     def restore(config: Config, data: bytes) -> Core:
         """Return the core that made the snapshot; StateError where it does not fit."""
         header, arrays = unpack(data)
-        if header["config"] != config.hash:
-            msg = f"snapshot: made with configuration {header['config']} (in force: {config.hash})"
+        if header["config"] != config.state_hash:
+            made, mine = header["config"], config.state_hash
+            msg = f"snapshot: made with configuration {made} (in force: {mine})"
             raise StateError(msg)
         core = Core(config, header["partition"], shared=header["shared"])
         core.next_offset = header["next_offset"]

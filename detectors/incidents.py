@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from alerts.alert import MAX_ITEMS, Alert, CloseReason, Severity, Status, alert_id
+from alerts.alert import MAX_ITEMS, MAX_NOTES, Alert, CloseReason, Severity, Status, alert_id
 from alerts.explain import runbook, safe
 from alerts.threat import techniques
 from detectors.base import CLOSE_REASONS, Detector, Found
 from detectors.event import MINUTE
+from detectors.tuning import Finding, Judged, Tuning
 from ingest.prefix import source_prefix
 from ingest.schema import CallbackEvent, parse_event
 
@@ -56,6 +57,12 @@ class Incident:
     sender_keys: set[int] = field(default_factory=set)
     told_count: int = 0
     pending: bool = False
+    held: bool = False
+    """Nothing of it has been told: an allowlist or a verdict holds it back."""
+    shadow: bool = False
+    planned: str = ""
+    suppressed: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,11 +94,20 @@ class Incidents:
     """The open incidents of one partition."""
 
     def __init__(
-        self, detectors: tuple[Detector, ...], config_hash: str, limit: int = 10_000
+        self,
+        detectors: tuple[Detector, ...],
+        config_hash: str,
+        limit: int = 10_000,
+        *,
+        tuning: Tuning | None = None,
+        count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.detectors = detectors
         self.config_hash = config_hash
         self.limit = limit
+        self.tuning = tuning or Tuning(())
+        self.count = count
+        """Told the name of each measure that held a state back."""
         self.open: dict[Slot, Incident] = {}
         self.last_opened: dict[str, int] = {}
         self.overflowed = 0
@@ -115,18 +131,51 @@ class Incidents:
         """Apply one record of a walk; return what it makes known at once."""
         incident = self.open.get(h.slot)
         if h.code in CLOSE_REASONS:
-            return [] if incident is None else [self._close(h, incident)]
+            return [] if incident is None else self._close(h, incident)
         if incident is None:
             return self._open(h)
-        rose = h.severity > incident.severity
+        judged = self._judge(h, incident.sender)
+        revealed = incident.held and not judged.held_by
+        rose = judged.severity > incident.severity or (incident.shadow and not judged.shadow)
         changed = self._reason(h) != incident.reason
-        self._add(h, incident)
-        if rose:
+        self._add(h, incident, judged)
+        news = rose or changed or incident.count >= 2 * incident.told_count
+        if judged.held_by:
+            if not incident.held:  # told before: what is held back now leaves its reason alone
+                news = incident.count >= 2 * incident.told_count
+            return self._hold_back(incident, judged) if news else []
+        if revealed or rose:
+            status = Status.OPEN if revealed else Status.UPDATED
             incident.updated_at = max(h.when, incident.updated_at)
-            return [self._emit(h.slot, incident, Status.UPDATED)]
-        if (changed or incident.count >= 2 * incident.told_count) and not incident.pending:
+            return [self._emit(h.slot, incident, status)]
+        if news and not incident.pending:
             incident.pending = True
             self._pending.append((h.now - h.now % MINUTE + MINUTE, h.slot))
+        return []
+
+    def _judge(self, h: Happening, sender: str | None) -> Judged:
+        """Ask what people said about such a finding."""
+
+        def address() -> str | None:
+            return parse_event(h.value()).source_ip if h.value is not None else None
+
+        return self.tuning.judge(
+            Finding(
+                sender=sender or "",
+                detector=self.detectors[h.slot[0]].id,
+                reason=self._reason(h),
+                severity=h.severity,
+                when=h.when,
+                since=min(h.since or h.when, h.when) if h.value is None else h.when,
+                address=address,
+            )
+        )
+
+    def _hold_back(self, incident: Incident, judged: Judged) -> list[Alert]:
+        """Count a state that is not told."""
+        incident.suppressed += 1
+        incident.told_count = incident.count
+        self.count(f"suppressed.{judged.held_by}")
         return []
 
     def _reason(self, h: Happening) -> str:
@@ -141,16 +190,18 @@ class Incidents:
         event = parse_event(raw) if raw is not None else None
         columns = detector.tables[h.slot[1]].key
         key = _key_of(columns, event, h.sender)
-        sender = event.sender if event else h.sender
+        named = event.sender if event else h.sender
+        sender = named if columns[0] == "sender" else None
+        judged = self._judge(h, sender)
         incident = Incident(
             id=self._new_id(detector.id, key, h.when),
             key=key,
-            sender=sender if columns[0] == "sender" else None,
+            sender=sender,
             provider=h.provider,
             endpoint=event.endpoint if event else None,
             opened_at=h.when,
             reason=self._reason(h),
-            severity=h.severity,
+            severity=judged.severity,
             score=h.score,
             confidence=h.confidence,
             count=h.count,
@@ -159,9 +210,13 @@ class Incidents:
             updated_at=h.when,
             evidence=dict(h.evidence),
             opening=raw.decode() if raw is not None else None,
+            held=bool(judged.held_by),
+            shadow=judged.shadow,
         )
-        self._add(h, incident)
+        self._add(h, incident, judged)
         self.open[h.slot] = incident
+        if incident.held:
+            return self._hold_back(incident, judged)
         return [self._emit(h.slot, incident, Status.OPEN)]
 
     def _new_id(self, detector: str, key: list[str], when: int) -> str:
@@ -176,13 +231,21 @@ class Incidents:
         self.last_opened[found] = when
         return found
 
-    def _add(self, h: Happening, incident: Incident) -> None:
-        incident.reason = self._reason(h)
-        incident.severity = max(h.severity, incident.severity)
-        incident.score = max(h.score, incident.score)
-        incident.confidence = h.confidence
+    def _add(self, h: Happening, incident: Incident, judged: Judged) -> None:
+        if incident.held and not judged.held_by:  # what was held back says nothing of the rest
+            incident.severity, incident.score, incident.held = judged.severity, h.score, False
+        if incident.held or not judged.held_by:
+            incident.reason = self._reason(h)
+            incident.severity = max(judged.severity, incident.severity)
+            incident.score = max(h.score, incident.score)
+            incident.confidence = h.confidence
+            incident.evidence = dict(h.evidence)
+            incident.shadow = incident.shadow and judged.shadow
+            incident.planned = judged.planned
+        for note in judged.notes:
+            if note not in incident.notes and len(incident.notes) < MAX_NOTES:
+                incident.notes.append(note)
         incident.count = max(h.count, incident.count)
-        incident.evidence = dict(h.evidence)
         incident.last_seen = max(incident.last_seen, h.when)
         if h.since:
             incident.first_seen = min(incident.first_seen, h.since)
@@ -209,10 +272,12 @@ class Incidents:
         if new_sender and len(incident.sender_keys) < COUNTED_SOURCES:
             incident.sender_keys.add(h.sender_key)
 
-    def _close(self, h: Happening, incident: Incident) -> Alert:
+    def _close(self, h: Happening, incident: Incident) -> list[Alert]:
         del self.open[h.slot]
+        if incident.held:
+            return []  # what was never told needs no end
         incident.updated_at = max(h.when, incident.updated_at)  # a state never goes back in time
-        return self._emit(h.slot, incident, Status.CLOSED, CLOSE_REASONS[h.code])
+        return [self._emit(h.slot, incident, Status.CLOSED, CLOSE_REASONS[h.code])]
 
     def _emit(
         self,
@@ -262,8 +327,10 @@ class Incidents:
             opened_at=incident.opened_at,
             updated_at=incident.updated_at,
             count=incident.count,
-            suppressed=0,
-            summary=words.summary,
+            suppressed=incident.suppressed,
+            shadow=incident.shadow,
+            notes=tuple(incident.notes),
+            summary=incident.planned + words.summary,
             expected=dict(words.expected),
             observed=dict(words.observed),
             events=tuple(incident.events),

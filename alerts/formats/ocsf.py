@@ -70,7 +70,7 @@ def finding(alert: Alert) -> dict[str, Any]:
             "status_id": status_id,
             "status": status,
             "status_detail": alert.close_reason,
-            "is_alert": True,
+            "is_alert": not alert.shadow,
             "confidence_id": confidence_id,
             "confidence": confidence,
             "confidence_score": round(alert.confidence * 100),
@@ -225,6 +225,8 @@ def _unmapped(alert: Alert, techniques: list[Technique], unknown: list[str]) -> 
             "source_count": alert.source_count,
             "count": alert.count if alert.count > _MOST_INT32 else None,
             "suppressed": alert.suppressed,
+            "shadow": alert.shadow or None,
+            "notes": list(alert.notes),
             "close_reason": alert.close_reason,
             "units": units,
             "expected": {name: one.value for name, one in alert.expected.items()}

@@ -19,8 +19,9 @@ from detectors.batch import Decoder, EventBatch
 from detectors.benchmark.columns import Rows, Vocabulary
 from detectors.benchmark.errors import BenchmarkError
 from detectors.benchmark.jsonl import render, uuids
-from detectors.config import NEVER, Config
+from detectors.config import Config
 from detectors.event import SECOND
+from detectors.tuning import NEVER
 from ingest.rfc3339 import to_us
 from ingest.schema import CallbackEvent, parse_event
 

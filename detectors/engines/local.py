@@ -101,7 +101,7 @@ def run_local(
     warm_up()
     state = state or Partitions(config, partitions)
     result = LocalResult(state=state)
-    before = [dict(core.counters) for core in state.cores]
+    before = [dict(core.counters) for core in (*state.cores, state.shared.core)]
     spool = Spool()
     try:
         _read(lines, config, now_us, spool, state, result, on_bad, on_progress)
@@ -119,6 +119,8 @@ def run_local(
                 if on_progress is not None:
                     on_progress("detect", done)
         _tell(state.finish(until_us), result, on_alert)
+        reached = [core.stream_time_us for core in state.cores]
+        result.warnings += config.expired(max((t for t in reached if t is not None), default=0))
     finally:
         spool.close()
     _count(result, state, before)
@@ -219,8 +221,11 @@ def _line_numbers(piece: Lines) -> NDArray[np.int64]:
 
 def _count(result: LocalResult, state: Partitions, before: list[dict[str, int]]) -> None:
     """Add what this run has scored; a restored core counts on from the runs before."""
-    for core, earlier in zip(state.cores, before, strict=True):
-        for name in ("scored", "duplicates"):
+    cores = [*state.cores, state.shared.core]
+    for core, earlier in zip(cores, before, strict=True):
+        held = {name for name in core.counters if name.startswith("suppressed.")}
+        told = {"scored", "duplicates"} if core is not state.shared.core else set()
+        for name in sorted(told | held):
             more = core.counters.get(name, 0) - earlier.get(name, 0)
             result.counts[name] = result.counts.get(name, 0) + more
 

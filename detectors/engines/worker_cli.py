@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ import click
 from detectors.config import Config, load_config
 from detectors.core import Core
 from detectors.engines.errors import EngineError
+from detectors.engines.journal import note
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from detectors.warm import warm_up
@@ -85,6 +87,8 @@ def worker(
         check_topics(kafka, partitions)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None
+    for text in config.expired(time.time_ns() // 1000):
+        note("worker.rule_expired", level=logging.WARNING, text=text)
     leave(asyncio.run(_work(kafka, config, group, checkpoint_every)))
 
 

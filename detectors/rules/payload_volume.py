@@ -9,8 +9,9 @@ that hour (``models.seasonal``). The bound is Gaussian on the over-dispersed var
 ``mu + phi * mu^2`` (negative binomial), never below ``count_ratio`` times the expectation nor less
 than ``least_count`` above it. It is checked at every call, so a surge is found while it happens.
 Retries of known deliveries are no volume; a quiet time before (the provider was down) raises the
-bound by what was missed. An hour that goes beyond its bound on three days, while its neighbours do
-not, is a batch, and is learned. Sampled calls weigh what they stand for, and widen the bound.
+bound by what was missed. Hours for which a backfill or campaign was announced are not learned. An
+hour that goes beyond its bound on three days, while its neighbours do not, is a batch, and is
+learned. Sampled calls weigh what they stand for, and widen the bound.
 
 *Drift*: once a week the calls of the week, and the usual size of each type, are held against a
 level that may rise by 5 % a week at most (``models.longterm``).
@@ -68,7 +69,7 @@ from detectors.base import (
     warmth,
     warmth_confidence,
 )
-from detectors.event import DAY, HOUR, MINUTE, REJECTED
+from detectors.event import DAY, HOUR, MINUTE, PLANS, REJECTED
 from models import guard, hourly, lognormal, longterm, seasonal
 from models.guard import real
 from models.kernel import kernel
@@ -114,6 +115,7 @@ SENDER = np.dtype(
         ("next_count", "f4"),  # of the next hour, while this one still waits for late calls
         ("next_bytes", "f4"),
         ("usual_foreign", "f4"),  # their usual share
+        ("planned", "i1"),  # 1 = a backfill or campaign was announced for this hour
         ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
         ("quiet", "i1"),  # hours in a row with next to nothing
         ("long_level", "f4"),  # calls of an hour, over months
@@ -187,6 +189,7 @@ class Params:
 
 
 WEEK = 7 * DAY
+SURGE = PLANS["backfill"] | PLANS["campaign"]
 OLD_EVENT = DAY
 WEEKS_SEEN = 3
 """Weeks after which a weekday is known well enough to miss its calls."""
@@ -223,6 +226,8 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
         b["severity"] = 0
         b["calls"] = 0
     a["n"] = guard.small(real(a["n"]) + 1.0)
+    if int(event["plan"]) & SURGE != 0:
+        a["planned"] = 1
     repeated = int(event["repeats"]) > 0  # a retry header alone is anybody's word
     code = NOTHING
     if not repeated:
@@ -464,7 +469,9 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         code = go_on_missing(a, due, params, count)
     if real(a["expected"]) >= 0.0 and code == NOTHING:
         code = judge_hour(a, due, params, out)
-    if hourly.recurs(a, hour_end(a), count):
+    if int(a["planned"]) != 0:
+        pass  # a surge that was announced says nothing of usual hours
+    elif hourly.recurs(a, hour_end(a), count):
         hourly.learn_peak(a, hour_end(a), count)
     elif int(a["opened_at"]) == 0:
         learn_hour(a, count)
@@ -482,6 +489,7 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     a["old"] = 0.0
     a["foreign"] = 0.0
     a["outsized"] = 0
+    a["planned"] = 0
     wake_at(a, hour_end(a) + HOUR)
     if hourly.rest(a, count):
         a["due"] = 0  # no timer runs until the next call

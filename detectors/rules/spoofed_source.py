@@ -11,8 +11,9 @@ when the client (user agent without version, TLS and certificate fingerprint) is
 provider changes one of them at a time, a stolen secret changes both. Senders that change clients
 all the time are left out of that.
 
-A network that verified stays on probation for ``probation_days`` and is adopted then. What only
-ever failed is never known. Webhooks only: redirect callbacks come from people's browsers.
+A network that verified stays on probation for ``probation_days`` and is adopted then; one that
+verifies during an announced migration is told and adopted at once. What only ever failed is never
+known. Webhooks only: redirect callbacks come from people's browsers.
 
 Known gaps: a thief inside the sender's own networks (a shared cloud range) is not seen; without
 user agent and TLS fingerprint a stolen secret stays an info.
@@ -56,6 +57,7 @@ from detectors.base import (
 )
 from detectors.event import (
     DAY,
+    PLANS,
     POLICIES,
     REJECTED,
     UNTRUSTED_HEADER,
@@ -172,6 +174,7 @@ SPREAD_SHARE = 0.3
 """Forgery is distributed from ten addresses on, if they make up three of ten calls or more."""
 CHURNING = 8
 """New clients on known networks from which on a sender's clients say nothing."""
+MIGRATION = PLANS["migration"]
 FAILED_BEFORE = 3
 """Rejected calls after which a network that suddenly verifies has guessed or stolen something."""
 
@@ -293,6 +296,8 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
             if int(a["opened_at"]) == 0:
                 a["chance"] = chance
     if minute_of(t) < int(b["until"]):
+        if is_announced(b, event):
+            b["until"] = 0  # told once, and known from its first call on
         return judge_newcomer(a, b, event, params, out, client)
     known = novelty.remember(a["clients"], client)
     if known == 0:
@@ -301,6 +306,12 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         a["new_calls"] = guard.count_up(int(a["new_calls"]))
         return report(a, event, params, out, CLIENT, INFO, 0.0)
     return NOTHING
+
+
+@kernel
+def is_announced(b: Any, event: Any) -> bool:
+    """Tell whether a migration was announced; what failed again and again before is none."""
+    return int(event["plan"]) & MIGRATION != 0 and int(b["rejected"]) < FAILED_BEFORE
 
 
 @kernel
@@ -330,7 +341,9 @@ def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any, client: in
     a["new_calls"] = guard.count_up(int(a["new_calls"]))
     if int(b["verified"]) == 1:
         a["new_networks"] = guard.count_up16(int(a["new_networks"]))
-    if is_stranger(a, event, client):
+    if is_announced(b, event):
+        novelty.remember(a["clients"], client)
+    elif is_stranger(a, event, client):
         a["strangers"] = guard.count_up16(int(a["strangers"]))
     published = int(event["policy"]) == PUBLISHED and int(event["in_range"]) == 0
     severity = INFO

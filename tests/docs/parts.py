@@ -19,6 +19,7 @@ from alerts.explain import runbook
 from alerts.threat import techniques
 from detectors import config
 from detectors.base import Detector
+from detectors.plans import COVERS
 from detectors.registry import detectors_found
 from ingest import inventory
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
@@ -150,6 +151,22 @@ def inventory_table(rules: str, meaning: dict[str, tuple[str, str]]) -> str:
     allowed: dict[str, tuple[str, object]] = getattr(inventory, rules)
     rows = [[f"`{name}`", one[0], *meaning[name]] for name, one in allowed.items()]
     return table("key | allowed | meaning | used in detection", rows)
+
+
+def plan_table() -> str:
+    """What each kind of plan explains."""
+    rows = [
+        [
+            f"`{kind}`",
+            "; ".join(
+                f"{name}: {', '.join(f'`{reason}`' for reason in sorted(reasons))}"
+                for name, reasons in of.items()
+                if name in DETECTORS
+            ),
+        ]
+        for kind, of in COVERS.items()
+    ]
+    return table("kind | explains", rows)
 
 
 def profile_table() -> str:
@@ -289,6 +306,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "senders": partial(inventory_table, "_SENDER", words.SENDER),
     "endpoints": partial(inventory_table, "_ENDPOINT", words.ENDPOINT),
     "planned": partial(inventory_table, "_PLAN", words.PLAN),
+    "plans": plan_table,
     "environment": lambda: table("variable | who reads it | meaning", words.environment()),
     "profiles": profile_table,
     "providers": provider_facts,

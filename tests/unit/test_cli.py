@@ -99,6 +99,49 @@ def test_json_lines_gzip_parquet_and_several_files_give_the_same_alerts(
     assert detect(tmp_path, *parts) == found
 
 
+TUNED = """\
+[detectors.spoofed-source]
+shadow = true
+
+[[allow]]
+sender = "acme"
+detector = "signature-failure-spike"
+source = "203.0.113.0/24"
+reason = "pentest"
+expires = 2030-01-01
+
+[[allow]]
+sender = "beta"
+reason = "long over"
+expires = 2025-01-01
+"""
+
+
+def test_shadow_and_held_back_findings_are_counted_apart(
+    tmp_path: Path, events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trial and an allowlist leave the other alerts alone, and what they did is in the counts."""
+    plain = detect(tmp_path, events)
+    config = tmp_path / "c.toml"
+    config.write_text(TUNED)
+    tuned = detect(tmp_path, events, "--config", config)
+    assert {a.detector: a.shadow for a in tuned} == {"replay-burst": False, "spoofed-source": True}
+    assert {a.detector for a in plain} - {a.detector for a in tuned} == {"signature-failure-spike"}
+    capsys.readouterr()
+    assert run("detect", events, "--config", config, "--json") == 0
+    told = last_line(capsys.readouterr().out)
+    assert told["alerts"] == {"replay-burst": {"critical": 1}}
+    assert told["shadow"] == {"spoofed-source": {"medium": 1}}
+    assert list(told["suppressed"]) == ["allow.1"]
+    assert told["warnings"] == [
+        "allow.2 (long over) has expired at 2025-01-01T00:00Z: remove it",
+    ]
+    assert run("detect", events, "--config", config) == 0
+    said = capsys.readouterr()
+    assert "spoofed-source forged_from_new_network (shadow): acme: " in said.out
+    assert "1 incident, 1 in shadow mode, " in said.err
+
+
 def test_lines_for_people_name_each_incident(
     events: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

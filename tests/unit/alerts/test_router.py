@@ -107,7 +107,7 @@ def test_a_batch_is_committed_after_every_sink_took_it() -> None:
     counts = route(consumer, one, two)
     assert one.taken == two.taken == ids(0, 1, 2, 0, 1)
     assert consumer.log == ["poll 3", "commit", "poll 2", "commit"]
-    assert counts == {"consumed": 5, "invalid": 0, "below": 0, "uncommitted": 0}
+    assert counts == {"consumed": 5, "invalid": 0, "shadow": 0, "below": 0, "uncommitted": 0}
 
 
 def test_nothing_is_committed_when_a_sink_gives_up() -> None:
@@ -148,6 +148,17 @@ def test_alerts_below_the_severity_are_counted() -> None:
     assert sink.taken == ids(0)
     assert counts["below"] == 1
     assert consumer.log.count("commit") == 2
+
+
+def test_alerts_of_shadow_mode_are_counted_and_sent_only_on_demand() -> None:
+    """What a detector on trial found reaches no sink, unless it was asked for."""
+    trial = Record(make_alert(shadow=True).to_json())
+    consumer, sink = FakeConsumer([[trial], records_of(1)]), ScriptedSink()
+    counts = route(consumer, sink)
+    assert (sink.taken, counts["shadow"], counts["below"]) == (ids(0), 1, 0)
+    consumer, sink = FakeConsumer([[trial], records_of(1)]), ScriptedSink()
+    counts = route(consumer, sink, shadow=True)
+    assert (len(sink.taken), counts["shadow"]) == (2, 0)
 
 
 def test_a_lost_partition_is_no_failure() -> None:
