@@ -21,7 +21,8 @@ from detectors.benchmark.judge import Verdict, histories_of, judge, rank, worst
 from detectors.benchmark.scenario import Scenario
 from detectors.benchmark.senders import Sender
 from detectors.benchmark.stage import added_by, changes_of, draw, know_again, staged
-from detectors.benchmark.steps import Resend
+from detectors.benchmark.steps import OfStream, Resend
+from detectors.benchmark.stream import feed_as_log, published
 from detectors.benchmark.traffic import benign
 from detectors.benchmark.world import World
 from detectors.config import Config, load_config
@@ -152,7 +153,10 @@ def play(scenario: Scenario, warm: Warm) -> Played:
         if isinstance(one.step, Resend):
             know_again(world, one.senders[0], everything)
     core = Core.restore(warm.config, warm.snapshot)
-    states = _feed(core, DirectDecoder(warm.config), everything, world.words)
+    if any(isinstance(one.step, OfStream) for one in drawn):
+        states = feed_as_log(core, published(world, drawn, everything))
+    else:
+        states = _feed(core, DirectDecoder(warm.config), everything, world.words)
     states += core.finish(span.end).alerts
     verdict = judge(
         scenario,

@@ -153,6 +153,8 @@ def _step(staged: Sequence[Staged], name: str) -> Staged:
 def _concerns(step: Staged, alert: Alert) -> bool:
     if step.senders:
         return alert.sender in step.senders or bool(set(step.senders) & set(alert.senders))
+    if not step.sources:  # a fault of the stream concerns nobody in particular
+        return True
     return alert.source in step.sources or bool(step.sources & set(alert.sources))
 
 

@@ -295,7 +295,9 @@ def staged(world: World, one: Drawn, added: Rows, everything: Rows) -> Staged:
     """What a step has done, to judge alerts by: its calls, or those of the traffic it changes."""
     step, start = one.step, one.start
     calls = added
-    if not len(added):
+    if isinstance(step, steps.OfStream):
+        end, calls = start + step.lasts, everything[:0]
+    elif not len(added):
         places = [world.place(name) for name in one.senders]
         end = start + step.lasts if isinstance(step, steps.Lasting) else world.span.end
         calls = everything[np.isin(everything["sender"], places)]

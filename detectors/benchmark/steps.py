@@ -221,6 +221,41 @@ class Join(Befall):
     """The senders call for the first time; before, they are unknown to everybody."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfStream(Step):
+    """A fault of the stream itself; with one, records are read as from a log, not sorted."""
+
+    lasts: int = f.duration()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lag(OfStream):
+    """Nothing reaches the log while it lasts; then all of it comes at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeat(OfStream):
+    """A share of the records is published twice."""
+
+    share: float = f.number(0.2, 0.0, 1.0, "of the records")
+    by: int = f.duration(5 * MINUTE, "how much later the second comes, at most")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disorder(OfStream):
+    """A share of the records is published late, so that they are out of order."""
+
+    share: float = f.number(0.2, 0.0, 1.0, "of the records")
+    by: int = f.duration(10 * MINUTE, "how late, at most")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiverSilent(OfStream):
+    """A service goes on receiving, but publishes neither events nor reports."""
+
+    service: str = f.one_of(f.REQUIRED, ("payments", "identity", "platform"), "which")
+
+
 STEPS: Final[dict[str, type[Step]]] = {
     "forge": Forge,
     "replay": Replay,
@@ -243,6 +278,10 @@ STEPS: Final[dict[str, type[Step]]] = {
     "skew": Skew,
     "clock-change": ClockChange,
     "join": Join,
+    "lag": Lag,
+    "repeat": Repeat,
+    "disorder": Disorder,
+    "receiver-silent": ReceiverSilent,
 }
 
 

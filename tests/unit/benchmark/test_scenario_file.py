@@ -123,7 +123,7 @@ def test_every_scenario_of_the_reference_is_there():
     """The 25 scenarios and both extras are written, with attacks and traps."""
     found = load_scenarios([FOLDER])
     ids = {one.name.split("-")[0].rstrip("abcd") for one in found}
-    assert ids >= {f"s{n:02}" for n in range(1, 26)} | {"sx2"}
+    assert ids >= {f"s{n:02}" for n in range(1, 26)} | {"sx1", "sx2"}
     assert {one.head.kind for one in found} == {"attack", "trap", "mixed"}
     for one in found:
         assert one.head.kind != "trap" or not one.expect, one.name
