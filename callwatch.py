@@ -19,6 +19,7 @@ COMMANDS = {
     "detect": ("detectors.cli", "detect"),
     "evaluate": ("detectors.benchmark.evaluate_cli", "evaluate"),
     "inventory": ("detectors.inventory_cli", "inventory"),
+    "doctor": ("detectors.doctor_cli", "doctor"),
     "worker": ("detectors.engines.worker_cli", "worker"),
     "route": ("alerts.cli", "route"),
     "topics": ("ingest.cli", "topics"),

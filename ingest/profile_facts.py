@@ -22,14 +22,15 @@ Freshness = Literal["per_attempt", "body_only", "nonce", "unknown"]
 Schedule = Literal["none", "exponential", "increasing"]
 SourcePolicy = Literal["published", "discouraged", "changing", "paid_only", "none", "unknown"]
 Basis = Literal["stated", "secondary", "inferred"]
-Kind = Literal["signing", "delivery", "retries", "sources"]
+Kind = Literal["signing", "delivery", "retries", "policy", "networks"]
 
 BASES: Final[tuple[Basis, ...]] = get_args(Basis)
 LIMIT_DAYS: Final[Mapping[Kind, int]] = {
     "signing": 730,  # a scheme outlives its sender's releases
     "delivery": 730,
     "retries": 365,  # providers change schedules every few years
-    "sources": 90,  # address lists change several times a year
+    "policy": 365,
+    "networks": 90,  # address lists change several times a year
 }
 """After how many days a fact of each kind should be read again."""
 
@@ -216,15 +217,15 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "disables_after": Rule("retries", "what makes it stop calling for good", *_TEXT),
     "source_policy": Rule(
-        "sources",
+        "policy",
         "`published` = there is a list; `discouraged`, `changing`, `paid_only` = addresses are "
         "not to be relied on; `none` = no list",
         *_one_of(get_args(SourcePolicy)),
     ),
     "ranges": Rule(
-        "sources", "the networks that it calls from", "a list of networks in CIDR form", _networks
+        "networks", "the networks that it calls from", "a list of networks in CIDR form", _networks
     ),
     "ranges_url": Rule(
-        "sources", "where a program reads the list", "an address with https://", _url
+        "policy", "where a program reads the list", "an address with https://", _url
     ),
 }

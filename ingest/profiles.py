@@ -147,8 +147,9 @@ class _Reader:
         base = self.base(given.get("extends"))
         values: dict[str, Any] = {}
         facts: dict[str, Fact] = {}
-        for name in RULES.keys() & given.keys():
-            self.fact(name, given[name], values, facts)
+        for name in RULES:
+            if name in given:
+                self.fact(name, given[name], values, facts)
         made = replace(
             base,
             name=self.name(given.get("name", self.text.path.stem)),
