@@ -38,6 +38,15 @@ def tag(key: int) -> int:
 
 
 @kernel
+def short_tag(key: int) -> int:
+    """Return a 15-bit tag, never 0, of a 64-bit key, where one in 32,767 may be mistaken."""
+    short = (key >> 31) & 0x7FFF
+    if short == 0:
+        return 1
+    return short
+
+
+@kernel
 def knows(tags: NDArray[np.int32], wanted: int) -> int:
     """Return 1 when the tag is among the remembered ones, else 0."""
     for i in range(len(tags)):

@@ -156,6 +156,7 @@ STATE_MISSING = CHECKS[Reason.STATE_MISSING]
 STATE_MISMATCH = CHECKS[Reason.STATE_MISMATCH]
 CODE_REUSED = CHECKS[Reason.CODE_REUSED]
 TOKEN_IN_QUERY = LAST_CHECK
+USED_BEFORE = 1 << (CHECKS[Reason.STATE_REUSED] - FIRST_CHECK)
 SHARED_NETWORK = 8
 """Failures from a network with accepted users that are rare in themselves: many may share it."""
 LATELY = 30  # minutes
@@ -348,7 +349,7 @@ def judge(
         wake_at(a, t + CHRONIC_AFTER)
     elif not rare and chart < 0.25 * top and burst < 0.25 * high:
         return NOTHING  # an ordinary failure; it does not keep the incident open
-    return report(a, event, params, out, p0)
+    return report(a, b, event, params, out, p0)
 
 
 @kernel
@@ -408,24 +409,33 @@ def cause(a: Any, fault: bool) -> int:
 
 
 @kernel
-def gravity(a: Any, fault: bool, networks: float) -> int:
+def is_mixed(kinds: int) -> bool:
+    """Tell whether more than one bit is set."""
+    return kinds & (kinds - 1) != 0
+
+
+@kernel
+def gravity(a: Any, b: Any, fault: bool, networks: float) -> int:
     """Return the severity of the run."""
     hard = rare_ones(a)
     total = total_of(a)
-    kinds = int(a["kinds"])
-    mixed = kinds & (kinds - 1) != 0  # more than one bit
+    mixed = is_mixed(int(a["kinds"]))
     various = mixed or networks >= 2.5
     if int(a["codes"]) >= 5 or (total >= 50 and various and not fault):
         return HIGH
     if hard >= 3 or (hard >= 1 and mixed and total >= 3):
         return MEDIUM
+    if int(b["accepted_at"]) == 0 and int(b["failures"]) >= 3:
+        reused = int(b["kinds"]) & USED_BEFORE != 0 and int(a["sampled"]) == 0
+        if is_mixed(int(b["kinds"])) or reused:
+            return MEDIUM  # a broken browser fails in one way; a first use was not from here
     if fault:
         return MEDIUM if total >= 10 else LOW
     return MEDIUM if total >= 30 or (total >= 6 and various) else LOW
 
 
 @kernel
-def report(a: Any, event: Any, params: Any, out: Any, p0: float) -> int:
+def report(a: Any, b: Any, event: Any, params: Any, out: Any, p0: float) -> int:
     """Open the incident or add to it, and fill the evidence."""
     t = int(event["t"])
     total = total_of(a)
@@ -435,7 +445,8 @@ def report(a: Any, event: Any, params: Any, out: Any, p0: float) -> int:
     known = evidence_of(real(a["n"])) if learned else WARM_EVENTS
     pause = usual_pause(int(a["since"]), t, total)
     until = t + linger(pause, float(params["close_after_s"]))
-    code = tell(a, 0, t, until, cause(a, fault), gravity(a, fault, networks), known, out)
+    severity = gravity(a, b, fault, networks)
+    code = tell(a, 0, t, until, cause(a, fault), severity, known, out)
     weight = 20.0 if int(a["severity"]) <= LOW else 45.0
     out["count"] = total
     out["since"] = int(a["since"])

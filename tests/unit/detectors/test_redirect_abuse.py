@@ -141,6 +141,16 @@ def test_missing_states_of_one_network() -> None:
     assert run.opened(DETECTOR) == 3
 
 
+@pytest.mark.parametrize("way", ["code_expired", "state_reused"])
+def test_states_that_no_broken_browser_sends(way: str) -> None:
+    """A network that never signed in and fails in two ways, or with used states, is medium."""
+    run = warm()
+    ways = ("state_missing", "state_missing", way) if way == "code_expired" else (way,) * 3
+    run.feed(redirect(TUESDAY + i * MINUTE, "203.0.113.9", way) for i, way in enumerate(ways))
+    assert [(a.reason, a.severity) for a in run.of(DETECTOR)] == [("state_failure", "medium")]
+    assert run.opened(DETECTOR) == 3
+
+
 def test_wrong_states_of_many_networks_at_once() -> None:
     """Wrong states from everywhere, far faster than users come, are found by the third."""
     chance = random.Random(3)
