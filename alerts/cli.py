@@ -218,6 +218,7 @@ def _say(line: str) -> None:
 
 def _summary(counts: Counter[str], deliverers: list[Deliverer]) -> str:
     read = f"{counts['consumed']} read, {counts['invalid']} invalid, {counts['below']} below"
+    read += f", {counts['folded']} folded into others" if counts["folded"] else ""
     read += f", {counts['shadow']} in shadow mode" if counts["shadow"] else ""
     sent = [
         f"{one.sink.name}: {one.counters['delivered']} delivered, "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from alerts.alert import Alert, Severity
+from alerts.correlate import Correlator
 from alerts.delivery import Deliverer
 from alerts.errors import AlertError
 from alerts.pipeline import at_least, without_shadow
@@ -65,14 +66,17 @@ def run(
     report: Callable[[str], None],
     commit_errors: tuple[type[Exception], ...] = (),
 ) -> Counter[str]:
-    """Route until stopped or idle; returns counts of consumed, invalid, shadow, below, uncommitted.
+    """Route until stopped or idle; returns counts of consumed, invalid, shadow, folded, below and
+    uncommitted alerts.
 
     A batch is committed when every sink has settled each of its alerts; a batch in hand is finished
     before the end. A commit that fails (the partition went to another router) is counted: those
     alerts are sent again by the new owner. Raises what the deliverers raise, without a commit.
     `clock` gives seconds; `report` takes one line about an invalid record.
     """
-    counts: Counter[str] = Counter(consumed=0, invalid=0, shadow=0, below=0, uncommitted=0)
+    names = ("consumed", "invalid", "shadow", "folded", "below", "uncommitted")
+    counts: Counter[str] = Counter(dict.fromkeys(names, 0))
+    correlator = Correlator()  # a new router begins afresh: at worst a member is told again
     rewound: set[Any] = set()
     started = active = clock()
     while not stopping():
@@ -88,11 +92,13 @@ def run(
             if options.until_idle_s is not None and now - active >= options.until_idle_s:
                 break
             continue
-        alerts = _read(records, counts, report)
+        alerts = sorted(_read(records, counts, report), key=lambda alert: alert.updated_at)
         shown = alerts if options.shadow else without_shadow(alerts)
         counts["shadow"] += len(alerts) - len(shown)
-        passed = at_least(shown, options.lowest)
-        counts["below"] += len(shown) - len(passed)
+        told = correlator.take(shown)
+        counts["folded"] += max(len(shown) - len(told), 0)
+        passed = at_least(told, options.lowest)
+        counts["below"] += len(told) - len(passed)
         for deliverer in deliverers:
             deliverer.deliver(passed)
         try:

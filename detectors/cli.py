@@ -331,9 +331,10 @@ def _follow(state: Partitions, writer: _Writer, bad: _BadLines) -> LocalResult:
             outcome = state.feed_log(0, values, numbers, times)
             for fault in outcome.rejected:
                 bad(BadLine(f"-:{fault.offset}", fault.code, fault.message))
-            latest.update((alert.id, alert) for alert in outcome.alerts)
+            alerts = state.correlator.take(outcome.alerts)
+            latest.update((alert.id, alert) for alert in alerts)
             result.read += len(values)
-            writer.write(outcome.alerts)
+            writer.write(alerts)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
     result.alerts = list(latest.values())

@@ -10,6 +10,7 @@ its place. Between different partitionings the same incidents are found, not the
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -17,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from alerts.alert import Alert
+from alerts.correlate import Correlator
 from detectors.batch import Decoder, EventBatch
 from detectors.config import Config
 from detectors.core import Core, Outcome
@@ -120,6 +122,8 @@ class Partitions:
         self.config = config
         self.cores = [Core(config, p) for p in range(count)]
         self.shared = SharedCore(config)
+        self.correlator = Correlator()
+        """For who shows alerts to people: it takes them by time, of all partitions together."""
 
     def feed_log(
         self,
@@ -150,6 +154,7 @@ class Partitions:
         """Return the whole state as bytes, with a checksum."""
         states = {f"core{core.partition}": core.snapshot() for core in self.cores}
         states["shared"] = self.shared.snapshot()
+        states["correlator"] = json.dumps(self.correlator.snapshot()).encode()
         arrays = {name: np.frombuffer(state, np.uint8) for name, state in states.items()}
         return pack({"partitions": len(self.cores)}, arrays)
 
@@ -158,7 +163,8 @@ class Partitions:
         """Return what made the snapshot; StateError where it does not fit."""
         header, arrays = unpack(data)
         states = {name: array.tobytes() for name, array in arrays.items()}
-        if set(states) != {"shared", *(f"core{p}" for p in range(header.get("partitions", -1)))}:
+        cores = {f"core{p}" for p in range(header.get("partitions", -1))}
+        if set(states) != {"shared", "correlator"} | cores:
             msg = "snapshot: not of all partitions of a local run"
             raise StateError(msg)
         found = Partitions(config, 0)
@@ -166,4 +172,5 @@ class Partitions:
             Core.restore(config, states[f"core{p}"]) for p in range(header["partitions"])
         ]
         found.shared = SharedCore.restore(config, states["shared"])
+        found.correlator.restore(json.loads(states["correlator"]))
         return found

@@ -24,8 +24,8 @@ class LocalEngine:
             first = decoded.rejected[0]
             msg = f"{lines.where(first.index)}: the simulation made a bad event ({first.message})"
             raise BenchmarkError(msg)
-        return self._state.feed_sorted(0, decoded.batch).alerts
+        return self._state.correlator.take(self._state.feed_sorted(0, decoded.batch).alerts)
 
     def finish(self) -> list[Alert]:
         """Ends the walk at the last event."""
-        return self._state.finish()
+        return self._state.correlator.take(self._state.finish())

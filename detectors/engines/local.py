@@ -82,7 +82,6 @@ def run_local(
     state: Partitions | None = None,
     on_bad: Callable[[BadLine], None] | None = None,
     on_progress: Progress | None = None,
-    on_alert: Callable[[Alert], None] | None = None,
 ) -> LocalResult:
     """Find alerts in finite input.
 
@@ -95,13 +94,13 @@ def run_local(
         state: Go on from here; it has as many partitions.
         on_bad: Told of each bad line at once.
         on_progress: Told how far it is.
-        on_alert: Told of each alert, in order of time within a partition.
     """
     started = time.perf_counter()
     warm_up()
     state = state or Partitions(config, partitions)
     result = LocalResult(state=state)
     before = [dict(core.counters) for core in (*state.cores, state.shared.core)]
+    found: list[Alert] = []
     spool = Spool()
     try:
         _read(lines, config, now_us, spool, state, result, on_bad, on_progress)
@@ -114,17 +113,18 @@ def run_local(
             mine = order if partitions == 1 else order[where[order] == p]
             for start in range(0, len(mine), CHUNK):
                 chunk = batch.take(mine[start : start + CHUNK])
-                _tell(state.feed_sorted(p, chunk).alerts, result, on_alert)
+                found += state.feed_sorted(p, chunk).alerts
                 done += len(chunk)
                 if on_progress is not None:
                     on_progress("detect", done)
-        _tell(state.finish(until_us), result, on_alert)
+        found += state.finish(until_us)
         reached = [core.stream_time_us for core in state.cores]
         result.warnings += config.expired(max((t for t in reached if t is not None), default=0))
     finally:
         spool.close()
     _count(result, state, before)
-    result.alerts.sort(key=lambda alert: alert.updated_at)
+    found.sort(key=lambda alert: alert.updated_at)
+    result.alerts = state.correlator.take(found)
     result.seconds = time.perf_counter() - started
     return result
 
@@ -141,15 +141,6 @@ def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: A
         text = f"{bad:,} of {result.read:,} rows were rejected; the first: {result.rejected[0]}"
         warnings.warn(text, stacklevel=2)
     return result.alerts
-
-
-def _tell(
-    alerts: list[Alert], result: LocalResult, on_alert: Callable[[Alert], None] | None
-) -> None:
-    result.alerts += alerts
-    if on_alert is not None:
-        for alert in alerts:
-            on_alert(alert)
 
 
 def _read(

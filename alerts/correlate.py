@@ -1,0 +1,257 @@
+"""One attack is one alert: campaigns over many senders, and consequences behind their cause.
+
+A pure function of the alerts in their order. *Campaigns*: when three senders or more have open
+incidents of one kind, with the same source, provider or receiver behind them and within an hour,
+one alert names them all, and further members are folded into it instead of being told. *Causes*: a
+replay brings volume, retries and repeated deliveries along; while it is open these are held back,
+and told only if they last longer. What is held back is counted in the alert that hides it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from alerts.alert import Alert, Quantity, Status, alert_id
+from alerts.campaigns import LEAST_SENDERS, WINDOW_US, Key, Kind, evidence, group_of, kind_of
+from alerts.explain import format_count, runbook, safe
+from alerts.threat import techniques
+
+MOST_GROUPS: Final = 10_000
+MOST_MEMBERS: Final = 4096
+CAUSES: Final[Mapping[str, frozenset[str]]] = {
+    "replay-burst": frozenset({"payload-volume", "duplicate-acceptance"}),
+}
+"""What a detector's open incident explains of the same sender."""
+
+
+@dataclass
+class _Group:
+    """Incidents that may be one, and the campaign that they have become."""
+
+    members: OrderedDict[str, Alert] = field(default_factory=OrderedDict)
+    campaign: Alert | None = None
+    folded: dict[str, None] = field(default_factory=dict)
+    told_members: int = 0
+
+
+@dataclass
+class _Cause:
+    alert: Alert
+    held: OrderedDict[str, Alert] = field(default_factory=OrderedDict)
+    hidden: dict[str, None] = field(default_factory=dict)
+
+
+class Correlator:
+    """Takes alerts one by one, in order of time, and says which go on."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[Key, _Group] = OrderedDict()
+        self._key_of: OrderedDict[str, Key] = OrderedDict()
+        """Of each open member: reasons may change, its group does not."""
+        self._causes: OrderedDict[tuple[str, str], _Cause] = OrderedDict()
+
+    def take(self, alerts: Iterable[Alert]) -> list[Alert]:
+        """Return the alerts that people should see, campaigns among them."""
+        passed: list[Alert] = []
+        for alert in alerts:
+            for each in self._behind_causes(alert):
+                passed += self._in_campaigns(each)
+        return passed
+
+    # --- causes and consequences ---------------------------------------------------------------
+
+    def _behind_causes(self, alert: Alert) -> list[Alert]:
+        if alert.sender is None:
+            return [alert]
+        if alert.detector in CAUSES:
+            return self._cause(alert)
+        for detector, consequences in CAUSES.items():
+            cause = self._causes.get((detector, alert.sender))
+            if cause is None or alert.detector not in consequences:
+                continue
+            starts = alert.id not in cause.hidden and alert.status is Status.OPEN
+            if not starts and alert.id not in cause.held:
+                continue
+            if alert.severity > cause.alert.severity or len(cause.held) >= MOST_MEMBERS:
+                held = cause.held.pop(alert.id, None)
+                return [alert if held is None else _first(alert)]
+            cause.hidden[alert.id] = None
+            if alert.status is Status.CLOSED:
+                cause.held.pop(alert.id, None)
+            else:
+                cause.held[alert.id] = alert
+            return []
+        return [alert]
+
+    def _cause(self, alert: Alert) -> list[Alert]:
+        assert alert.sender is not None
+        key = (alert.detector, alert.sender)
+        cause = self._causes.get(key)
+        if alert.status is Status.CLOSED:
+            if cause is None:
+                return [alert]
+            del self._causes[key]
+            return [_hiding(alert, cause), *map(_first, cause.held.values())]
+        if cause is None or cause.alert.id != alert.id:
+            cause = self._causes[key] = _Cause(alert)
+            if len(self._causes) > MOST_GROUPS:
+                self._causes.popitem(last=False)
+        cause.alert = alert
+        return [_hiding(alert, cause)]
+
+    # --- campaigns -----------------------------------------------------------------------------
+
+    def _in_campaigns(self, alert: Alert) -> list[Alert]:
+        known = self._key_of.get(alert.id)
+        found = group_of(alert)
+        if known is None and found is None:
+            return [alert]
+        key = known if known is not None else found[1]  # type: ignore[index]
+        if alert.status is Status.CLOSED:
+            return self._closed(key, alert)
+        if known is None:
+            self._key_of[alert.id] = key
+            if len(self._key_of) > MOST_GROUPS * 10:
+                self._key_of.popitem(last=False)
+        group = self._groups.setdefault(key, _Group())
+        self._groups.move_to_end(key)
+        if len(self._groups) > MOST_GROUPS:
+            self._groups.popitem(last=False)
+        is_new = alert.id not in group.members
+        if is_new and len(group.members) >= MOST_MEMBERS:
+            return [] if group.campaign else [alert]
+        group.members[alert.id] = alert
+        if group.campaign is not None:
+            if is_new:
+                group.folded[alert.id] = None
+            told = [] if alert.id in group.folded else [alert]
+            return told + self._updated(key, group, alert)
+        if is_new and found is not None:
+            return self._perhaps_opened(found[0], key, group, alert)
+        return [alert]
+
+    def _perhaps_opened(self, kind: Kind, key: Key, group: _Group, alert: Alert) -> list[Alert]:
+        recent = [
+            one for one in group.members.values() if alert.opened_at - one.opened_at <= WINDOW_US
+        ]
+        if len({one.sender for one in recent}) < LEAST_SENDERS:
+            return [alert]
+        group.folded[alert.id] = None
+        group.told_members = len(recent)
+        reason = kind.reason or recent[0].reason
+        severity = max(one.severity for one in recent)
+        group.campaign = alert.model_copy(
+            update={
+                "id": alert_id(kind.detector, list(key[1:]), alert.opened_at),
+                "reason": reason,
+                "status": Status.OPEN,
+                "sender": None,
+                "endpoint": None,
+                "provider": alert.provider if kind.by == "provider" else None,
+                "runbook": runbook(kind.detector, reason),
+                "threat": tuple(techniques(kind.detector, reason, severity)),
+                "expected": {"senders": Quantity(float(LEAST_SENDERS - 1), "senders")},
+            }
+            | evidence(kind, recent)
+        )
+        return [group.campaign]
+
+    def _updated(self, key: Key, group: _Group, alert: Alert) -> list[Alert]:
+        """Tell of a campaign again when it is graver, or has twice the members."""
+        assert group.campaign is not None
+        rose = alert.severity > group.campaign.severity
+        if not rose and len(group.members) < 2 * group.told_members:
+            return []
+        group.told_members = len(group.members)
+        group.campaign = group.campaign.model_copy(
+            update=evidence(kind_of(key), group.members.values())
+            | {"status": Status.UPDATED, "updated_at": alert.updated_at}
+        )
+        return [group.campaign]
+
+    def _closed(self, key: Key, alert: Alert) -> list[Alert]:
+        self._key_of.pop(alert.id, None)
+        group = self._groups.get(key)
+        if group is None:
+            return [alert]
+        members = list(group.members.values())
+        group.members.pop(alert.id, None)
+        told = [] if alert.id in group.folded else [alert]
+        if not group.members:
+            del self._groups[key]
+            if group.campaign is not None:
+                closing = {
+                    "status": Status.CLOSED,
+                    "close_reason": alert.close_reason,
+                    "updated_at": alert.updated_at,
+                    "last_seen": max(group.campaign.last_seen, *(m.last_seen for m in members)),
+                }
+                told.append(group.campaign.model_copy(update=closing))
+        return told
+
+    # --- state ---------------------------------------------------------------------------------
+
+    def snapshot(self) -> Any:
+        """Return the state as a JSON-able value."""
+        return {
+            "groups": [
+                [
+                    list(key),
+                    [one.to_json().decode() for one in group.members.values()],
+                    None if group.campaign is None else group.campaign.to_json().decode(),
+                    list(group.folded),
+                    group.told_members,
+                ]
+                for key, group in self._groups.items()
+            ],
+            "keys": [[id_, list(key)] for id_, key in self._key_of.items()],
+            "causes": [
+                [
+                    cause.alert.to_json().decode(),
+                    [one.to_json().decode() for one in cause.held.values()],
+                    list(cause.hidden),
+                ]
+                for cause in self._causes.values()
+            ],
+        }
+
+    def restore(self, state: Any) -> None:
+        """Take over what ``snapshot`` returned."""
+        for key, members, campaign, folded, told in state["groups"]:
+            group = self._groups[tuple(key)] = _Group(told_members=told)
+            group.members.update((one.id, one) for one in map(_read, members))
+            group.campaign = None if campaign is None else _read(campaign)
+            group.folded.update(dict.fromkeys(folded))
+        self._key_of.update((id_, tuple(key)) for id_, key in state["keys"])
+        for alert, held, hidden in state["causes"]:
+            cause = _Cause(_read(alert))
+            cause.held.update((one.id, one) for one in map(_read, held))
+            cause.hidden.update(dict.fromkeys(hidden))
+            self._causes[cause.alert.detector, str(cause.alert.sender)] = cause
+
+
+def _read(text: str) -> Alert:
+    return Alert.from_json(text.encode())
+
+
+def _first(alert: Alert) -> Alert:
+    """Return the state of an incident that is told for the first time."""
+    if alert.status is not Status.UPDATED:
+        return alert
+    return alert.model_copy(update={"status": Status.OPEN})
+
+
+def _hiding(alert: Alert, cause: _Cause) -> Alert:
+    """Return the cause's alert with the number of consequences that it hides."""
+    if not cause.hidden:
+        return alert
+    number = format_count(len(cause.hidden), "consequence")
+    return alert.model_copy(
+        update={
+            "suppressed": alert.suppressed + len(cause.hidden),
+            "summary": safe(f"{alert.summary}; {number} not told apart", 500),
+        }
+    )

@@ -1,0 +1,150 @@
+"""One attack is one alert, and nothing that lasts is lost behind it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from alerts.alert import Alert, Severity, Status, alert_id
+from alerts.correlate import Correlator
+from tests.unit.alerts.samples import OPENED, make_alert
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+
+
+def incident(
+    sender: str, detector: str, reason: str, at: int = OPENED, *, status: Status = Status.OPEN,
+    later: int = 0, **changes: Any,
+) -> Alert:  # fmt: skip
+    """Return one state of an incident that opened at ``at``."""
+    source = changes.pop("source", "203.0.113.0/24")
+    fields: dict[str, Any] = {
+        "id": alert_id(detector, [sender], at), "detector": detector, "reason": reason,
+        "severity": Severity.MEDIUM, "sender": sender, "senders": (sender,), "source": source,
+        "sources": (source,), "source_count": 1, "opened_at": at, "first_seen": at,
+        "last_seen": at + later, "updated_at": at + later, "status": status, "count": 5,
+        "close_reason": "expired" if status is Status.CLOSED else None,
+    }  # fmt: skip
+    return make_alert(**(fields | changes))
+
+
+def forged(n: int, **changes: Any) -> Alert:
+    """Return the n-th sender's incident of forged calls, a minute after the one before."""
+    at = OPENED + n * 60 * SECOND
+    return incident(f"s{n}", "spoofed-source", "forged_from_new_network", at, **changes)
+
+
+def test_a_campaign_over_many_senders_is_three_alerts_at_most() -> None:
+    """Two senders are told; the third makes a campaign, and forty more say nothing of their own."""
+    told = Correlator().take(forged(n) for n in range(43))
+    assert [a.sender for a in told[:2]] == ["s0", "s1"]
+    campaign = told[2]
+    assert campaign.sender is None
+    assert campaign.source == "203.0.113.0/24"
+    assert campaign.senders == ("s0", "s1", "s2")
+    assert {a.id for a in told[2:]} == {campaign.id}
+    last = told[-1]
+    assert (last.status, last.sender_count, len(last.senders)) == ("updated", 24, 20)
+    assert "24 senders (203.0.113.0/24) were named in forged calls" in last.summary
+
+
+def test_a_campaign_ends_with_its_last_member_and_those_told_before_end_too() -> None:
+    """Every alert that was opened is closed, and no other."""
+    correlator = Correlator()
+    opened = correlator.take(forged(n) for n in range(5))
+    closed = correlator.take(forged(n, status=Status.CLOSED, later=HOUR) for n in (4, 0, 3, 1, 2))
+    assert {a.id for a in opened} == {a.id for a in closed}
+    assert all(a.status is Status.CLOSED for a in closed)
+    assert correlator.snapshot() == Correlator().snapshot()
+
+
+def test_different_sources_hours_or_reasons_are_no_campaign() -> None:
+    """What has nothing in common is told one by one."""
+    apart = [
+        *(forged(n, source=f"203.0.{n}.0/24") for n in range(6)),
+        *(forged(100 + 90 * n) for n in range(6)),
+        *(incident(f"p{n}", "payload-volume", "count_high") for n in range(6)),
+    ]
+    assert Correlator().take(apart) == apart
+
+
+def test_a_provider_that_falls_silent_is_named_but_a_format_is_not() -> None:
+    """Three silent senders of one vendor are the vendor's silence; of a shared format, chance."""
+    silent = [incident(f"s{n}", "sender-silence", "silent", provider="svix") for n in range(3)]
+    told = Correlator().take(silent)
+    assert told[-1].reason == "provider_silent"
+    assert told[-1].provider == "svix"
+    generic = [one.model_copy(update={"provider": "standard-webhooks"}) for one in silent]
+    assert Correlator().take(generic) == generic
+
+
+def test_a_graver_member_makes_the_campaign_graver() -> None:
+    """A severity that rises in a member that is not told rises in the campaign."""
+    correlator = Correlator()
+    correlator.take(forged(n) for n in range(4))
+    (told,) = correlator.take([forged(3, severity=Severity.CRITICAL, status=Status.UPDATED)])
+    assert (told.sender, told.severity, told.status) == (None, "critical", "updated")
+
+
+def test_a_replay_hides_the_volume_that_it_brings_and_says_so() -> None:
+    """While the replay is open its volume is held back, counted, and forgotten when it ends."""
+    correlator = Correlator()
+    replay = incident("acme", "replay-burst", "same_signature")
+    volume = incident("acme", "payload-volume", "count_high", OPENED + SECOND)
+    assert correlator.take([replay, volume]) == [replay]
+    over = {"status": Status.CLOSED, "close_reason": "expired"}
+    assert correlator.take([volume.model_copy(update=over)]) == []
+    (told,) = correlator.take([replay.model_copy(update=over)])
+    assert told.suppressed == replay.suppressed + 1
+    assert told.summary.endswith("1 consequence not told apart")
+
+
+def test_volume_that_lasts_longer_than_the_replay_is_told() -> None:
+    """What was held back and is still there when its cause has ended is no consequence."""
+    correlator = Correlator()
+    replay = incident("acme", "replay-burst", "same_signature")
+    volume = incident("acme", "payload-volume", "count_high", OPENED + SECOND)
+    correlator.take([replay, volume])
+    over = {"status": Status.CLOSED, "close_reason": "expired"}
+    assert correlator.take([replay.model_copy(update=over)])[1:] == [volume]
+    graver = volume.model_copy(update={"severity": Severity.HIGH, "status": Status.UPDATED})
+    correlator.take([replay, volume])
+    (told,) = correlator.take([graver])
+    assert (told.id, told.status) == (volume.id, "open")
+    ended = volume.model_copy(update=over)
+    assert correlator.take([ended]) == [ended]
+
+
+def test_other_senders_earlier_or_graver_findings_are_not_hidden() -> None:
+    """A replay explains no other sender's volume, none from before it, and nothing graver."""
+    correlator = Correlator()
+    before = incident("acme", "payload-volume", "count_high", OPENED - SECOND)
+    replay = incident("acme", "replay-burst", "same_signature")
+    other = incident("shop", "payload-volume", "count_high", OPENED + SECOND)
+    graver = incident(
+        "acme", "payload-volume", "size_high", OPENED + SECOND, severity=Severity.HIGH
+    )
+    update = before.model_copy(update={"status": Status.UPDATED})
+    stream = [before, replay, other, graver, update]
+    assert correlator.take(stream) == stream
+
+
+def test_a_restart_in_between_changes_nothing() -> None:
+    """With a snapshot and a restore after each alert the same is told."""
+    stream = [
+        *(forged(n) for n in range(9)),
+        incident("acme", "replay-burst", "same_signature"),
+        incident("acme", "payload-volume", "count_high", OPENED + SECOND),
+        *(forged(n, status=Status.CLOSED, later=HOUR) for n in range(9)),
+        incident("acme", "replay-burst", "same_signature", status=Status.CLOSED, later=HOUR),
+    ]
+    whole = Correlator().take(stream)
+    told: list[Alert] = []
+    correlator = Correlator()
+    for alert in stream:
+        told += correlator.take([alert])
+        state = json.loads(json.dumps(correlator.snapshot()))
+        correlator = Correlator()
+        correlator.restore(state)
+    assert told == whole
