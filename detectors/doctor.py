@@ -60,7 +60,7 @@ def examine(config: Config, now: datetime, *, with_inventory: bool) -> list[Trou
     found = [
         *of_profiles(config.profiles, used, now.date()),
         *of_detectors(config),
-        *of_overrides(config, int(now.timestamp()) * SECOND),
+        *of_rows(config, int(now.timestamp()) * SECOND),
     ]
     if with_inventory:
         found += of_inventory(config.inventory, config.profiles, now)
@@ -165,27 +165,32 @@ def overlaps(marked: list[tuple[Network, str]]) -> Iterator[tuple[Network, Netwo
 
 
 def of_detectors(config: Config) -> Iterator[Trouble]:
-    """What nobody is told about, because it is switched off."""
+    """What nobody is told about, because it is switched off or still on trial."""
     running = {detector.id for detector in (*config.detectors, *config.shared)}
     for detector in detectors_found():
+        subject = f"detectors.{detector.id}"
         if detector.id not in running:
-            yield Trouble(
-                Grade.WARNING,
-                f"detectors.{detector.id}",
-                "is switched off: nothing of what it sees is told",
-            )
-
-
-def of_overrides(config: Config, now: int) -> Iterator[Trouble]:
-    """Rows that have no effect any more, or are about nobody."""
-    registered = config.inventory.senders
-    for override in config.overrides:
-        subject = f"override of {override.sender}, {override.detector}"
-        if override.expires <= now:
-            text = f"expired at {to_rfc3339(override.expires)[:16]}Z: remove it, or give a new end"
+            text = "is switched off: nothing of what it sees is told"
             yield Trouble(Grade.WARNING, subject, text)
-        elif registered and override.sender not in registered:
-            text = f"{override.sender} is not in the inventory{close(override.sender, registered)}"
+        elif detector.id in config.shadow:
+            text = "is in shadow mode, without an end: what it finds is marked and not delivered"
+            yield Trouble(Grade.WARNING, subject, text)
+
+
+def of_rows(config: Config, now: int) -> Iterator[Trouble]:
+    """Overrides and allowlists that have no effect any more, or are about nobody."""
+    rows: list[tuple[str, str | None, int]] = [
+        (f"override.{nth} of {row.sender}, {row.detector}", row.sender, row.expires)
+        for nth, row in enumerate(config.overrides, start=1)
+    ]
+    rows += [(row.name, row.sender, row.expires) for row in config.allows]
+    registered = config.inventory.senders
+    for subject, sender, expires in rows:
+        if expires <= now:
+            text = f"expired at {to_rfc3339(expires)[:16]}Z: remove it, or give a new end"
+            yield Trouble(Grade.WARNING, subject, text)
+        elif registered and sender is not None and sender not in registered:
+            text = f"{sender} is not in the inventory{close(sender, registered)}"
             yield Trouble(Grade.WARNING, subject, text)
 
 

@@ -99,6 +99,19 @@ def test_json_lines_gzip_parquet_and_several_files_give_the_same_alerts(
     assert detect(tmp_path, *parts) == found
 
 
+def test_a_profile_of_ones_own_decides_what_a_repeat_means(tmp_path: Path, events: Path) -> None:
+    """Where retries are known to carry the same signature, none of the repeats is a replay."""
+    own = tmp_path / "stripe.toml"
+    own.write_text('[freshness]\nvalue = "body_only"\nas_of = "2026-11"\nsource = "our relay"\n')
+    shipped, mine = detect(tmp_path, events), detect(tmp_path, events, "--profiles", own)
+    severe = [
+        {a.severity.value for a in of if a.detector == "replay-burst"} for of in (shipped, mine)
+    ]
+    assert "critical" in severe[0]
+    assert "critical" not in severe[1]
+    assert run("detect", events, "--profiles", tmp_path / "none") == 2
+
+
 TUNED = """\
 [detectors.spoofed-source]
 shadow = true

@@ -10,6 +10,7 @@ import pytest
 from alerts.alert import from_rfc3339
 from detectors.config import Config, Override, StreamSettings, load_config
 from detectors.errors import ConfigError
+from detectors.event import POLICIES
 from detectors.registry import detectors_found
 from ingest.inventory import Inventory, Sender
 from tests.unit.detectors.streams import DAY, MONDAY
@@ -197,6 +198,58 @@ def test_the_hash_is_that_of_what_detection_depends_on() -> None:
     assert Config({"replay-burst": {"threshold": 6.9}}).hash == plain.hash
     assert with_override("one", UNTIL) == with_override("another", UNTIL)
     assert len(plain.hash) == 12
+
+
+PROFILE = 'extends = "github"\n[horizon_s]\nvalue = 60\nas_of = "2026"\nsource = "s"\n'
+
+
+def facts(config: Config, provider: str, name: str) -> int:
+    """Return a fact as steps see it in an event of a provider."""
+    return int(config.facts[config.who("any", provider, 0)][name])
+
+
+def test_profiles_of_ones_own_come_from_the_file_or_the_command_line(tmp_path: Path) -> None:
+    """`profiles` is read beside the configuration; a path that is given comes before it."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.toml").write_text(PROFILE)
+    (tmp_path / "c.toml").write_text('profiles = "one"\n')
+    config = load_config(tmp_path / "c.toml")
+    assert {"one", "github"} < config.profiles.keys()
+    assert config.hash != Config().hash
+    given = load_config(tmp_path / "c.toml", profiles=tmp_path / "two")
+    assert "two" in given.profiles
+    assert "one" not in given.profiles
+    assert load_config(None, profiles=tmp_path / "two" / "two.toml").hash == given.hash
+
+
+def test_faults_of_profiles_stand_among_those_of_the_configuration(tmp_path: Path) -> None:
+    """All faults of both files come at once, each with its own file and line."""
+    (tmp_path / "p.toml").write_text("colour = 1\n")
+    (tmp_path / "c.toml").write_text('profiles = "p.toml"\nx = 1\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "c.toml")
+    assert [line.partition(": ")[0] for line in str(caught.value).splitlines()] == [
+        f"{tmp_path / 'p.toml'}:1", f"{tmp_path / 'c.toml'}:2",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"p.toml:1"):
+        load_config(None, profiles=tmp_path / "p.toml")
+    assert refused(tmp_path, "profiles = 1") == ["1: profiles must be a file or folder (got 1)"]
+
+
+def test_what_may_be_sent_again_is_within_the_horizon(tmp_path: Path) -> None:
+    """A person's resend is as legitimate as a retry: GitHub's three days stay, whatever retries."""
+    (tmp_path / "hub.toml").write_text(PROFILE)
+    config = load_config(None, profiles=tmp_path)
+    assert facts(config, "hub", "horizon") == facts(config, "github", "horizon") == 3 * DAY
+
+
+def test_a_list_that_is_published_and_not_known_counts_as_none() -> None:
+    """Nobody is outside of ranges that the profile does not hold."""
+    assert facts(Config(), "zoom", "policy") == POLICIES["unknown"]
+    assert facts(Config(), "github", "policy") == POLICIES["published"]
+    inventory = Inventory(senders={"any": Sender("any", "zoom", ranges=("192.0.2.0/24",))})
+    assert facts(Config(inventory=inventory), "zoom", "policy") == POLICIES["published"]
 
 
 def test_ranges_of_the_inventory_come_before_those_of_the_profile() -> None:

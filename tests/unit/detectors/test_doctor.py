@@ -20,6 +20,7 @@ from detectors import doctor, doctor_machine
 from detectors.config import Config, Override
 from detectors.doctor import Grade, Trouble, examine, overlaps
 from detectors.doctor_machine import of_broker, of_cache, of_machine
+from detectors.tuning import Measure
 from ingest.errors import TopicError
 from ingest.inventory import Endpoint, Inventory, Plan, Sender
 from ingest.profiles import Profile, load_profiles
@@ -189,29 +190,35 @@ def test_endpoints_that_nobody_registered() -> None:
 
 
 def test_what_is_over_is_told() -> None:
-    """Ended overrides and plans have no effect, and hide what is in force."""
+    """Ended overrides, allowlists and plans have no effect, and hide what is in force."""
     past = datetime(2026, 10, 1, tzinfo=UTC)
     inventory = Inventory(acme(), {}, (Plan("backfill", "acme", past, past, "old"),))
     rows = (
         Override("acme", "replay-burst", "x", from_rfc3339("2026-11-21T00:00:00Z"), {}),
         Override("acne", "replay-burst", "x", from_rfc3339("2026-11-22T00:00:00Z"), {}),
     )
-    assert found(of(inventory, overrides=rows)) == [
-        ("warning", "override of acme, replay-burst",
+    allows = (
+        Measure("allow", "allow.1", "pentest", from_rfc3339("2026-11-20T00:00:00Z")),
+        Measure("allow", "allow.2", "pentest", from_rfc3339("2026-11-22T00:00:00Z")),
+    )
+    assert found(of(inventory, overrides=rows, allows=allows)) == [
+        ("warning", "override.1 of acme, replay-burst",
          "expired at 2026-11-21T00:00Z: remove it, or give a new end"),
-        ("warning", "override of acne, replay-burst",
+        ("warning", "override.2 of acne, replay-burst",
          "acne is not in the inventory; is 'acme' meant?"),
+        ("warning", "allow.1", "expired at 2026-11-20T00:00Z: remove it, or give a new end"),
         ("info", "planned backfill of acme", "is over since 2026-10-01T00:00Z: remove it"),
     ]  # fmt: skip
 
 
-def test_a_detector_that_is_off_is_told() -> None:
+def test_a_detector_that_is_off_or_on_trial_is_told() -> None:
     """Nobody wonders in a year why replays were never seen."""
-    config = of(Inventory(acme()), disabled=frozenset({"replay-burst"}))
-    assert found(config) == [
-        ("warning", "detectors.replay-burst",
-         "is switched off: nothing of what it sees is told"),
-    ]  # fmt: skip
+    off, trial = frozenset({"replay-burst"}), frozenset({"spoofed-source"})
+    config = of(Inventory(acme()), disabled=off, shadow=trial)
+    assert [(grade, subject, text[:18]) for grade, subject, text in found(config)] == [
+        ("warning", "detectors.replay-burst", "is switched off: n"),
+        ("warning", "detectors.spoofed-source", "is in shadow mode,"),
+    ]
 
 
 def test_names_of_strangers_cannot_paint_the_terminal() -> None:
