@@ -243,6 +243,7 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["plan"] = rng.integers(0, 2 * max(PLANS.values()), n)
     events["overlap"] = DAY
     events["endpoint"] = 1 + rng.integers(0, 3, n)
+    events["path"] = 1 + rng.integers(0, 2**62, n)
     newest = 1 + np.arange(n) * 6 // max(n, 1)
     events["key_id"] = np.maximum(newest - rng.integers(0, 8, n) // 7, 0)
     return events
