@@ -113,9 +113,8 @@ _decode_sender = msgspec.json.Decoder(_Sender).decode
 _FILLED = (
     "t", "sender", "event_type", "endpoint", "path", "source", "address", "receiver", "service",
     "key_id", "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms",
-    "weight", "asn", "status", "attempt", "who", "kind", "verdict", "reason", "signature_ok",
-    "duplicate", "believed", "signed", "in_range",
-    "plan",
+    "weight", "asn", "country", "status", "attempt", "who", "kind", "verdict", "reason",
+    "signature_ok", "duplicate", "believed", "signed", "in_range", "plan",
 )  # fmt: skip
 
 
@@ -321,6 +320,7 @@ class Decoder:
             -1.0 if w.duration_ms is None else w.duration_ms,
             min(1.0 / w.sample_rate, MOST_WEIGHT),
             (w.asn or 0) & 0x7FFFFFFF,
+            26 * ord(w.country[0]) + ord(w.country[1]) - 1754 if w.country else 0,  # AA = 1
             status,
             w.attempt or 0,
             who,

@@ -47,6 +47,7 @@ EVENT = np.dtype(
         ("attempt", "i4"),  # 0 = null
         ("max_attempts", "i4"),  # 0 = not published
         ("who", "i4"),  # class of parameters: the profile, or the sender's own
+        ("country", "i2"),  # 0 = null
         ("kind", "i2"),  # 0 = webhook: tables with this key hold no rows of webhooks
         ("verdict", "i2"),
         ("reason", "i2"),  # 0 = none

@@ -11,12 +11,19 @@ when the client (user agent without version, TLS and certificate fingerprint) is
 provider changes one of them at a time, a stolen secret changes both. Senders that change clients
 all the time are left out of that.
 
-A network that verified stays on probation for ``probation_days`` and is adopted then; one that
-verifies during an announced migration is told and adopted at once. What only ever failed is never
-known. Webhooks only: redirect callbacks come from people's browsers.
+Where no client is told, the operator (autonomous system) and the country speak: a new operator
+together with a new country, with a list that does not hold it, or with old networks that go on as
+before. Another network of a known operator is a drift. Senders that roam are left out again.
 
-Known gaps: a thief inside the sender's own networks (a shared cloud range) is not seen; without
-user agent and TLS fingerprint a stolen secret stays an info.
+A network that verified stays on probation for ``probation_days`` and is adopted then; a drift is
+one incident for as long. One that verifies during an announced migration is told and adopted at
+once. What only ever failed is never known. Webhooks only: redirect callbacks come from people's
+browsers.
+
+Known gaps: a thief inside the sender's own networks (a shared cloud range) is not seen; nor is one
+who copies the client, beyond an info; where neither client nor operator nor country is told, a
+stolen secret stays an info; nothing is said of a thief who calls through a provider whose addresses
+change and whose operator he shares.
 
 >>> from models.novelty import new_value
 >>> new_value(3000.0, 2.0, 1.0, 0.2) < 0.01  # third network after 3,000 calls: news
@@ -52,11 +59,13 @@ from detectors.base import (
     minute_of,
     param,
     tell,
+    usual_pause,
     warmth,
     warmth_confidence,
 )
 from detectors.event import (
     DAY,
+    MINUTE,
     PLANS,
     POLICIES,
     REJECTED,
@@ -88,6 +97,7 @@ EVIDENCE = (
     ("new_network_probability", "share"),
     ("known_networks", "networks"),
     ("new_clients", "events"),
+    ("new_operators", "events"),
 )
 
 SENDER = np.dtype(
@@ -107,9 +117,14 @@ SENDER = np.dtype(
         ("new_calls", "i4"),  # valid calls from networks on probation
         ("new_networks", "i2"),
         ("strangers", "i2"),  # of new_calls, those whose client is new too
+        ("outsiders", "i2"),  # those that come from outside the sender's operators and countries
+        ("home_at", "i4"),  # minute of the last call from a known network
         ("clients", "i4", 3),  # clients seen on known networks
+        ("operators", "i4", 3),  # autonomous systems of known networks
+        ("countries", "i2", 3),
         ("chance", "f4"),  # of the new network that began the run
         ("churn", "i1"),  # new clients on known networks, saturating
+        ("roaming", "i1"),  # new operators and countries of known networks, saturating
         *TOLD,
     ]
 )
@@ -154,6 +169,10 @@ class Params:
     strangers: float = param(
         3.0, unit="events", low=1, high=1000, why="one odd client may be a person's test"
     )
+    outsiders: float = param(
+        6.0, unit="events", low=1, high=1000,
+        why="where no client is told, another operator is weaker evidence",
+    )  # fmt: skip
     close_after_s: float = param(
         3600.0, unit="s", low=60.0, high=7 * 86400.0, why="longer than the gaps of slow forgery"
     )
@@ -209,6 +228,7 @@ def begin(a: Any) -> None:
     a["new_calls"] = 0
     a["new_networks"] = 0
     a["strangers"] = 0
+    a["outsiders"] = 0
     a["chance"] = 0.0
     a["reason"] = 0
     a["severity"] = 0
@@ -264,7 +284,7 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     addresses = distinct.estimate(int(a["addresses"]))
     spread = addresses >= SPREAD_ADDRESSES and addresses >= SPREAD_SHARE * min(calls, 200)
     severity = HIGH if spread or calls >= 100 else MEDIUM
-    return report(a, event, params, out, DISTRIBUTED if spread else FORGED, severity, usual)
+    return report(a, b, event, params, out, DISTRIBUTED if spread else FORGED, severity, usual)
 
 
 @kernel
@@ -282,29 +302,33 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     n = real(a["n"])
     chance = novelty.new_value(n, real(a["k"]), 1.0, 0.2)
     a["n"] = guard.small(n + 1.0)
-    client = novelty.tag(int(event["client"]))
     if first:
         habit = new_network(a, t)
         policy = int(event["policy"])
         told = policy in (CHANGING, DISCOURAGED, PAID_ONLY)
         warm = int(event["age"]) >= float(params["history_days"]) * DAY and n >= COLD_EVENTS
-        outside = int(event["in_range"]) == 0 and policy == PUBLISHED
         news = chance < float(params["surprise"]) and habit < float(params["habit_per_day"])
-        odd = is_stranger(a, event, client) or (not told and (news or outside))
+        odd = is_stranger(a, event) or (not told and (news or is_outside(event)))
+        odd = odd or (is_new_place(a, event) > 1 and not is_same_client(a, event))
         if warm and int(event["in_range"]) != 1 and odd:
-            b["until"] = minute_of(t + int(float(params["probation_days"]) * DAY))
+            b["until"] = minute_of(t + probation(params))
             if int(a["opened_at"]) == 0:
                 a["chance"] = chance
     if minute_of(t) < int(b["until"]):
         if is_announced(b, event):
             b["until"] = 0  # told once, and known from its first call on
-        return judge_newcomer(a, b, event, params, out, client)
-    known = novelty.remember(a["clients"], client)
+        return judge_newcomer(a, b, event, params, out)
+    a["home_at"] = max(minute_of(t), int(a["home_at"]))
+    learn_place(a, event)
+    if int(event["client"]) == 0:
+        return NOTHING
+    known = novelty.remember(a["clients"], novelty.tag(int(event["client"])))
     if known == 0:
         a["churn"] = min(int(a["churn"]) + 1, CHURNING)
-    if known == 0 and n >= WARM_EVENTS and int(event["age"]) >= 7 * DAY:
+    seasoned = n >= WARM_EVENTS and int(event["age"]) >= 7 * DAY
+    if known == 0 and seasoned and int(a["churn"]) < CHURNING:
         a["new_calls"] = guard.count_up(int(a["new_calls"]))
-        return report(a, event, params, out, CLIENT, INFO, 0.0)
+        return report(a, b, event, params, out, CLIENT, INFO, 0.0)
     return NOTHING
 
 
@@ -315,11 +339,62 @@ def is_announced(b: Any, event: Any) -> bool:
 
 
 @kernel
-def is_stranger(a: Any, event: Any, client: int) -> bool:
+def probation(params: Any) -> int:
+    """Return how long a new network is on probation, microseconds."""
+    return int(float(params["probation_days"]) * DAY)
+
+
+@kernel
+def is_outside(event: Any) -> bool:
+    """Tell whether the provider publishes its networks, and this is none of them."""
+    return int(event["in_range"]) == 0 and int(event["policy"]) == PUBLISHED
+
+
+@kernel
+def is_stranger(a: Any, event: Any) -> bool:
     """Tell whether the client is new to a sender that keeps to a few clients."""
     if int(event["client"]) == 0 or int(a["churn"]) >= CHURNING:
         return False
-    return novelty.knows(a["clients"], client) == 0
+    return novelty.knows(a["clients"], novelty.tag(int(event["client"]))) == 0
+
+
+@kernel
+def is_same_client(a: Any, event: Any) -> bool:
+    """Tell whether the client is told, and one that the sender uses."""
+    client = int(event["client"])
+    return client != 0 and novelty.knows(a["clients"], novelty.tag(client)) > 0
+
+
+@kernel
+def learn_place(a: Any, event: Any) -> None:
+    """Remember the operator and the country of a known network."""
+    asn, country = int(event["asn"]), int(event["country"])
+    new = 0
+    if asn != 0 and novelty.remember(a["operators"], asn) == 0:
+        new = 1
+    if country != 0 and novelty.remember(a["countries"], country) == 0:
+        new = 1
+    if new > 0:
+        a["roaming"] = min(int(a["roaming"]) + 1, CHURNING)
+
+
+@kernel
+def is_new_place(a: Any, event: Any) -> int:
+    """Tell how far a call comes from outside the sender's operators and countries.
+
+    2 = its operator is new, or where none is told its country; 3 = both are; -1 = the operator is
+    known; 0 = nothing is told, or the sender is everywhere.
+    """
+    asn, country = int(event["asn"]), int(event["country"])
+    if int(a["roaming"]) >= CHURNING:
+        return 0
+    told = int(a["countries"][0]) != 0 and country != 0
+    abroad = told and novelty.knows(a["countries"], country) == 0
+    if asn == 0 or int(a["operators"][0]) == 0:
+        return 2 if abroad else 0
+    if novelty.knows(a["operators"], asn) > 0:
+        return -1
+    return 3 if abroad else 2
 
 
 @kernel
@@ -336,33 +411,60 @@ def new_network(a: Any, t: int) -> float:
 
 
 @kernel
-def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any, client: int) -> int:
+def is_outsider(a: Any, b: Any, event: Any, params: Any) -> bool:
+    """Tell whether a call looks stolen although its client is not told.
+
+    Another operator alone may be a move. It is none where the country is new too, where the
+    provider's list knows nothing of it, or where the old networks go on calling as before.
+    """
+    if int(event["client"]) != 0 and int(a["churn"]) < CHURNING:
+        return False  # the client says it better
+    place = is_new_place(a, event)
+    if place < 2:
+        return False
+    came = int(b["until"]) - probation(params) // MINUTE
+    return place > 2 or is_outside(event) or int(a["home_at"]) > came
+
+
+@kernel
+def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     """Judge a valid call from a network on probation."""
     a["new_calls"] = guard.count_up(int(a["new_calls"]))
     if int(b["verified"]) == 1:
         a["new_networks"] = guard.count_up16(int(a["new_networks"]))
     if is_announced(b, event):
-        novelty.remember(a["clients"], client)
-    elif is_stranger(a, event, client):
+        if int(event["client"]) != 0:
+            novelty.remember(a["clients"], novelty.tag(int(event["client"])))
+        learn_place(a, event)
+    elif is_stranger(a, event):
         a["strangers"] = guard.count_up16(int(a["strangers"]))
-    published = int(event["policy"]) == PUBLISHED and int(event["in_range"]) == 0
+    elif is_outsider(a, b, event, params):
+        a["outsiders"] = guard.count_up16(int(a["outsiders"]))
+    strange = int(a["strangers"]) >= float(params["strangers"])
+    strange = strange or int(a["outsiders"]) >= float(params["outsiders"])
+    strange = strange or (int(b["rejected"]) >= FAILED_BEFORE and int(a["strangers"]) > 0)
+    reason = DRIFT if is_outside(event) else VALID_NEW
     severity = INFO
-    reason = DRIFT if published else VALID_NEW
-    failed_before = int(b["rejected"]) >= FAILED_BEFORE and int(a["strangers"]) > 0
-    if int(a["strangers"]) >= float(params["strangers"]) or failed_before:
+    if strange:
         severity = MEDIUM if int(event["believed"]) == UNTRUSTED_HEADER else HIGH
-        reason = OUTSIDE if published else VALID_NEW
-    return report(a, event, params, out, reason, severity, 0.0)
+        reason = OUTSIDE if is_outside(event) else VALID_NEW
+    return report(a, b, event, params, out, reason, severity, 0.0)
 
 
 @kernel
 def report(
-    a: Any, event: Any, params: Any, out: Any, reason: int, severity: int, usual: float
+    a: Any, b: Any, event: Any, params: Any, out: Any, reason: int, severity: int, usual: float
 ) -> int:
-    """Open the incident or add to it, and fill the evidence; the graver reason stays."""
+    """Open the incident or add to it, and fill the evidence.
+
+    A drift lasts as long as a network is on probation: it is told once, however rare its calls are.
+    """
     t = int(event["t"])
     known = evidence_of(real(a["n"]))
-    until = t + linger(int(event["gap"]), float(params["close_after_s"]))
+    pause = usual_pause(int(a["since"]), t, int(a["calls"])) if reason <= DISTRIBUTED else 0
+    until = t + linger(pause, float(params["close_after_s"]))
+    if severity == INFO and reason != CLIENT:
+        until = max(until, int(b["until"]) * MINUTE)
     code = tell(a, 0, t, until, reason, severity, known, out)
     severity = int(a["severity"])
     reason = int(a["reason"])
@@ -381,6 +483,7 @@ def report(
     out["new_network_probability"] = real(a["chance"])
     out["known_networks"] = max(real(a["k"]) - int(a["new_networks"]), 0.0)
     out["new_clients"] = int(a["strangers"])
+    out["new_operators"] = int(a["outsiders"])
     return code
 
 
@@ -411,9 +514,12 @@ def explain(found: Found) -> Explanation:
         )
     else:
         expected |= found.quantities("new_network_probability", units=units)
-        observed |= found.quantities("new_clients", units=units)
-        strange = found.evidence["new_clients"] > 0
-        client = "by a client never seen before" if strange else "by a client that it uses"
+        observed |= found.quantities("new_clients", "new_operators", units=units)
+        client = "by a client that it uses, or that is not told"
+        if found.evidence["new_clients"] > 0:
+            client = "by a client never seen before"
+        elif found.evidence["new_operators"] > 0:
+            client = "at an operator or in a country where it never was"
         grave = found.severity >= MEDIUM
         summary = (
             f"{found.sender}: {calls} with a valid signature from {networks} outside its "

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+import pytest
+
 from tests.unit.detectors.streams import (
     DAY,
     ELSEWHERE,
+    HOME,
     HOUR,
     MINUTE,
     MONDAY,
@@ -206,3 +209,96 @@ def test_the_incident_closes_when_nothing_comes_any_more() -> None:
     (found,) = run.of("spoofed-source")
     assert (found.status.value, found.close_reason) == ("closed", "expired")
     assert found.count == 5
+
+
+@pytest.mark.parametrize("per_hour", [1, 5])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_new_range_of_a_sparse_sender_is_told_once(per_hour: float, share: float) -> None:
+    """S16: a few calls a day from a new range are one info in six days, not one for each call."""
+    run = warm("stripe", STRIPE, per_hour=per_hour, days=25)
+    chance = random.Random(3)
+    moved = list(after(MONDAY + 25 * DAY, days=6, per_hour=per_hour, ips=STRIPE,
+                       **usual_of("stripe")))  # fmt: skip
+    for call in moved:
+        if chance.random() < share:
+            call["source_ip"] = f"203.0.{chance.randrange(110, 114)}.{chance.randrange(1, 30)}"
+    run.feed(moved)
+    assert [(a.reason, a.severity.value) for a in run.incidents] == [("range_drift", "info")]
+
+
+UNTOLD = {"user_agent": None}
+HERE = {"asn": 64500, "country": "US"}
+THERE = {"asn": 64666, "country": "RO"}
+"""Operator and country of the sender, and of somebody else."""
+
+
+def untold(place: dict[str, object], provider: str | None, ips: tuple[str, ...]) -> Run:
+    """Return a run that knows a sender whose receiver tells no client."""
+    return Run(traffic(days=15, ips=ips, **UNTOLD, **place, **usual_of(provider)))
+
+
+@pytest.mark.parametrize("provider", ["stripe", "svix", "slack"])
+@pytest.mark.parametrize("told", [("asn", "country"), ("asn",), ("country",)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stolen_secret_where_no_client_is_told(
+    provider: str, told: tuple[str, ...], seed: int
+) -> None:
+    """S08: the operator tells, or the country: info at the first call, high by the tenth."""
+    here, there = ({name: place[name] for name in told} for place in (HERE, THERE))
+    ips = STRIPE if provider == "stripe" else HOME
+    run = untold(here, provider, ips)
+    start = MONDAY + 15 * DAY
+    own = after(start, days=5 / 24, ips=ips, **UNTOLD, **here, **usual_of(provider))
+    stolen = calls(20, 180 + seed, start + seed * MINUTE, provider=provider, ago=2,
+                   source_ip=ELSEWHERE, **UNTOLD, **there)  # fmt: skip
+    run.feed(own, stolen)
+    states = [alert for alert in run.alerts if alert.detector == "spoofed-source"]
+    assert (states[0].severity, states[0].opened_at) == ("info", at(stolen[0]))
+    grave = [alert for alert in states if alert.severity == "high"]
+    assert sum(at(call) <= grave[0].updated_at for call in stolen) <= 10
+
+
+@pytest.mark.parametrize("provider", ["stripe", "svix", "slack"])
+@pytest.mark.parametrize("told", [("asn", "country"), ("asn",), ("country",), ()])
+@pytest.mark.parametrize("abroad", [False, True])
+def test_a_new_range_where_no_client_is_told(
+    provider: str, told: tuple[str, ...], abroad: bool
+) -> None:
+    """S16: other networks of the sender's own operator are an info at most, in any country."""
+    here = {name: HERE[name] for name in told}
+    ips = STRIPE if provider == "stripe" else HOME
+    run = untold(here, provider, ips)
+    chance = random.Random(3)
+    moved = list(after(MONDAY + 15 * DAY, days=3, ips=ips, **UNTOLD, **here, **usual_of(provider)))
+    for call in moved:
+        if chance.random() < 0.4:
+            call["source_ip"] = f"203.0.{chance.randrange(110, 114)}.{chance.randrange(1, 30)}"
+            if abroad and "asn" in told and "country" in told:
+                call["country"] = "IE"
+    run.feed(moved)
+    assert run.loud() == []
+    assert len(run.incidents) <= 1
+
+
+def test_a_sender_with_a_client_for_every_build_is_no_news() -> None:
+    """Where the client changes all the time another one says nothing."""
+    builds = [event(MONDAY + i * HOUR, user_agent=f"Acme/{'abcdefghij'[i % 10] * (1 + i // 40)}")
+              for i in range(24 * 30)]  # fmt: skip
+    run = Run(builds[: 24 * 15])
+    run.feed(builds[24 * 15 :])
+    assert run.of("spoofed-source") == []
+
+
+def test_five_new_addresses_a_day_and_an_attack_among_them() -> None:
+    """Without any list: forged calls of a roaming sender are found, its own moves are not told."""
+    quiet = found = 0
+    for seed in range(6):
+        run = Run(moving(MONDAY, 15, seed, None))
+        run.feed(moving(MONDAY + 15 * DAY, 10, seed + 50, None))
+        quiet += len(run.of("spoofed-source"))
+        run.feed(calls(20, 30, MONDAY + 26 * DAY, **FORGED))
+        run.feed(calls(10, 300, MONDAY + 27 * DAY, **THIEF))
+        kinds = {alert.reason for alert in run.of("spoofed-source")}
+        found += kinds == {"forged_from_new_network", "valid_from_new_network"}
+    assert quiet <= 0.02 * 60
+    assert found == 6
