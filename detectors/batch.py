@@ -47,7 +47,8 @@ REMEMBERED_NAMES = 1 << 16
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
 )
-_DIGITS = re.compile(r"[0-9]+")
+_VERSIONS = re.compile(r"(?<=/)[^\s;,()]+|[0-9]+")
+"""What changes with every build of a client: all that follows a slash, and digits elsewhere."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DAY_US = 86_400_000_000
 _VERDICTS: Mapping[str, int] = {str(name): code for name, code in VERDICTS.items()}
@@ -365,7 +366,7 @@ class Decoder:
         if client == (None, None, None):
             return 0
         agent, tls, certificate = client
-        family = _DIGITS.sub("", agent or "")
+        family = _VERSIONS.sub("", agent or "")
         return _remember(self._clients, client, name_key(f"{family}\0{tls}\0{certificate}"))
 
     def _address(self, text: str) -> tuple[int, int]:

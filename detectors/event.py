@@ -24,7 +24,7 @@ EVENT = np.dtype(
         ("receiver", "i8"),  # service/version, without the instance
         ("service", "i8"),  # service alone
         ("key_id", "i8"),
-        ("client", "i8"),  # user agent without digits, TLS and certificate fingerprints
+        ("client", "i8"),  # user agent without versions, TLS and certificate fingerprints
         (
             "unit",
             "i8",

@@ -12,7 +12,7 @@ cap.
 >>> learn(10000.0, 50.0, 1.0, 0.0, 10000.0)
 (5000.5, 25.0)
 >>> round(lower(4.0, 4.0), 2), round(lower(200.0, 10.0), 3)  # four of four; 5 % of 200
-(0.38, 0.023)
+(0.31, 0.02)
 >>> round(raised(0.004, 0.05, 4.0), 3), round(raised(0.5, 0.05, 4.0), 3)
 (0.05, 0.8)
 """
@@ -22,8 +22,8 @@ from __future__ import annotations
 from models import guard
 from models.kernel import kernel
 
-Z = 2.576
-"""One-sided 99.5 %: whoever looks at the moment of an alarm looks at the best moment."""
+Z = 3.0
+"""One-sided 99.9 %: whoever looks at the moment of an alarm looks at the best moment."""
 
 
 @kernel
@@ -44,7 +44,7 @@ def learn(n: float, f: float, dn: float, df: float, cap: float) -> tuple[float, 
 
 @kernel
 def lower(n: float, f: float) -> float:
-    """Return the share that f of n prove at 99.5 % (Wilson's score interval, its lower end)."""
+    """Return the share that f of n prove at 99.9 % (Wilson's score interval, its lower end)."""
     n = max(n, 1.0)
     p = guard.clip(f / n, 0.0, 1.0)
     middle = p + Z * Z / (2.0 * n)

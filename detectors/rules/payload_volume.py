@@ -151,7 +151,7 @@ class Params:
         3.75, unit="deviations", low=2.0, high=20.0, why="1 in 10,000 of log-normal sizes"
     )
     false_per_day: float = param(
-        0.01, unit="1/d", low=1e-6, high=10.0,
+        0.001, unit="1/d", low=1e-6, high=10.0,
         why="a size that the sender's traffic brings about by chance more often is only an info",
     )  # fmt: skip
     least_bytes: float = param(
@@ -191,6 +191,8 @@ class Params:
 WEEK = 7 * DAY
 SURGE = PLANS["backfill"] | PLANS["campaign"]
 OLD_EVENT = DAY
+FLOODED = 2.0
+"""Repeats alone are a flood when they are twice what a busy hour may bring."""
 WEEKS_SEEN = 3
 """Weeks after which a weekday is known well enough to miss its calls."""
 
@@ -263,6 +265,8 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     if not is_open:
         if lognormal.is_habit(b, abs(x - mean)):
             return NOTHING
+        if z < 0.0 and expected_a_day(z, event) > float(params["false_per_day"]):
+            return NOTHING
         b["new_n"] = 0.0
         b["calls"] = 0
         wake_at(b, int(event["t"]) + WEEK)
@@ -302,14 +306,19 @@ def compare_sizes(b: Any, event: Any, params: Any, out: Any) -> int:
 
 
 @kernel
+def expected_a_day(z: float, event: Any) -> float:
+    """Return how many sizes so far out the sender's traffic brings about by chance in a day."""
+    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
+    return lognormal.chance_of(abs(z)) * per_day
+
+
+@kernel
 def size_severity(z: float, ratio: float, calls: int, event: Any, params: Any) -> int:
     """Return how bad a size is: what the sender's traffic brings about by chance is an info."""
     created = int(event["created_at"])
     if z < 0.0 or (created != 0 and int(event["t"]) - created >= OLD_EVENT):
         return INFO  # too small harms nobody; a backfill is of other times
-    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
-    by_chance = lognormal.chance_of(z) * per_day
-    severity = LOW if by_chance <= float(params["false_per_day"]) else INFO
+    severity = LOW if expected_a_day(z, event) <= float(params["false_per_day"]) else INFO
     return severity + 1 if calls >= 3 or ratio >= 100.0 else severity
 
 
@@ -364,7 +373,7 @@ def judge_count(
         least = float(params["least_count"])
         limit = hourly.limit_of(a, hour_end(a), deviations, ratio, least, reckoned)
     if count <= limit:
-        if real(a["repeats"]) > max(limit, 50.0) and not size_found:
+        if real(a["repeats"]) > FLOODED * max(limit, 50.0) and not size_found:
             fill(out, int(a["repeats"]), hour_end(a) - HOUR, real(a["repeats"]), 0.0)
             out["limit"] = limit
             out["score"] = 20.0

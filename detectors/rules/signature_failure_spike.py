@@ -15,7 +15,8 @@ Reasons: *forgery*, failures from networks where the sender never verified; *rot
 from its own networks (a key was changed on one side); *receiver_fault*, failures at a receiver
 version that has not verified this sender before, or calls that lost their signature on the way;
 *clock*, valid signatures with stale or future timestamps; *mixed*, none of these dominates. The
-severity follows the share that is proved: few per cent are an info.
+severity follows the share that is proved: few per cent are an info. *drift*: the share of a week is
+half as much again as that of the weeks before, which may rise by 5 % a week (``models.longterm``).
 
 Known gaps: forged calls from a network that the sender itself uses (a shared cloud) look like a
 rotation; a receiver that publishes no rejected calls is invisible here; failures of a sender most
@@ -68,14 +69,14 @@ from detectors.base import (
 from detectors.event import DAY, REJECTED, VERIFIED
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import cusum, guard, novelty
+from models import cusum, guard, longterm, novelty
 from models import share as beta
 from models.guard import real
 from models.kernel import kernel
 
 ID = "signature-failure-spike"
-REASONS = ("forgery", "rotation", "receiver_fault", "clock", "mixed")
-FORGERY, ROTATION, RECEIVER_FAULT, CLOCK, MIXED = range(1, 6)
+REASONS = ("forgery", "rotation", "receiver_fault", "clock", "mixed", "drift")
+FORGERY, ROTATION, RECEIVER_FAULT, CLOCK, MIXED, DRIFT = range(1, 7)
 
 EVIDENCE = (
     ("failures", "events"),
@@ -95,6 +96,8 @@ ROW = np.dtype(
         ("pending_f", "f4"),
         ("fast", "f4"),  # chart for failures of many calls
         ("slow", "f4"),  # chart for a few per cent
+        ("fast_n", "f4"),  # calls since the fast chart left 0
+        ("fast_f", "f4"),
         ("since", "i8"),  # first failure of the run
         ("failures", "i4"),  # of the run
         ("at_home", "i2"),  # failures from known networks
@@ -104,6 +107,10 @@ ROW = np.dtype(
         ("builds", "i4", 2),  # receiver versions that verified, latest first
         ("client", "i4"),  # user agent and TLS client that verified
         ("streak", "i2"),  # failures since the last verified call
+        ("week_at", "i4"),  # minute in which the week's share is held against the long one
+        ("week_n", "f4"),  # calls of the week, those of incidents left out
+        ("week_f", "f4"),
+        ("long_share", "f4"),  # share of failures over months
         ("noise_until", "i4"),  # minute until which failures from elsewhere are a chronic noise
         *TOLD,
     ]
@@ -151,14 +158,18 @@ CHANGING = 3  # source policy: addresses change too often to say anything
 MEMORY = 20_000.0  # calls after which the usual share forgets half
 CHRONIC_AFTER = 7 * DAY
 CHRONIC_CALLS = 500.0  # weight of a level that became chronic: it is soon forgotten again
+WEEK = 7 * DAY
+DRIFT_DEVIATIONS = 4.0
+DRIFT_FAILURES = 20.0
+"""A week's failures are a drift from so many on, and so far beyond chance."""
 YOUNG = DAY
-YOUNG_MEMORY = 100.0
+YOUNG_MEMORY = 200.0
 """Calls of the first day that count later: what an integration looked like says little."""
 MOST = 0.5
 """Where most calls fail, more failures are no spike: the charts wait until it is better."""
 MANY = 0.2
-FEW = 0.05
-"""Shares of failures, proved at 99.5 %, that make an incident a medium or a low one."""
+FEW = 0.1
+"""Shares of failures, proved beyond doubt, that make an incident a medium or a low one."""
 
 
 @kernel
@@ -210,7 +221,7 @@ def settle(row: Any, memory: float) -> None:
     )
     row["n"] = n
     row["f"] = f
-    begin(row)
+    begin_run(row)
 
 
 @kernel
@@ -224,16 +235,26 @@ def meet(row: Any, network: Any, event: Any) -> None:
 
 @kernel
 def begin(row: Any) -> None:
-    """Forget the run."""
+    """Forget an incident that has closed; what it saw is not learned."""
+    begin_run(row)
+    row["fast"] = 0.0
+    row["slow"] = 0.0
+    row["reason"] = 0
+    row["severity"] = 0
+
+
+@kernel
+def begin_run(row: Any) -> None:
+    """Begin a new run."""
     row["pending_n"] = 0.0
     row["pending_f"] = 0.0
+    row["fast_n"] = 0.0
+    row["fast_f"] = 0.0
     row["failures"] = 0
     row["at_home"] = 0
     row["untimely"] = 0
     row["unsigned"] = 0
     row["elsewhere"] = 0
-    row["reason"] = 0
-    row["severity"] = 0
     row["since"] = 0
 
 
@@ -273,14 +294,19 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     failed = is_failure(event)
     if failed < 0 or (failed > 0 and is_chronic_noise(a, b, event)):
         return NOTHING
-    is_open = int(a["opened_at"]) != 0
-    if not is_open and int(a["reason"]) != 0:
-        begin(a)  # the incident has closed: what it saw is not learned
-        a["fast"] = 0.0
-        a["slow"] = 0.0
+    if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
+        begin(a)
+    is_open = int(a["opened_at"]) != 0 and int(a["reason"]) != DRIFT
+    if not is_open and minute_of(int(event["t"])) >= int(a["week_at"]):
+        code = compare_weeks(a, event, params, out)
+        if code != NOTHING:
+            return code
     young = int(event["age"]) < YOUNG
     memory = YOUNG_MEMORY if young else MEMORY
     weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
+    if not is_open:
+        a["week_n"] = guard.small(real(a["week_n"]) + weight)
+        a["week_f"] = guard.small(real(a["week_f"]) + float(failed))
     quiet = young or (real(a["fast"]) <= 0.0 and real(a["slow"]) <= 0.0)
     if failed == 0 and quiet and not is_open:
         meet(a, b, event)  # both charts are, or a call of the first day puts them, at 0
@@ -301,6 +327,8 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     slow = cusum.step(real(a["slow"]), weight * slow_llr, 1.2 * top)
     a["fast"] = fast
     a["slow"] = slow
+    a["fast_n"] = guard.small(real(a["fast_n"]) + weight) if fast > 0.0 else 0.0
+    a["fast_f"] = guard.small(real(a["fast_f"]) + float(failed)) if fast > 0.0 else 0.0
     a["pending_n"] = guard.small(real(a["pending_n"]) + weight)
     if failed == 0:
         meet(a, b, event)
@@ -318,6 +346,40 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
 
 
 @kernel
+def compare_weeks(a: Any, event: Any, params: Any, out: Any) -> int:
+    """Hold the week's share of failures against the one of months: a slow ramp becomes visible."""
+    t = int(event["t"])
+    n, f = real(a["week_n"]), real(a["week_f"])
+    first = int(a["week_at"]) == 0
+    a["week_at"] = minute_of(t + WEEK)
+    a["week_n"] = 0.0
+    a["week_f"] = 0.0
+    if first or int(event["age"]) < 2 * WEEK - DAY or n < WARM_EVENTS:
+        return NOTHING  # the first week of a sender is none to go by
+    share = max(guard.ratio(f, n, 0.0), 0.5 * float(params["least_share"]))
+    long = real(a["long_share"])
+    a["long_share"] = longterm.follow(long, share)
+    by_chance = DRIFT_DEVIATIONS * guard.sqrt(max(long * n, 1.0))
+    if not longterm.has_drifted(share, long) or f - long * n < by_chance or f < DRIFT_FAILURES:
+        return NOTHING
+    a["long_share"] = share
+    until = t + linger(0, float(params["close_after_s"]))
+    known = evidence_of(real(a["n"]))
+    code = tell(a, 0, t, until, DRIFT, INFO, known, out)
+    out["count"] = int(guard.clip(f, 1.0, 1e9))
+    out["since"] = max(t - WEEK, 1)
+    out["score"] = 20.0
+    out["confidence"] = warmth_confidence(known)
+    out["failures"] = f
+    out["calls"] = n
+    out["usual_share"] = long
+    out["known_network_share"] = 0.0
+    out["chart"] = 0.0
+    out["threshold"] = 0.0
+    return code
+
+
+@kernel
 def learn_hopeless(a: Any, b: Any, event: Any, failed: int) -> int:
     """Learn a call of a sender most of whose calls fail, until most of them verify again."""
     if failed == 0:
@@ -330,8 +392,13 @@ def learn_hopeless(a: Any, b: Any, event: Any, failed: int) -> int:
 
 @kernel
 def usual_share(row: Any, params: Any) -> float:
-    """Return the share of failures that the charts take for usual."""
-    share = beta.mean(real(row["n"]), real(row["f"]), 1.0, 19.0)
+    """Return the share of failures that the charts take for usual.
+
+    It is one standard deviation above the mean: what is known from few calls may be more.
+    """
+    n = max(real(row["n"]), 0.0)
+    share = beta.mean(n, real(row["f"]), 1.0, 19.0)
+    share += guard.sqrt(share * (1.0 - share) / (20.0 + n))
     return guard.clip(share, float(params["least_share"]), 0.99)
 
 
@@ -357,7 +424,7 @@ def too_few(row: Any, young: bool, params: Any) -> bool:
 def report(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float, top: float) -> int:
     """Open the incident or add to it, and fill the evidence."""
     t = int(event["t"])
-    if int(row["opened_at"]) == 0:
+    if int(row["opened_at"]) == 0 or int(row["reason"]) == DRIFT:
         wake_at(row, t + CHRONIC_AFTER)
     failures = int(row["failures"])
     pause = usual_pause(int(row["since"]), t, failures)
@@ -365,6 +432,8 @@ def report(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float,
     reason = cause(row)
     severity = MEDIUM
     proved = beta.lower(real(row["pending_n"]), real(row["pending_f"]))
+    if real(row["fast"]) >= top:  # the calls since the change, not those before it
+        proved = max(proved, beta.lower(real(row["fast_n"]), real(row["fast_f"])))
     if reason == FORGERY and int(row["failures"]) >= 50:
         severity = HIGH
     if reason != FORGERY and proved < MANY:
@@ -402,6 +471,7 @@ def timer(row: Any, due: int, params: Any, out: Any) -> int:
                 n = guard.clip(real(row["pending_n"]), 1.0, CHRONIC_CALLS)
                 row["f"] = guard.ratio(real(row["pending_f"]) * n, real(row["pending_n"]), 0.0)
                 row["n"] = n
+                row["long_share"] = guard.ratio(real(row["f"]), n, 0.0)
             close(row)
             return CHRONIC
     code = expire(row, due, params, out)
@@ -422,16 +492,25 @@ def explain(found: Found) -> Explanation:
         "receiver_fault": "at a new receiver version or with the signature lost on the way",
         "clock": "with right signatures but wrong timestamps: a clock is off",
         "mixed": "with no single cause",
+        "drift": "more each week: a slow growth that no single day shows",
     }
     units = dict(EVIDENCE)
+    if found.reason == "drift":
+        expected = found.quantities("usual_share", units=units)
+        observed = found.quantities("failures", "calls", units=units)
+    else:
+        expected = found.quantities("usual_share", "threshold", units=units)
+        observed = found.quantities(
+            "failures", "calls", "known_network_share", "chart", units=units
+        )
     return Explanation(
         summary=(
             f"{found.sender}: {found.count} calls failed verification in "
             f"{format_duration(found.seconds)}, {format_share(min(seen, 1.0))} of its calls where "
             f"{format_share(found.evidence['usual_share'])} is usual, {cause_words[found.reason]}"
         ),
-        expected=found.quantities("usual_share", "threshold", units=units),
-        observed=found.quantities("failures", "calls", "known_network_share", "chart", units=units),
+        expected=expected,
+        observed=observed,
     )
 
 

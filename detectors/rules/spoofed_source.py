@@ -194,6 +194,8 @@ SPREAD_SHARE = 0.3
 CHURNING = 8
 """New clients on known networks from which on a sender's clients say nothing."""
 MIGRATION = PLANS["migration"]
+FEW_FAIL = 4
+"""Calls that verify for each that fails, from which on a network's failures are no forgery."""
 FAILED_BEFORE = 3
 """Rejected calls after which a network that suddenly verifies has guessed or stolen something."""
 
@@ -252,6 +254,8 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     if weight <= 0.0 or int(event["in_range"]) == 1 or is_known(b, t):
         return NOTHING
     b["rejected"] = guard.count_up(int(b["rejected"]))
+    if FEW_FAIL * int(b["rejected"]) <= int(b["verified"]):
+        return NOTHING  # a network on probation whose calls mostly verify
     days = guard.clip(float(int(event["age"])) / DAY, 0.0, 30.0)
     prior_days = guard.ratio(1.0, float(params["noise_per_day"]), 1.0)
     usual = (1.0 + real(a["noise"])) / (prior_days + days)
@@ -443,11 +447,13 @@ def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     strange = int(a["strangers"]) >= float(params["strangers"])
     strange = strange or int(a["outsiders"]) >= float(params["outsiders"])
     strange = strange or (int(b["rejected"]) >= FAILED_BEFORE and int(a["strangers"]) > 0)
-    reason = DRIFT if is_outside(event) else VALID_NEW
+    reason = VALID_NEW
+    if is_outside(event):
+        odd = int(a["strangers"]) > 0 or int(a["outsiders"]) > 0
+        reason = OUTSIDE if odd else DRIFT
     severity = INFO
     if strange:
         severity = MEDIUM if int(event["believed"]) == UNTRUSTED_HEADER else HIGH
-        reason = OUTSIDE if is_outside(event) else VALID_NEW
     return report(a, b, event, params, out, reason, severity, 0.0)
 
 

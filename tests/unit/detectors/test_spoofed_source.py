@@ -302,3 +302,19 @@ def test_five_new_addresses_a_day_and_an_attack_among_them() -> None:
         found += kinds == {"forged_from_new_network", "valid_from_new_network"}
     assert quiet <= 0.02 * 60
     assert found == 6
+
+
+def test_failures_of_a_new_range_are_not_forged() -> None:
+    """S16: a few per cent of the calls from a new range fail as everywhere: no forgery."""
+    run = warm("stripe", STRIPE, per_hour=60)
+    chance = random.Random(3)
+    moved = list(after(days=3, per_hour=60, ips=STRIPE, **usual_of("stripe")))
+    for call in moved:
+        if chance.random() < 0.4:
+            call["source_ip"] = f"203.0.{chance.randrange(110, 114)}.{chance.randrange(1, 30)}"
+        if chance.random() < 0.02:
+            call |= {"verdict": "rejected", "reason": "signature_invalid", "signature_ok": False}
+    run.feed(moved)
+    assert [(a.reason, a.severity.value) for a in run.of("spoofed-source")] == [
+        ("range_drift", "info")
+    ]
