@@ -58,7 +58,16 @@ def usual(row: Any) -> float:
 @kernel
 def deviation(row: Any) -> float:
     """Return the standard deviation of the logarithm."""
-    return guard.sqrt(real(row["var"]) + LEAST_DEVIATION * LEAST_DEVIATION)
+    return max(guard.sqrt(real(row["var"])), LEAST_DEVIATION)
+
+
+@kernel
+def caution(n: float) -> float:
+    """Return by how much wider a bound is that leans on a deviation learned from n sizes.
+
+    As Student's distribution is wider than the normal one at 1 in 10,000: 14 % at n = 30.
+    """
+    return 1.0 + guard.ratio(4.0, n, 0.0)
 
 
 @kernel

@@ -251,7 +251,8 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     mean = real(b["mean"])
     usual = lognormal.usual(b)
     far = guard.log(max(float(params["size_ratio"]), 1.5))
-    out_there = abs(x - mean) >= far and abs(z) >= float(params["size_deviations"])
+    deviations = float(params["size_deviations"]) * lognormal.caution(real(b["n"]))
+    out_there = abs(x - mean) >= far and abs(z) >= deviations
     matters = abs(size - usual) >= float(params["least_bytes"]) and real(b["n"]) >= COLD_EVENTS
     is_open = int(b["opened_at"]) != 0
     if is_open:
@@ -275,11 +276,11 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     reason = SIZE_HIGH if x > mean else SIZE_LOW
     ratio = guard.exp(abs(x - mean))
     fill(out, calls, 0, size, usual)
-    reach = max(far, float(params["size_deviations"]) * lognormal.deviation(b))
+    reach = max(far, deviations * lognormal.deviation(b))
     out["limit"] = guard.exp(mean + reach if reason == SIZE_HIGH else mean - reach) - 1.0
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
-    severity = size_severity(z, ratio, calls, event, params)
+    severity = size_severity(b, z, ratio, event, params)
     return report(b, 1, event, params, out, reason, severity, evidence_of(real(b["n"])))
 
 
@@ -313,13 +314,19 @@ def expected_a_day(z: float, event: Any) -> float:
 
 
 @kernel
-def size_severity(z: float, ratio: float, calls: int, event: Any, params: Any) -> int:
+def size_severity(b: Any, z: float, ratio: float, event: Any, params: Any) -> int:
     """Return how bad a size is: what the sender's traffic brings about by chance is an info."""
     created = int(event["created_at"])
     if z < 0.0 or (created != 0 and int(event["t"]) - created >= OLD_EVENT):
         return INFO  # too small harms nobody; a backfill is of other times
-    severity = LOW if expected_a_day(z, event) <= float(params["false_per_day"]) else INFO
-    return severity + 1 if calls >= 3 or ratio >= 100.0 else severity
+    a_day = expected_a_day(z, event)
+    days = 0.05
+    if int(b["opened_at"]) != 0:
+        days += max(minute_of(int(event["t"])) - int(b["opened_at"]), 0) / 1440.0
+    again = int(b["calls"]) >= 3 and a_day * days <= 0.05
+    if a_day > float(params["false_per_day"]):
+        return LOW if again else INFO
+    return MEDIUM if again or ratio >= 100.0 else LOW
 
 
 @kernel
@@ -450,9 +457,11 @@ def fill(out: Any, count: int, since: int, seen: float, usual: float) -> None:
 def report(
     row: Any, table: int, event: Any, params: Any, out: Any, reason: int, severity: int, known: int
 ) -> int:
-    """Open the incident of a row or add to it."""
+    """Open the incident of a row or add to it; what chance brings waits for no more of it."""
     t = int(event["t"])
-    pause = usual_pause(int(row["opened_at"]) * MINUTE, t, int(row["calls"]))
+    pause = 0
+    if severity > INFO:
+        pause = usual_pause(int(row["opened_at"]) * MINUTE, t, int(row["calls"]))
     until = t + linger(pause, float(params["close_after_s"]))
     out["confidence"] = warmth_confidence(known)
     return tell(row, table, t, until, reason, severity, known, out)

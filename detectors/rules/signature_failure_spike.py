@@ -321,7 +321,8 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         a["slow"] = 0.0
         return learn_hopeless(a, b, event, failed)
     top = limit(event, params)
-    fast_llr = cusum.bernoulli(failed, p0, beta.raised(p0, float(params["fast_share"]), 4.0))
+    level = incident_share(a, p0) if is_open else p0
+    fast_llr = cusum.bernoulli(failed, level, beta.raised(level, float(params["fast_share"]), 4.0))
     slow_llr = cusum.bernoulli(failed, p0, beta.raised(p0, float(params["slow_share"]), 2.5))
     fast = cusum.step(real(a["fast"]), weight * fast_llr, 1.2 * top)
     slow = cusum.step(real(a["slow"]), weight * slow_llr, 1.2 * top)
@@ -400,6 +401,15 @@ def usual_share(row: Any, params: Any) -> float:
     share = beta.mean(n, real(row["f"]), 1.0, 19.0)
     share += guard.sqrt(share * (1.0 - share) / (20.0 + n))
     return guard.clip(share, float(params["least_share"]), 0.99)
+
+
+@kernel
+def incident_share(row: Any, p0: float) -> float:
+    """Return the share that an open incident is known for: only more than that makes it graver."""
+    if real(row["pending_n"]) < 100.0:
+        return p0
+    share = guard.ratio(real(row["pending_f"]), real(row["pending_n"]), 0.0)
+    return guard.clip(share, p0, 0.99)
 
 
 @kernel
