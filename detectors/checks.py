@@ -57,6 +57,7 @@ from detectors.event import (
 )
 from detectors.params import params_dtype
 from detectors.walk import next_of, record_dtype
+from ingest.schema import Reason
 
 MAX_ROW_BYTES = 256
 TESTED_MATH = frozenset({"exp", "log", "log1p", "expm1", "sqrt", "erf", "tanh", "pow"})
@@ -234,6 +235,10 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["verdict"] = rng.choice(list(VERDICTS.values()), n, p=[0.6, 0.3, 0.1])
     rejected = events["verdict"] == REJECTED
     events["reason"] = np.where(rejected, rng.choice(list(REASONS.values()), n), 0)
+    broken = slice(n - n // 4, n - n // 5)  # a time of wrong signatures, from another network
+    events["source"][broken] = 777
+    events["verdict"][broken] = REJECTED
+    events["reason"][broken] = REASONS[Reason.SIGNATURE_INVALID]
     events["signature_ok"] = np.where(events["verdict"] == VERIFIED, 1, rng.integers(-1, 2, n))
     events["duplicate"] = rng.integers(-1, 2, n)
     events["believed"] = rng.choice(list(BELIEVED.values()), n)
