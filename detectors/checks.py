@@ -217,6 +217,7 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["event_type"] = rng.integers(1, 4, n)
     for name in ("source", "address", "receiver", "client"):
         events[name] = 1 + rng.integers(0, 5, n) ** 3
+    events["client"][: n - n // 4] = 1 + rng.integers(0, 2, n - n // 4)  # then others come
     events["service"] = 1 + rng.integers(0, 2, n)
     events["unit"] = events["delivery"] = 1 + rng.integers(0, n, n)
     events["signed_at"] = events["t"] - rng.integers(0, DAY, n) * rng.integers(0, 2, n)
