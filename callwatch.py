@@ -5,7 +5,9 @@ This is the composition root: nothing else imports from all folders.
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -61,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="callwatch", standalone_mode=False)
     except click.exceptions.Abort:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it is stopping already
         click.echo("stopped", err=True)
         return 130
     except BrokenPipeError:  # the reader has seen enough
