@@ -18,6 +18,7 @@ PLACE_BITS = 31
 _SECRET = np.uint64(secrets.randbits(64) | 1)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64's constants (Steele, Lea, Flood 2014)
 _M2 = np.uint64(0x94D049BB133111EB)
+_S1, _S2, _S3 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -31,24 +32,30 @@ def hex_key(digits: str) -> int:
     return int.from_bytes(bytes.fromhex(digits)[:8], "big", signed=True) or 1
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = (x ^ (x >> np.uint64(30))) * _M1
-    x = (x ^ (x >> np.uint64(27))) * _M2
-    return x ^ (x >> np.uint64(31))
+def _mix(x: NDArray[np.uint64], scratch: NDArray[np.uint64]) -> None:
+    """Mix every number in place."""
+    for shift, factor in ((_S1, _M1), (_S2, _M2), (_S3, None)):
+        np.right_shift(x, shift, out=scratch)
+        np.bitwise_xor(x, scratch, out=x)
+        if factor is not None:
+            np.multiply(x, factor, out=x)
 
 
 def combine(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return one key for each row of several key columns; 0 where any of them is 0."""
-    key = columns[0].view(np.uint64)
     if len(columns) == 1:
         return np.ascontiguousarray(columns[0])
     null = columns[0] == 0
     for column in columns[1:]:
         null |= column == 0
     if null.all():  # tables of redirects, in most batches
-        return np.zeros(len(key), np.int64)
+        return np.zeros(len(null), np.int64)
+    key = columns[0].astype(np.uint64)  # a copy
+    scratch = np.empty_like(key)
     for column in columns[1:]:
-        key = _mix(key * _ODD + column.view(np.uint64))
+        key *= _ODD
+        key += column.view(np.uint64)
+        _mix(key, scratch)
     key[key == 0] = 1
     key[null] = 0
     return key.view(np.int64)
