@@ -26,9 +26,20 @@ VALUE = json.dumps(
 
 
 def batches(
-    config: Config, senders: int, events: int, *, size: int = 20_000, first: int = 0, seed: int = 1
+    config: Config,
+    senders: int,
+    events: int,
+    *,
+    size: int = 20_000,
+    first: int = 0,
+    seed: int = 1,
+    variant: int = 0,
 ) -> Iterator[EventBatch]:
-    """Yield batches; with ``events`` = 0 each sender once, so that all of them are resident."""
+    """Yield batches; with ``events`` = 0 each sender once, so that all of them are resident.
+
+    ``variant`` changes event type, key and network: passes with 0 to 4 leave every sender with
+    three types, two keys and five networks.
+    """
     rng = np.random.Generator(np.random.PCG64(seed))
     total = events or senders
     who = config.who("sender-000000", "stripe", START)
@@ -42,9 +53,10 @@ def batches(
         place = np.arange(first + start, first + start + n, dtype=np.int64)
         columns["t"] = START + place * MINUTE // senders
         columns["sender"] = (number + 1) * 7_919_000_003
-        columns["event_type"] = 5
+        columns["event_type"] = 5 + variant % 3
+        columns["key_id"] = 11 + variant % 2
         columns["endpoint"] = 6
-        columns["source"] = (number + 1) * 104_729_000_003
+        columns["source"] = (number + 1) * 104_729_000_003 + variant
         columns["address"] = columns["source"]
         columns["receiver"] = columns["service"] = 8
         columns["client"] = 9
