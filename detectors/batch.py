@@ -115,7 +115,7 @@ _FILLED = (
     "t", "sender", "event_type", "endpoint", "path", "source", "address", "receiver", "service",
     "key_id", "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms",
     "weight", "asn", "country", "status", "attempt", "who", "kind", "verdict", "reason",
-    "signature_ok", "duplicate", "believed", "signed", "in_range", "plan",
+    "signature_ok", "duplicate", "believed", "signed", "in_range", "plan", "registered",
 )  # fmt: skip
 
 
@@ -189,6 +189,7 @@ class Decoder:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._plans = config.plans
+        self._register = config.register
         self._decode = msgspec.json.Decoder(_Wire).decode
         self._names: dict[str, int] = {}
         self._clean: dict[tuple[str | None, ...], bool] = {}
@@ -334,6 +335,7 @@ class Decoder:
             1 if signature else 0,
             self._in_range(who, w.source_ip),
             bits_at(self._plans[w.sender], t) if w.sender in self._plans else 0,
+            self._register.bits(w.sender, w.endpoint),
         ), _id_key(w.id)
 
     def _check_texts(self, w: _Wire) -> None:

@@ -252,6 +252,9 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["path"] = 1 + rng.integers(0, 2**62, n)
     newest = 1 + np.arange(n) * 6 // max(n, 1)
     events["key_id"] = np.maximum(newest - rng.integers(0, 8, n) // 7, 0)
+    events["running"] = 5 * DAY + events["t"] - events["t"][0]
+    events["registered"] = rng.integers(0, 16, n)
+    events["endpoint"] *= 2**31  # tags are made of high bits
     return events
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import to_rfc3339
-from detectors.event import HOUR, MINUTE
+from detectors.event import DAY, HOUR, MINUTE
 
 BEFORE_ALL = -(2**62)
 LATEST = 253_402_300_799_999_999
@@ -35,6 +35,8 @@ class Passed:
 
     kept: NDArray[np.int64]
     now: NDArray[np.int64]
+    ran: NDArray[np.int64]
+    """How long the partition had been running."""
     refused: list[tuple[int, str]]
     reports: int
 
@@ -46,6 +48,9 @@ class PartitionClock:
         self.late = late
         self.ahead = ahead
         self.now: int | None = None
+        self.ran = 0
+        """Stream time since the first record, in which a leap counts a day: one wrong time must not
+        make a young partition old."""
 
     def admit(
         self,
@@ -68,14 +73,18 @@ class PartitionClock:
         early = ~ok
         if broker_times is not None:
             ok &= t >= now - self.late
+        before = np.concatenate([[start], now[:-1]])
+        ran = self.ran + np.cumsum(np.where(before > BEFORE_ALL, np.minimum(now - before, DAY), 0))
         if len(now) and now[-1] > BEFORE_ALL:
             self.now = int(now[-1])
+            self.ran = int(ran[-1])
         refused = [
             (int(place[i]), self._fault(int(t[i]), early=bool(early[i])))
             for i in np.flatnonzero(~ok)
         ]
         kept = ok & is_event
-        return Passed(order[kept], now[kept], refused, int(np.count_nonzero(ok & ~is_event)))
+        reports = int(np.count_nonzero(ok & ~is_event))
+        return Passed(order[kept], now[kept], ran[kept], refused, reports)
 
     def _fault(self, t: int, *, early: bool) -> str:
         given = to_rfc3339(t) if abs(t) <= LATEST else str(t)
@@ -87,6 +96,8 @@ class PartitionClock:
 
     def advance(self, to: int) -> int:
         """Let stream time run on without an event."""
+        if self.now is not None:
+            self.ran += min(max(to - self.now, 0), DAY)
         self.now = to if self.now is None else max(self.now, to)
         return self.now
 
@@ -100,8 +111,8 @@ class PartitionClock:
 
     def snapshot(self) -> Any:
         """Return the state as a JSON-able value."""
-        return self.now
+        return [self.ran, self.now]
 
     def restore(self, state: Any) -> None:
         """Take over what ``snapshot`` returned."""
-        self.now = state
+        self.ran, self.now = state

@@ -48,6 +48,7 @@ from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
 from detectors.params import params_dtype
 from detectors.plans import plans_of
+from detectors.registered import register_of
 from detectors.registry import detectors_found
 from detectors.tuning import ALWAYS, NEVER, Measure, planned
 from ingest.errors import IngestError, ProfileError
@@ -131,6 +132,7 @@ class Config:
         self.settings = {name: dict(given) for name, given in (settings or {}).items()}
         self.overrides = overrides
         self.inventory = inventory or Inventory()
+        self.register = register_of(self.inventory)
         self.profiles = profiles or load_profiles()
         enabled = [found for found in detectors_found() if found.id not in disabled]
         self.detectors: tuple[Detector, ...] = tuple(d for d in enabled if not d.is_shared)
@@ -235,7 +237,8 @@ class Config:
     @cached_property
     def hash(self) -> str:
         """12 hex digits of everything that alerts depend on beside the events."""
-        return _digest([self.state_hash, [measure.identity() for measure in self.measures]])
+        measures = [measure.identity() for measure in self.measures]
+        return _digest([self.state_hash, measures, self.register.identity()])
 
     @cached_property
     def state_hash(self) -> str:

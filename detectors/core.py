@@ -181,6 +181,7 @@ class Core:
         now = pass_.now
         if len(pass_.kept) < len(batch):
             batch = batch.take(pass_.kept)
+        batch.columns["running"] = pass_.ran
         seen = self._ids.locate(batch.ids, now // MINUTE)
         if (again := len(batch) - int(np.count_nonzero(seen.fresh))) > 0:
             self.count("duplicates", again)

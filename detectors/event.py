@@ -36,6 +36,7 @@ EVENT = np.dtype(
         ("gap", "i8"),  # usual time between the sender's events; 0 before the second one
         ("age", "i8"),  # time since the sender's first event
         ("events", "i8"),  # events of this sender before this one
+        ("running", "i8"),  # stream time since the partition's first record; a leap counts a day
         ("repeats", "i8"),  # earlier presentations of this delivery, as far as remembered
         ("tolerance", "i8"),  # of signed timestamps; 0 where the provider signs none
         ("horizon", "i8"),  # how long the provider retries; 0 where it does not
@@ -59,6 +60,7 @@ EVENT = np.dtype(
         ("signed", "i2"),  # 1 = the unit is a signature, 0 = a delivery id
         ("in_range", "i2"),  # 1 inside the published ranges, 0 outside, -1 none known
         ("plan", "i2"),  # bits of what was announced for the sender at this time
+        ("registered", "i2"),  # bits of what the inventory knows: see ``detectors.registered``
     ]
 )
 

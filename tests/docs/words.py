@@ -10,13 +10,14 @@ EXAMPLES = {
     "redirect-abuse": "none: oauth-login's expired sessions and pay-return's bookmarks stay quiet",
     "signature-failure-spike": "bank-feed: its key was changed on one side only; every call fails",
     "stale-key": "idp-lifecycle: a new key takes over from the old one within twelve hours (info)",
+    "unregistered": "oauth-login: a sender that is not in the inventory (info, at its first call)",
     "payload-volume": "sms-status: 201 calls in an hour where 6 are usual",
 }
 
 SENDER = {
     "provider": ("profile of the provider", "yes: its facts, whatever the event says"),
     "owner": ("who answers for it", "no"),
-    "endpoints": ("where it may call", "no"),
+    "endpoints": ("where it may call", "yes: calls elsewhere are an info"),
     "ranges": ("networks that it calls from", "yes: instead of the profile's"),
     "mtls": ("it shows a client certificate", "no"),
     "keys": ("labels of its keys", "no"),

@@ -41,8 +41,10 @@ def of_files(events: list[Event], **options: int) -> LocalResult:
 
 
 def told(result: LocalResult) -> set[tuple[str, int]]:
-    """What was found, and when."""
-    return {(alert.detector, alert.opened_at) for alert in result.alerts}
+    """What was found of the usual sender in its year: whoever calls in another is new there."""
+    mine = [alert for alert in result.alerts if alert.sender == "acme"]
+    found = {(alert.detector, alert.opened_at) for alert in mine}
+    return {(detector, at) for detector, at in found if abs(at - MONDAY) < 365 * DAY}
 
 
 def report(t: int) -> bytes:
