@@ -148,13 +148,24 @@ class Core:
             Rejected(r.index, r.code, r.message, int(offsets[r.index])) for r in outcome.rejected
         ]
         self.count("consumed", len(values))
-        return replace(outcome, rejected=rejected)
+        told = [o._replace(place=int(offsets[o.place])) for o in outcome.observations]
+        return replace(outcome, rejected=rejected, observations=told)
 
     def feed_sorted(self, batch: EventBatch) -> Outcome:
         """Take events that were decoded and sorted by time before (files, frames)."""
+        first = self.counters.get("consumed", 0)
         self.count("consumed", len(batch))
         in_order = replace(batch, index=np.arange(len(batch)))  # not the order of the lines
-        return self._feed(Decoded(in_order), None)
+        outcome = self._feed(Decoded(in_order), None)
+        told = [o._replace(place=first + o.place) for o in outcome.observations]
+        return replace(outcome, observations=told)
+
+    def feed_merged(self, batch: EventBatch, now: Sequence[int]) -> Outcome:
+        """Take events of several partitions, and for each the stream time of its own partition."""
+        self.count("consumed", len(batch))
+        clock = [(2 * place, time) for place, time in enumerate(now)]  # each before its event
+        in_order = replace(batch, index=2 * np.arange(len(batch)) + 1)
+        return self._feed(Decoded(in_order, reports=clock), None)
 
     def finish(self, until_us: int | None = None) -> Outcome:
         """Let ticks run to the end of a finite input: its last event, or ``until_us``."""
@@ -219,8 +230,7 @@ class Core:
         self.count("alerts", len(alerts))
         if self._observer is None:
             return Outcome(alerts)
-        told = self.counters.get("observations", 0)
-        observations = self._observer.look(batch, located[SENDER_SOURCE], told)
+        observations = self._observer.look(batch, located[SENDER_SOURCE])
         self.count("observations", len(observations))
         return Outcome(alerts, observations=observations)
 

@@ -37,7 +37,7 @@ class Observation(NamedTuple):
     """Stream time of its partition when it was read, microseconds."""
     partition: int
     place: int
-    """Counts the observations of the partition."""
+    """Where the event stands in its partition: its offset, or its number where there is no log."""
     key: str
     """What the shared detectors look at: the network of the source."""
     value: bytes
@@ -84,8 +84,8 @@ class Observer:
             ("observed", "source"): self._sources,
         }
 
-    def look(self, batch: EventBatch, located: Located, first: int) -> list[Observation]:
-        """Return what is passed on of a batch that has been scored, numbered from ``first`` on."""
+    def look(self, batch: EventBatch, located: Located) -> list[Observation]:
+        """Return what is passed on of a batch that has been scored, placed by its index."""
         events = batch.columns
         marked = np.zeros(len(events), np.int8)
         rows = self._known.rows["observer"]
@@ -104,9 +104,9 @@ class Observer:
         places, minutes = places[new], minutes[new]
         of_source = self._sources.locate(np.ascontiguousarray(events["source"][places]), minutes)
         places = places[of_source.before < PER_SOURCE]
-        return [self._observation(batch, int(e), first + n) for n, e in enumerate(places)]
+        return [self._observation(batch, int(e)) for e in places]
 
-    def _observation(self, batch: EventBatch, e: int, place: int) -> Observation:
+    def _observation(self, batch: EventBatch, e: int) -> Observation:
         source = source_prefix(batch.event(e).source_ip)
-        now = int(batch.columns["now"][e])
+        now, place = int(batch.columns["now"][e]), int(batch.index[e])
         return Observation(now, self._partition, place, source, batch.value(e))

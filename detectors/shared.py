@@ -3,8 +3,8 @@
 It is a core like the others, with detectors whose tables are keyed by a network instead of a
 sender. Observations of the partitions are merged in the order of stream time (then partition, then
 place), and one is fed only when no partition can still bring an earlier one: so neither the cuts of
-batches nor the pace of workers changes what is found. What a restarted worker repeats is skipped by
-its place. Between different partitionings the same incidents are found, not the same opening event.
+batches nor the pace of workers changes what is found. Its clock is the least of theirs. Between
+different partitionings the same incidents are found, not the same opening event.
 """
 
 from __future__ import annotations
@@ -28,71 +28,101 @@ from detectors.snapshot import pack, unpack
 
 MOST_WAITING: Final = 1 << 18
 """Observations that wait for a slower partition; beyond it the earliest go on without it."""
+MOST_BYTES: Final = 1 << 27
+"""The same for the bytes of their events."""
+CHUNK: Final = 1 << 13
+"""Observations that are walked at a time."""
 EVER: Final = 2**62
 
 
 class SharedCore:
-    """The shared detectors, with the observations that wait for their turn."""
+    """The shared detectors, with the observations that wait for their turn.
+
+    ``add``, ``reach`` and ``forget`` say what is told, in its order; ``flush`` walks what they have
+    made ready. When it is flushed changes nothing.
+    """
 
     def __init__(self, config: Config, core: Core | None = None) -> None:
         self.core = core or Core(config, shared=True)
-        self.repeated = 0
-        """Observations that were skipped, since they were told before; for the journal."""
         self._decoder = Decoder(config)
         self._waiting: list[Observation] = []
-        self._applied: dict[int, int] = {}
-        """Of each partition of events: the place of the next observation that is new."""
+        self._bytes = 0  # of what is waiting
+        self._ready: list[Observation] = []
         self._marks: dict[int, int] = {}
         """Of each partition of events: the stream time that it has reached."""
 
-    def take(
-        self, observations: Iterable[Observation], marks: Mapping[int, int] | None = None
-    ) -> list[Alert]:
-        """Add observations, let partitions reach stream times; return what that brings to light.
+    def add(self, one: Observation) -> None:
+        """Take an observation; its partition tells nothing earlier from now on."""
+        heapq.heappush(self._waiting, one)
+        self._bytes += len(one.value)
+        self.reach(one.partition, one.now)
 
-        ``marks`` must name every partition that may still bring something: an unnamed one is not
-        waited for.
-        """
-        for one in observations:
-            if one.place < self._applied.get(one.partition, 0):
-                self.repeated += 1
-                continue
-            self._applied[one.partition] = one.place + 1
-            heapq.heappush(self._waiting, one)
-        for partition, now in (marks or {}).items():
-            self._marks[partition] = max(now, self._marks.get(partition, now))
-        return self._release(min(self._marks.values(), default=0))
+    def reach(self, partition: int, now: int) -> None:
+        """Let a partition come so far. One that never did is not waited for."""
+        self._marks[partition] = max(now, self._marks.get(partition, now))
+        self._release(min(self._marks.values()))
 
     def forget(self, partition: int) -> None:
         """Do not wait for this partition until it is heard of again."""
         self._marks.pop(partition, None)
+        self._release(min(self._marks.values(), default=-EVER))
+
+    def flush(self) -> list[Alert]:
+        """Walk what is ready, then let time run to where all partitions have come."""
+        alerts: list[Alert] = []
+        ready, self._ready = self._ready, []
+        for start in range(0, len(ready), CHUNK):
+            chunk = ready[start : start + CHUNK]
+            batch = self._decoder.values([one.value for one in chunk]).batch
+            times = [chunk[place].now for place in batch.index]
+            alerts += self.core.feed_merged(batch, times).alerts
+        reached, now = min(self._marks.values(), default=-EVER), self.core.stream_time_us
+        if now is not None and reached > now:
+            alerts += self.core.finish(reached).alerts
+        return alerts
+
+    def take(
+        self, observations: Iterable[Observation], marks: Mapping[int, int] | None = None
+    ) -> list[Alert]:
+        """Take observations, let partitions reach stream times; return what that brings to light.
+
+        ``marks`` must name every partition that may still bring something.
+        """
+        reached = dict(marks or {})
+        for partition in reached:
+            self._marks.setdefault(partition, -EVER)  # it may bring something earlier than these
+        for one in observations:
+            self.add(one)
+        for partition, now in reached.items():
+            self.reach(partition, now)
+        return self.flush()
 
     def finish(self, until_us: int | None = None) -> list[Alert]:
         """Nothing more comes: feed what waits, and let ticks run to the end."""
-        alerts = self._release(EVER)
+        self._release(EVER)
+        alerts = self.flush()
         last = max(self._marks.values(), default=None)
         ends = [t for t in (last, until_us) if t is not None]
         return alerts + self.core.finish(max(ends) if ends else None).alerts
 
-    def _release(self, before: int) -> list[Alert]:
-        """Feed what is earlier than ``before``; at that time others may still come."""
-        ready = []
+    def _release(self, before: int) -> None:
+        """Make ready what is earlier than ``before``; at that time others may still come."""
         while self._waiting and (
-            self._waiting[0].now < before or len(self._waiting) > MOST_WAITING
+            self._waiting[0].now < before
+            or len(self._waiting) > MOST_WAITING
+            or self._bytes > MOST_BYTES
         ):
-            ready.append(heapq.heappop(self._waiting).value)
-        if not ready:
-            return []
-        return self.core.feed_sorted(self._decoder.values(ready).batch).alerts
+            one = heapq.heappop(self._waiting)
+            self._bytes -= len(one.value)
+            self._ready.append(one)
 
     def snapshot(self) -> bytes:
-        """Return the whole state as bytes, with a checksum."""
+        """Return the whole state as bytes, with a checksum; after a flush."""
         header = {
             "waiting": [
                 [one.now, one.partition, one.place, one.key, one.value.decode()]
                 for one in sorted(self._waiting)
             ],
-            "applied": sorted(self._applied.items()),
             "marks": sorted(self._marks.items()),
         }
         return pack(header, {"core": np.frombuffer(self.core.snapshot(), np.uint8)})
@@ -107,7 +137,7 @@ class SharedCore:
                 Observation(now, partition, place, key, value.encode())
                 for now, partition, place, key, value in header["waiting"]
             ]
-            shared._applied = dict(header["applied"])
+            shared._bytes = sum(len(one.value) for one in shared._waiting)
             shared._marks = dict(header["marks"])
         except (KeyError, ValueError, TypeError) as error:
             msg = f"snapshot: does not fit this version's shared state: {error!r}"

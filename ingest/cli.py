@@ -28,7 +28,7 @@ def topics() -> None:
     type=click.IntRange(1, 10_000),
     default=6,
     show_default=True,
-    help="Of the events, state, sources and alerts topics. A later change moves senders.",
+    help="Of the events, state and alerts topics. A later change moves senders.",
 )
 @click.option(
     "--replication",

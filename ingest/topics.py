@@ -40,8 +40,15 @@ TOPICS: Final = (
     ),
     Topic(
         "callwatch.sources",
-        spread=True,
-        settings={"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)},
+        # Benign traffic brings next to nothing there, and every partition of the events tells each
+        # of these once a minute how far it is.
+        spread=False,
+        settings={
+            "cleanup.policy": "delete",
+            # the longest window of a shared detector (a day), and a weekend without workers
+            "retention.ms": str(3 * _DAY_MS),
+            "message.timestamp.type": "LogAppendTime",  # decides who is idle
+        },
     ),
     Topic("callwatch.state", spread=True, settings={"cleanup.policy": "compact"}),
     Topic(
@@ -104,6 +111,11 @@ def faults(existing: Mapping[str, Existing]) -> list[str]:
         if topic.name == "callwatch.state" and events and there.partitions != events.partitions:
             found.append(
                 f"{topic.name}: partitions: allowed are those of callwatch.events, "
+                f"{events.partitions}; given {there.partitions}"
+            )
+        if topic.name == "callwatch.sources" and events and there.partitions > events.partitions:
+            found.append(  # their checkpoints would have no place
+                f"{topic.name}: partitions: allowed are up to those of callwatch.events, "
                 f"{events.partitions}; given {there.partitions}"
             )
     return found

@@ -1,10 +1,12 @@
-"""A partition of the events while this worker owns it: restored, walked, saved, let go.
+"""A partition while this worker owns it: restored, walked, saved, let go.
 
-The order is what makes it exact. Alerts of all records before an offset are acknowledged, then the
-checkpoint that reflects this offset is, and only then the group's offset is committed: so it never
-is beyond the checkpoint. Whoever owns the partition next restores the checkpoint and continues from
-*its* offset. Records are taken strictly by offset: what was walked before is skipped, and where
-the stream leaps ahead the log itself is read, so that no fault of the transport above loses one.
+It is one of the events, or one of the sources: what senders share, told by the former. The order is
+what makes it exact. Alerts and observations of all records before an offset are acknowledged, then
+the checkpoint that reflects this offset is, and only then the group's offset is committed: so it
+never is beyond the checkpoint. Whoever owns the partition next restores the checkpoint and
+continues from *its* offset. Records are taken strictly by offset: what was walked before is
+skipped, and where the stream leaps ahead the log itself is read, so that no fault of the transport
+above loses one.
 """
 
 import asyncio
@@ -18,7 +20,8 @@ from alerts.alert import Alert
 from detectors.batch import Rejected
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
-from detectors.engines.ports import Outside, PartitionCore
+from detectors.engines.ports import Outside, PartitionCore, TopicPartition
+from detectors.engines.sources_topic import Mark, SourceRecord, mark_record, observation_record
 from detectors.engines.state_topic import (
     Checkpoint,
     Found,
@@ -28,6 +31,8 @@ from detectors.engines.state_topic import (
     tombstones,
 )
 from detectors.errors import StateError
+from detectors.event import MINUTE
+from ingest.partition import partition_for
 
 T = TypeVar("T")
 
@@ -38,10 +43,11 @@ MAX_REJECTED_BYTES: Final = 16 * 1024
 class Assigned:
     """The state of one partition from its assignment to its revocation."""
 
-    def __init__(self, partition: int, outside: Outside) -> None:
-        self.partition = partition
+    def __init__(self, where: TopicPartition, outside: Outside) -> None:
+        self.where = where
         self.closed = False
         self._outside = outside
+        self._cores, self._tables = outside.role(where.topic)
         self._core: PartitionCore | None = None
         self._next = 0  # the offset of the record to walk next
         self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
@@ -49,15 +55,14 @@ class Assigned:
         self._epoch = 0
         self._keys: tuple[bytes, ...] = ()  # of checkpoints that the next one makes obsolete
         self._unacknowledged: list[Awaitable[object]] = []
+        self._marked: int | None = None  # the minute of stream time that was told last
 
     async def restore(self) -> None:
         """Take over: the newest checkpoint, or the events that the topic still holds."""
         async with self._reading() as reader:
             found = await self._in_thread(lambda: self._read_state(reader))
             self._keys = found.keys
-            bounds = await self._in_thread(
-                lambda: reader.bounds(self._outside.topics.events, self.partition)
-            )
+            bounds = await self._in_thread(lambda: reader.bounds(*self.where))
             committed = bounds.begin if bounds.committed is None else bounds.committed
             if committed > bounds.end:  # the topic was made anew: none of these was seen before
                 committed = bounds.begin
@@ -67,7 +72,7 @@ class Assigned:
                 await self._walk(reader, self._next, committed, emit=True)
             else:
                 # Walked again in silence: the alerts of committed records are acknowledged.
-                self._core = self._outside.cores.new(self.partition)
+                self._core = self._cores.new(self.where.partition)
                 self._next = self._saved = bounds.begin
                 await self._walk(reader, bounds.begin, committed, emit=False)
         if self.closed:
@@ -77,12 +82,12 @@ class Assigned:
             note(
                 "state.rebuilt",
                 level=logging.WARNING,
-                partition=self.partition,
+                partition=self.where,
                 reason=reason,
                 start=bounds.begin,
                 stop=committed,
             )
-        note("partition.ready", partition=self.partition, offset=self._next)
+        note("partition.ready", partition=self.where, offset=self._next)
 
     async def feed(self, records: Sequence[LogRecord]) -> None:
         """Walk the records that were not walked yet, and those that are missing before them."""
@@ -102,10 +107,12 @@ class Assigned:
         """Write a checkpoint; the offset to commit, or None when nothing has happened since."""
         if self._core is None or self._next == self._saved:
             return None
-        checkpoint = Checkpoint(self._next, self._outside.cores.config_hash, self._core.snapshot())
+        checkpoint = Checkpoint(self._next, self._cores.config_hash, self._core.snapshot())
         self._epoch += 1
         *chunks, manifest = await self._in_thread(
-            lambda: checkpoint_records(self.partition, self._fence, self._epoch, checkpoint)
+            lambda: checkpoint_records(
+                self.where.partition, self._fence, self._epoch, checkpoint, self._tables
+            )
         )
         waiting, self._unacknowledged = self._unacknowledged, []
         await asyncio.gather(*waiting)
@@ -125,30 +132,31 @@ class Assigned:
     def _take(self, found: Found, end: int) -> str | None:
         """Continue from the checkpoint; or the reason why there is none to continue from."""
         for fault in found.faults:
-            note("state.damaged", level=logging.ERROR, partition=self.partition, fault=fault)
+            note("state.damaged", level=logging.ERROR, partition=self.where, fault=fault)
         if found.checkpoint is None:
             return "damaged" if found.faults else "no_checkpoint"
         if found.checkpoint.offset > end:
             return "beyond_the_log"
         try:
-            core = self._outside.cores.restore(self.partition, found.checkpoint.snapshot)
+            core = self._cores.restore(self.where.partition, found.checkpoint.snapshot)
         except StateError as error:
-            note("state.unfit", level=logging.ERROR, partition=self.partition, fault=error)
+            note("state.unfit", level=logging.ERROR, partition=self.where, fault=error)
             return "not_fitting"
         self._core = core
         self._next = self._saved = found.checkpoint.offset
         return None
 
     def _read_state(self, reader: LogReader) -> Found:
-        topic = self._outside.topics.state
-        bounds = reader.bounds(topic, self.partition)
+        where = TopicPartition(self._outside.topics.state, self.where.partition)
+        bounds = reader.bounds(*where)
         return newest_checkpoint(
-            self.partition,
+            where.partition,
             (
                 (record.key, record.value)
-                for batch in reader.read(topic, self.partition, bounds.begin, bounds.end)
+                for batch in reader.read(*where, bounds.begin, bounds.end)
                 for record in batch
             ),
+            self._tables,
         )
 
     async def _fill(self, stop: int) -> None:
@@ -156,14 +164,13 @@ class Assigned:
         start = self._next
         async with self._reading() as reader:
             count = await self._walk(reader, start, stop, emit=True)
-        note("partition.gap", partition=self.partition, start=start, stop=stop, records=count)
+        note("partition.gap", partition=self.where, start=start, stop=stop, records=count)
 
     async def _walk(self, reader: LogReader, start: int, stop: int, *, emit: bool) -> int:
         """Feed the records of the log with `start <= offset < stop`; how many there were."""
-        topic = self._outside.topics.events
-        begin = (await self._in_thread(lambda: reader.bounds(topic, self.partition))).begin
+        begin = (await self._in_thread(lambda: reader.bounds(*self.where))).begin
         count = 0
-        batches = reader.read(topic, self.partition, max(start, begin), stop)
+        batches = reader.read(*self.where, max(start, begin), stop)
         while batch := await self._in_thread(lambda: next(batches, None)):
             if self.closed:
                 return count
@@ -173,17 +180,20 @@ class Assigned:
         return count
 
     async def _apply(self, records: Sequence[LogRecord], *, emit: bool) -> None:
-        if not records or self._core is None:
+        core = self._core
+        if not records or core is None:
             return
-        values = [record.value or b"" for record in records]
-        outcome = self._core.feed_log(
-            values, [record.offset for record in records], [record.time_us for record in records]
-        )
-        if emit:
-            for alert in outcome.alerts:
-                await self._send_alert(alert)
-            for rejected in outcome.rejected:
-                await self._send_rejected(rejected, records[rejected.index])
+        outcome = core.feed(records)
+        if not emit:
+            return
+        for alert in outcome.alerts:
+            await self._send_alert(alert)
+        for rejected in outcome.rejected:
+            await self._send_rejected(rejected, records[rejected.index])
+        for observation in outcome.observations:
+            told = observation_record(observation)
+            await self._tell(told, partition_for(told.key, self._outside.sources))
+        await self._mark(core.stream_time_us)
 
     async def _send_alert(self, alert: Alert) -> None:
         topic = self._outside.topics.alerts
@@ -192,8 +202,9 @@ class Assigned:
 
     async def _send_rejected(self, rejected: Rejected, record: LogRecord) -> None:
         headers = [
+            ("topic", self.where.topic.encode()),
+            ("partition", str(self.where.partition).encode()),
             ("offset", str(record.offset).encode()),
-            ("partition", str(self.partition).encode()),
             ("reason", rejected.code.encode()),
             ("message", rejected.message.encode()),
         ]
@@ -201,9 +212,24 @@ class Assigned:
         topic = self._outside.topics.rejected
         self._unacknowledged.append(await self._outside.send(topic, None, kept, None, headers))
 
+    async def _mark(self, now: int | None) -> None:
+        """Tell every shared core, once a minute of stream time, how far this partition is."""
+        if now is None or now // MINUTE == self._marked:
+            return
+        self._marked = now // MINUTE
+        # Behind all observations that are earlier, since the producer keeps a partition's order.
+        mark = mark_record(Mark(self.where.partition, self._saved, now))
+        for partition in range(self._outside.sources):
+            await self._tell(mark, partition)
+
+    async def _tell(self, record: SourceRecord, partition: int) -> None:
+        topic = self._outside.topics.sources
+        sent = await self._outside.send(topic, record.key, record.value, partition, record.headers)
+        self._unacknowledged.append(sent)
+
     async def _write_state(self, record: StateRecord) -> Awaitable[object]:
         topic = self._outside.topics.state
-        return await self._outside.send(topic, record.key, record.value, self.partition, [])
+        return await self._outside.send(topic, record.key, record.value, self.where.partition, [])
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[LogReader]:

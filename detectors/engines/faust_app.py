@@ -28,7 +28,7 @@ from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.journal import LOGGER, line, note
 from detectors.engines.log_reader import LogReader, LogRecord
-from detectors.engines.ports import Outside
+from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.share import RESTORES, Fetched, Share
 
 BATCH_EVENTS: Final = 1000
@@ -52,6 +52,8 @@ class Worker:
             Outside(
                 topics=settings.topics,
                 cores=settings.cores,
+                shared=settings.shared,
+                sources=settings.sources,
                 send=self._send,
                 reader=lambda: LogReader(settings.kafka.keywords(), settings.group),
                 threads=self._threads,
@@ -60,15 +62,16 @@ class Worker:
             failed=self._fail,
             save_events=settings.save_events,
         )
-        events = self._app.topic(
+        both = self._app.topic(
             settings.topics.events,
+            settings.topics.sources,
             key_type=bytes,
             value_type=bytes,
             key_serializer="raw",
             value_serializer="raw",
             allow_empty=True,
         )
-        self._app.agent(events, name="detect", concurrency=1)(self._detect)
+        self._app.agent(both, name="detect", concurrency=1)(self._detect)
         self._app.on_partitions_assigned.connect(self._assigned)
         self._app.on_partitions_revoked.connect(self._revoked)
 
@@ -139,11 +142,11 @@ class Worker:
             self._fail(error)
 
     async def _assigned(self, _app: object, assigned: Iterable[Any], **_: object) -> None:
-        self._share.assign((tp.partition for tp in assigned), self._app.consumer_generation_id)
+        self._share.assign(map(_ours, assigned), self._app.consumer_generation_id)
 
     async def _revoked(self, _app: object, revoked: Iterable[Any], **_: object) -> None:
         try:
-            await self._share.release([tp.partition for tp in revoked], SAVE_SECONDS)
+            await self._share.release([_ours(tp) for tp in revoked], SAVE_SECONDS)
         except Exception as error:  # Faust would log it and go on
             self._fail(error)
 
@@ -162,9 +165,8 @@ class Worker:
         )
         return sent
 
-    async def _commit(self, offsets: Mapping[int, int]) -> None:
-        topic = self._settings.topics.events
-        whole = {TP(topic, partition): offset for partition, offset in offsets.items()}
+    async def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        whole = {TP(*where): offset for where, offset in offsets.items()}
         # The driver's own commit: `Consumer.commit` would ask the acknowledgements (see above).
         await self._app.consumer._commit(whole)
 
@@ -185,5 +187,11 @@ async def run_worker(settings: WorkerSettings) -> int:
 def _fetched(message: Any) -> Fetched:
     # Faust has the broker's milliseconds as a float of seconds: exact again after rounding.
     time_us = round((message.timestamp or 0) * 1000) * 1000
-    record = LogRecord(message.offset, time_us, message.key, message.value)
-    return Fetched(message.partition, message.generation_id, record)
+    headers = tuple(message.headers or ())
+    record = LogRecord(message.offset, time_us, message.key, message.value, headers)
+    where = TopicPartition(message.topic, message.partition)
+    return Fetched(where, message.generation_id, record)
+
+
+def _ours(where: Any) -> TopicPartition:
+    return TopicPartition(where.topic, where.partition)

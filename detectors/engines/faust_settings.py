@@ -20,6 +20,9 @@ class WorkerSettings:
 
     kafka: KafkaConfig
     cores: Cores
+    shared: Cores
+    sources: int
+    """Partitions of the topic of the sources."""
     topics: Topics = field(default_factory=Topics)
     group: str = GROUP
     save_seconds: float = 5.0

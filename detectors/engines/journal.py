@@ -25,7 +25,7 @@ def line(event: str, /, **fields: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return ",".join(_shown(each) for each in value) or "none"
     text = safe(str(value), limit=500)
     plain = text and not set(text) & set(' "=\\')

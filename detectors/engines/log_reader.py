@@ -21,6 +21,7 @@ class LogRecord(NamedTuple):
     time_us: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Bounds(NamedTuple):
@@ -81,7 +82,9 @@ class LogReader:
         while reached < stop:
             fetched = consumer.poll(timeout_ms=500, max_records=2000).get(where, [])
             found = [
-                LogRecord(each.offset, each.timestamp * 1000, each.key, each.value)
+                LogRecord(
+                    each.offset, each.timestamp * 1000, each.key, each.value, tuple(each.headers)
+                )
                 for each in fetched
                 if each.offset < stop
             ]

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from detectors.core import Outcome
-from detectors.engines.log_reader import LogReader
+from detectors.engines import state_topic
+from detectors.engines.log_reader import LogReader, LogRecord
 
 
 @dataclass(frozen=True)
@@ -15,20 +16,33 @@ class Topics:
 
     events: str = "callwatch.events"
     rejected: str = "callwatch.events.rejected"
+    sources: str = "callwatch.sources"
     alerts: str = "callwatch.alerts"
     state: str = "callwatch.state"
 
 
+class TopicPartition(NamedTuple):
+    """A partition of a topic.
+
+    >>> str(TopicPartition("callwatch.events", 3))
+    'callwatch.events/3'
+    """
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
 class PartitionCore(Protocol):
-    """What is used of `detectors.core.Core`."""
+    """What detects in one partition; `detectors.engines.cores` has them."""
 
     @property
-    def next_offset(self) -> int | None:
-        """The offset after the last record that was fed."""
+    def stream_time_us(self) -> int | None:
+        """The stream time that the shared cores are to be told; None: they need not know it."""
 
-    def feed_log(
-        self, values: Sequence[bytes], offsets: Sequence[int], broker_times_us: Sequence[int]
-    ) -> Outcome:
+    def feed(self, records: Sequence[LogRecord]) -> Outcome:
         """Walk records of the log, in order."""
 
     def snapshot(self) -> bytes:
@@ -36,7 +50,7 @@ class PartitionCore(Protocol):
 
 
 class Cores(Protocol):
-    """Makes the cores of partitions, always under the same configuration."""
+    """Makes the cores of a topic's partitions, always under the same configuration."""
 
     @property
     def config_hash(self) -> str:
@@ -69,6 +83,15 @@ class Outside:
 
     topics: Topics
     cores: Cores
+    shared: Cores
+    sources: int
+    """Partitions of the topic of the sources."""
     send: Send
     reader: Callable[[], LogReader]
     threads: Executor
+
+    def role(self, topic: str) -> tuple[Cores, state_topic.Tables]:
+        """What detects in this topic's partitions, and how its checkpoints are told from others."""
+        if topic == self.topics.sources:
+            return self.shared, state_topic.SOURCES
+        return self.cores, state_topic.EVENTS

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from detectors.engines.assigned import Assigned
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogRecord
-from detectors.engines.ports import Outside
+from detectors.engines.ports import Outside, TopicPartition
 
 RESTORES: Final = 4
 """So many partitions are restored at a time; each opens a connection of its own."""
@@ -23,7 +23,7 @@ RESTORES: Final = 4
 class Fetched(NamedTuple):
     """A record as it came: from which partition, under which generation of the group."""
 
-    partition: int
+    where: TopicPartition
     generation: int
     record: LogRecord
 
@@ -46,7 +46,7 @@ class Share:
     def __init__(
         self,
         outside: Outside,
-        commit: Callable[[Mapping[int, int]], Awaitable[None]],
+        commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
         failed: Callable[[BaseException], None],
         save_events: int,
     ) -> None:
@@ -54,29 +54,29 @@ class Share:
         self._commit = commit
         self._failed = failed
         self._save_events = save_events
-        self._held: dict[int, _Held] = {}
+        self._held: dict[TopicPartition, _Held] = {}
         self._restores: set[asyncio.Task[None]] = set()  # those of former assignments too
         self._turn = asyncio.Lock()  # feeding and saving never overlap
         self._restoring = asyncio.Semaphore(RESTORES)
         self._since_saved = 0
 
-    def assign(self, partitions: Iterable[int], generation: int) -> None:
+    def assign(self, partitions: Iterable[TopicPartition], generation: int) -> None:
         """Own these partitions from now on, and no others; their states are restored meanwhile."""
         self._close(self._held)
-        for number in sorted(partitions):
-            state = Assigned(number, self._outside)
+        for where in sorted(partitions):
+            state = Assigned(where, self._outside)
             ready = asyncio.ensure_future(self._restore(state))
             held = _Held(state, generation, ready)
             self._restores.add(ready)
             ready.add_done_callback(self._restored)
-            self._held[number] = held
+            self._held[where] = held
         note("partitions.assigned", partitions=list(self._held), generation=generation)
 
     async def feed(self, fetched: Iterable[Fetched]) -> None:
         """Walk the records, each partition's in order; save when many came since the last time."""
         batches: defaultdict[_Held, list[LogRecord]] = defaultdict(list)
-        for partition, generation, record in fetched:
-            held = self._held.get(partition)
+        for where, generation, record in fetched:
+            held = self._held.get(where)
             if held is not None and held.generation == generation:
                 batches[held].append(record)
         for held, records in batches.items():
@@ -92,7 +92,7 @@ class Share:
         """Write checkpoints where something happened, then commit the offsets they reflect."""
         await self._save(list(self._held))
 
-    async def release(self, partitions: Iterable[int] | None, seconds: float) -> bool:
+    async def release(self, partitions: Iterable[TopicPartition] | None, seconds: float) -> bool:
         """Save these partitions (None: all) if it can be done in time, and own them no more."""
         going = [*(self._held if partitions is None else partitions)]
         going = [each for each in going if each in self._held]
@@ -112,7 +112,7 @@ class Share:
         if self._restores:
             await asyncio.wait(self._restores, timeout=seconds)
 
-    async def _save(self, partitions: list[int]) -> None:
+    async def _save(self, partitions: list[TopicPartition]) -> None:
         async with self._turn:
             self._since_saved = 0
             usable = [each for each in partitions if each in self._held and self._held[each].usable]
@@ -125,7 +125,7 @@ class Share:
             if offsets:
                 await self._commit(offsets)
 
-    def _close(self, partitions: Iterable[int]) -> None:
+    def _close(self, partitions: Iterable[TopicPartition]) -> None:
         for each in list(partitions):
             self._held.pop(each).state.close()
 

@@ -3,7 +3,8 @@
 The topic is compacted and has as many partitions as the events; the checkpoint of partition p lies
 in partition p. A checkpoint is a compressed snapshot in chunks, then a manifest with the offset,
 the lengths and the SHA-256: without its manifest it does not count, and a half-written one never
-hurts the one before it. Keys are JSON, `[partition, fence, epoch, table, chunk]`. The fence is
+hurts the one before it. Keys are JSON, `[partition, fence, epoch, table, chunk]`; the tables tell
+the checkpoints of the events' partitions from those of the sources'. The fence is
 random for each time that a worker gets the partition, the epoch counts its checkpoints: so no two
 checkpoints ever share a key, not even one of a stalled worker that believes it still is the owner.
 
@@ -24,9 +25,19 @@ FORMAT: Final = 1
 CHUNK_BYTES: Final = 512 * 1024
 """Bytes of a chunk, half of what a Kafka topic takes by default."""
 
-DATA: Final = "core"
-MANIFEST: Final = "manifest"
 _LEVEL = 1  # of zlib: rows shrink well at any level, and checkpoints are frequent
+
+
+class Tables(NamedTuple):
+    """What the keys of a checkpoint's records say in the place of the table."""
+
+    data: str
+    manifest: str
+
+
+EVENTS: Final = Tables("core", "manifest")
+SOURCES: Final = Tables("shared", "shared-manifest")
+"""The checkpoints of partitions of `callwatch.sources`."""
 
 
 class StateKey(NamedTuple):
@@ -85,7 +96,7 @@ class Found:
 
 
 def checkpoint_records(
-    partition: int, fence: str, epoch: int, checkpoint: Checkpoint
+    partition: int, fence: str, epoch: int, checkpoint: Checkpoint, tables: Tables = EVENTS
 ) -> list[StateRecord]:
     """The records of a checkpoint; the manifest is last, to be sent when the others are there."""
     packed = zlib.compress(checkpoint.snapshot, _LEVEL)
@@ -99,23 +110,26 @@ def checkpoint_records(
         sha256=hashlib.sha256(checkpoint.snapshot).hexdigest(),
     )
     return [
-        StateRecord(StateKey(partition, fence, epoch, DATA, number).encode(), piece)
+        StateRecord(StateKey(partition, fence, epoch, tables.data, number).encode(), piece)
         for number, piece in enumerate(pieces)
     ] + [
         StateRecord(
-            StateKey(partition, fence, epoch, MANIFEST, 0).encode(), msgspec.json.encode(manifest)
+            StateKey(partition, fence, epoch, tables.manifest, 0).encode(),
+            msgspec.json.encode(manifest),
         )
     ]
 
 
 def newest_checkpoint(
-    partition: int, records: Iterable[tuple[bytes | None, bytes | None]]
+    partition: int,
+    records: Iterable[tuple[bytes | None, bytes | None]],
+    tables: Tables = EVENTS,
 ) -> Found:
     """The newest checkpoint whose chunks verify, from a state partition read in log order."""
     values: dict[StateKey, bytes] = {}
     for raw_key, value in records:
         key = _read_key(raw_key)
-        if key is None or key.partition != partition:
+        if key is None or key.partition != partition or key.table not in tables:
             continue  # not ours to judge, and not ours to delete
         values.pop(key, None)  # a key written again counts at its last place
         if value is not None:
@@ -123,10 +137,10 @@ def newest_checkpoint(
     faults = []
     checkpoint = None
     for key in reversed(values):
-        if key.table != MANIFEST:
+        if key.table != tables.manifest:
             continue
         try:
-            checkpoint = _assemble(key, values)
+            checkpoint = _assemble(key, values, tables.data)
             break
         except StateError as error:
             faults.append(str(error))
@@ -143,13 +157,12 @@ def _read_key(raw: bytes | None) -> StateKey | None:
     if raw is None:
         return None
     try:
-        key = StateKey(*msgspec.json.decode(raw, type=tuple[int, str, int, str, int]))
+        return StateKey(*msgspec.json.decode(raw, type=tuple[int, str, int, str, int]))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return key if key.table in (DATA, MANIFEST) else None
 
 
-def _assemble(key: StateKey, values: dict[StateKey, bytes]) -> Checkpoint:
+def _assemble(key: StateKey, values: dict[StateKey, bytes], data: str) -> Checkpoint:
     where = f"checkpoint {key.fence}/{key.epoch} of partition {key.partition}"
     try:
         manifest = msgspec.json.decode(values[key], type=_Manifest)
@@ -162,7 +175,7 @@ def _assemble(key: StateKey, values: dict[StateKey, bytes]) -> Checkpoint:
     unpacker = zlib.decompressobj()
     snapshot = bytearray()
     for number in range(manifest.chunks):
-        piece = values.get(key._replace(table=DATA, chunk=number))
+        piece = values.get(key._replace(table=data, chunk=number))
         if piece is None:
             msg = f"{where}: chunk {number} of {manifest.chunks} is missing"
             raise StateError(msg)

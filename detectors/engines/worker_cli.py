@@ -6,14 +6,13 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import click
 
 from detectors.config import Config, load_config
-from detectors.core import Core
+from detectors.engines.cores import ConfiguredCores, ConfiguredSources
 from detectors.engines.errors import EngineError
 from detectors.engines.journal import note
 from detectors.errors import DetectorError
@@ -27,6 +26,7 @@ from ingest.topics import KafkaCluster, faults
 NEEDED: Final = (
     "callwatch.events",
     "callwatch.events.rejected",
+    "callwatch.sources",
     "callwatch.alerts",
     "callwatch.state",
 )
@@ -84,16 +84,19 @@ def worker(
         kafka = kafka_config(bootstrap_servers)
         known = None if inventory is None else load_inventory(inventory)
         config = load_config(config_file, inventory=known, profiles=profiles)
-        check_topics(kafka, partitions)
+        counts = check_topics(kafka, partitions)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None
     for text in config.expired(time.time_ns() // 1000):
         note("worker.rule_expired", level=logging.WARNING, text=text)
-    leave(asyncio.run(_work(kafka, config, group, checkpoint_every)))
+    leave(asyncio.run(_work(kafka, config, counts, group, checkpoint_every)))
 
 
-def check_topics(kafka: KafkaConfig, partitions: int | None) -> None:
-    """Raise `EngineError` or `TopicError` unless the worker's topics are as they must be."""
+def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
+    """The partitions of the worker's topics.
+
+    Raises `EngineError` or `TopicError` unless they are as they must be.
+    """
     cluster = KafkaCluster(**kafka.keywords())
     try:
         existing = cluster.existing()
@@ -105,36 +108,24 @@ def check_topics(kafka: KafkaConfig, partitions: int | None) -> None:
     if partitions is not None and partitions != given:
         msg = f"callwatch.events: partitions must be {partitions} by --partitions (got {given})"
         raise EngineError(msg)
+    return {name: there.partitions for name, there in existing.items()}
 
 
-@dataclass(frozen=True)
-class ConfiguredCores:
-    """Cores of the real detectors under one configuration."""
-
-    config: Config
-
-    @property
-    def config_hash(self) -> str:
-        """The configuration's hash, written into checkpoints."""
-        return self.config.hash
-
-    def new(self, partition: int) -> Core:
-        """An empty core."""
-        return Core(self.config, partition)
-
-    def restore(self, partition: int, snapshot: bytes) -> Core:  # noqa: ARG002 - it knows it
-        """The core that made the snapshot."""
-        return Core.restore(self.config, snapshot)
-
-
-async def _work(kafka: KafkaConfig, config: Config, group: str, every: float) -> int:
+async def _work(
+    kafka: KafkaConfig, config: Config, counts: dict[str, int], group: str, every: float
+) -> int:
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
 
     warm_up()  # compiles: not while others wait for a partition
     cores = ConfiguredCores(config)
-    cores.new(0).feed_log([b"{}"], [0], [0])  # loads what was compiled
-    return await run_worker(WorkerSettings(kafka, cores, group=group, save_seconds=every))
+    shared = ConfiguredSources(config, counts["callwatch.events"])
+    cores.new(0).core.feed_log([b"{}"], [0], [0])  # loads what was compiled
+    shared.new(0).shared.core.feed_log([b"{}"], [0], [0])
+    settings = WorkerSettings(
+        kafka, cores, shared, counts["callwatch.sources"], group=group, save_seconds=every
+    )
+    return await run_worker(settings)
 
 
 def set_up_logging(*, verbose: bool) -> None:

@@ -44,9 +44,12 @@ TOPICS = {
     ),
     "callwatch.events.rejected": (
         "-",
-        "up to 16 KiB of a record that is no event; headers `offset partition reason message`",
+        "up to 16 KiB of a bad record; headers `topic partition offset reason message`",
     ),
-    "callwatch.sources": ("source network", "not used yet: observations that senders share"),
+    "callwatch.sources": (
+        "source network; `mark`",
+        "an event that concerns other senders too; none: a mark; headers `partition place now`",
+    ),
     "callwatch.state": (
         "`[partition, fence, epoch, table, chunk]`",
         "checkpoints: a compressed snapshot in chunks, then its manifest",

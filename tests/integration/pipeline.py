@@ -26,6 +26,7 @@ T = TypeVar("T")
 PARTITIONS = 4
 EVENTS, REJECTED = "callwatch.events", "callwatch.events.rejected"
 ALERTS, STATE = "callwatch.alerts", "callwatch.state"
+SOURCES = "callwatch.sources"
 PATIENCE = 90.0  # seconds; generous, since nothing waits for it unless something is broken
 
 
@@ -155,18 +156,19 @@ class Pipeline:
         batches = self._reader.read(topic, partition, bounds.begin, bounds.end)
         return [record for batch in batches for record in batch]
 
-    def left(self) -> int:
-        """How many events of the topic are not yet committed by the group."""
-        found = [self._reader.bounds(EVENTS, each) for each in range(PARTITIONS)]
+    def left(self, topic: str = EVENTS) -> int:
+        """How many records of the topic are not yet committed by the group."""
+        partitions = self._reader.partitions(topic) or 0
+        found = [self._reader.bounds(topic, each) for each in range(partitions)]
         return sum(each.end - (each.committed or each.begin) for each in found)
 
     def wait_until_done(self, *workers: Process) -> None:
-        """Wait until every event is committed, while these workers run."""
+        """Wait until every event and what they told is committed, while these workers run."""
 
         def done() -> bool:
             for each in workers:
                 each.check()
-            return self.left() == 0
+            return self.left() == 0 and self.left(SOURCES) == 0
 
         wait_until("all events committed", done)
 

@@ -31,9 +31,9 @@ def _parts(snapshot: bytes) -> dict[str, Any]:
 
 
 def _assigned(worker: Process) -> list[int]:
-    """The partitions that the worker says it has been given last."""
-    said = re.findall(r"partitions\.assigned partitions=([\d,]+|none)", worker.check().text())
-    return [int(each) for each in said[-1].split(",")] if said and said[-1] != "none" else []
+    """The partitions of the events that the worker says it has been given last."""
+    said = re.findall(r"partitions\.assigned partitions=(\S+)", worker.check().text())
+    return [int(each) for each in re.findall(r"callwatch\.events/(\d+)", said[-1])] if said else []
 
 
 def test_stops_and_crashes_change_no_alert(
@@ -83,7 +83,8 @@ def test_lost_state_is_rebuilt_from_the_events(
     worker = pipeline.worker()
     pipeline.wait_until_done(worker)
     assert worker.terminate() == 0, worker.text()
-    assert worker.text().count("state.rebuilt") == PARTITIONS
+    assert worker.text().count("state.rebuilt partition=callwatch.events/") == PARTITIONS
+    assert "state.rebuilt partition=callwatch.sources/0" in worker.text()
     assert "reason=no_checkpoint" in worker.text()
     found = pipeline.alerts()
     assert len(found) == len(set(found)), "alerts from before were sent again"

@@ -13,9 +13,9 @@ import pytest
 
 from detectors.config import Config
 from detectors.core import Core, Outcome
+from detectors.engines.cores import ConfiguredCores, ConfiguredSources, EventsCore
 from detectors.engines.faust_app import run_worker
 from detectors.engines.faust_settings import WorkerSettings
-from detectors.engines.worker_cli import ConfiguredCores
 from ingest.kafka_config import kafka_config
 from tests.integration.pipeline import (
     PARTITIONS,
@@ -41,8 +41,14 @@ class _PoisonedCore(Core):
 
 
 class _PoisonedCores(ConfiguredCores):
-    def new(self, partition: int) -> Core:
-        return _PoisonedCore(self.config, partition)
+    def new(self, partition: int) -> EventsCore:
+        return EventsCore(_PoisonedCore(self.config, partition))
+
+
+def _settings(pipeline: Pipeline, config: Config, cores: ConfiguredCores) -> WorkerSettings:
+    kafka = kafka_config(pipeline.servers, environ={})
+    shared = ConfiguredSources(config, PARTITIONS)
+    return WorkerSettings(kafka, cores, shared, sources=1, group=pipeline.group)
 
 
 def test_fault_ends_the_worker_and_commits_nothing(
@@ -50,8 +56,7 @@ def test_fault_ends_the_worker_and_commits_nothing(
 ) -> None:
     """An exception in processing is no silent restart: exit code 1, and the event is still due."""
     pipeline.produce(0, [b"poison"])
-    kafka = kafka_config(pipeline.servers, environ={})
-    settings = WorkerSettings(kafka, _PoisonedCores(config), group=pipeline.group)
+    settings = _settings(pipeline, config, _PoisonedCores(config))
     code = asyncio.run(asyncio.wait_for(run_worker(settings), 60))
     assert code == 1
     assert pipeline.left() == 1
@@ -131,9 +136,8 @@ def test_nothing_is_left_behind(pipeline: Pipeline, config: Config) -> None:
     """A worker that ended leaves no thread in the process that ran it."""
 
     async def briefly() -> int:
-        kafka = kafka_config(pipeline.servers, environ={})
         running = asyncio.ensure_future(
-            run_worker(WorkerSettings(kafka, ConfiguredCores(config), group=pipeline.group))
+            run_worker(_settings(pipeline, config, ConfiguredCores(config)))
         )
         pipeline_done = asyncio.get_running_loop().run_in_executor(None, wait_for_events)
         await pipeline_done

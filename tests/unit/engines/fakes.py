@@ -11,7 +11,7 @@ from typing import Any
 
 from detectors.core import Outcome, Rejected
 from detectors.engines.log_reader import Bounds, LogRecord
-from detectors.engines.ports import Outside, Topics
+from detectors.engines.ports import Cores, Outside, TopicPartition, Topics
 from detectors.errors import StateError
 
 TOPICS = Topics()
@@ -23,26 +23,23 @@ class FakeCore:
 
     partition: int
     fed: list[str] = field(default_factory=list)
-    next_offset: int | None = None
+    stream_time_us: int | None = None
 
-    def feed_log(
-        self, values: Sequence[bytes], offsets: Sequence[int], broker_times_us: Sequence[int]
-    ) -> Outcome:
+    def feed(self, records: Sequence[LogRecord]) -> Outcome:
         alerts: list[Any] = []
         rejected = []
-        for index, (value, offset) in enumerate(zip(values, offsets, strict=True)):
-            text = value.decode()
+        for index, record in enumerate(records):
+            text = (record.value or b"").decode()
             self.fed.append(text)
             if text.startswith("!"):
                 data = json.dumps([text, len(self.fed)]).encode()  # depends on all before it
                 alerts.append(SimpleNamespace(id=text, to_json=lambda data=data: data))
             if text.startswith("?"):
-                rejected.append(Rejected(index, "not_json", "no", offset))
-        self.next_offset = offsets[-1] + 1
+                rejected.append(Rejected(index, "not_json", "no", record.offset))
         return Outcome(alerts, rejected)
 
     def snapshot(self) -> bytes:
-        return json.dumps([self.partition, self.fed, self.next_offset]).encode()
+        return json.dumps([self.partition, self.fed]).encode()
 
 
 @dataclass
@@ -70,18 +67,25 @@ class FakeKafka:
     def __init__(self) -> None:
         self.logs: defaultdict[tuple[str, int], list[LogRecord]] = defaultdict(list)
         self.begin: defaultdict[tuple[str, int], int] = defaultdict(int)
-        self.committed: dict[int, int] = {}
+        self.committed: dict[TopicPartition, int] = {}
         self.headers: list[list[tuple[str, bytes]]] = []
         self.journal: list[str] = []
         self.held: list[asyncio.Future[None]] | None = None
         self.broken: str | None = None
         self.closed_readers = 0
+        self.time_us = 0
+        """The broker's time."""
 
     def append(
-        self, topic: str, partition: int, value: bytes | None, key: bytes | None = None
+        self,
+        topic: str,
+        partition: int,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> int:
         log = self.logs[topic, partition]
-        log.append(LogRecord(len(log), 0, key, value))
+        log.append(LogRecord(len(log), self.time_us, key, value, tuple(headers)))
         return len(log) - 1
 
     def events(self, partition: int, *values: str) -> list[LogRecord]:
@@ -99,10 +103,11 @@ class FakeKafka:
         headers: list[tuple[str, bytes]],
     ) -> Awaitable[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        assert key is not None or value is not None, "aiokafka insists on it"
         if topic == self.broken:
             done.set_exception(OSError("the broker refuses"))
             return done
-        self.append(topic, partition or 0, value, key)
+        self.append(topic, partition or 0, value, key, headers)
         self.headers.append(headers)
         self.journal.append(topic)
         if self.held is None:
@@ -111,7 +116,7 @@ class FakeKafka:
             self.held.append(done)
         return done
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.committed |= offsets
         self.journal.append("commit")
 
@@ -121,8 +126,10 @@ class FakeKafka:
     def reader(self) -> "FakeReader":
         return FakeReader(self)
 
-    def outside(self, cores: FakeCores) -> Outside:
-        return Outside(TOPICS, cores, self.send, self.reader, ThreadPoolExecutor(1))  # type: ignore[arg-type]
+    def outside(self, cores: Cores, shared: Cores | None = None, sources: int = 1) -> Outside:
+        shared = shared or FakeCores()
+        reader: Any = self.reader
+        return Outside(TOPICS, cores, shared, sources, self.send, reader, ThreadPoolExecutor(1))
 
 
 class FakeReader:
@@ -136,7 +143,7 @@ class FakeReader:
 
     def bounds(self, topic: str, partition: int) -> Bounds:
         log = self._kafka.logs[topic, partition]
-        committed = self._kafka.committed.get(partition) if topic == TOPICS.events else None
+        committed = self._kafka.committed.get(TopicPartition(topic, partition))
         return Bounds(self._kafka.begin[topic, partition], len(log), committed)
 
     def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[list[LogRecord]]:

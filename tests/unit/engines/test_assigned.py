@@ -6,11 +6,14 @@ import logging
 import pytest
 
 from detectors.engines.assigned import Assigned
+from detectors.engines.ports import TopicPartition
 from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
+
+EVENTS = TopicPartition(TOPICS.events, 0)
 
 
 async def _owner(kafka: FakeKafka, cores: FakeCores) -> Assigned:
-    assigned = Assigned(0, kafka.outside(cores))
+    assigned = Assigned(EVENTS, kafka.outside(cores))
     await assigned.restore()
     return assigned
 
@@ -18,7 +21,7 @@ async def _owner(kafka: FakeKafka, cores: FakeCores) -> Assigned:
 async def _save(kafka: FakeKafka, assigned: Assigned) -> None:
     offset = await assigned.save()
     if offset is not None:
-        await kafka.commit({0: offset})
+        await kafka.commit({EVENTS: offset})
 
 
 def test_next_owner_continues_from_the_checkpoint() -> None:
@@ -142,7 +145,10 @@ def test_lost_state_is_rebuilt_in_silence(caplog: pytest.LogCaptureFixture) -> N
         assert await second.save() == 4
 
     run(work)
-    assert "state.rebuilt partition=0 reason=no_checkpoint start=0 stop=3" in caplog.text
+    assert (
+        "state.rebuilt partition=callwatch.events/0 reason=no_checkpoint start=0 stop=3"
+        in caplog.text
+    )
 
 
 def test_damaged_state_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
@@ -271,7 +277,13 @@ def test_rejected_record_is_kept_with_its_place() -> None:
         [record] = kafka.logs[TOPICS.rejected, 0]
         assert (record.key, len(record.value or b"")) == (None, 16 * 1024)
         assert kafka.headers == [
-            [("offset", b"1"), ("partition", b"0"), ("reason", b"not_json"), ("message", b"no")]
+            [
+                ("topic", b"callwatch.events"),
+                ("partition", b"0"),
+                ("offset", b"1"),
+                ("reason", b"not_json"),
+                ("message", b"no"),
+            ]
         ]
 
     run(work)

@@ -9,6 +9,7 @@ import pytest
 from detectors.engines.faust_app import _fetched
 from detectors.engines.faust_settings import WorkerSettings, credentials, new_app
 from detectors.engines.log_reader import LogRecord
+from detectors.engines.ports import TopicPartition
 from detectors.engines.share import Fetched
 from ingest.kafka_config import KafkaConfig, kafka_config
 from tests.unit.engines.fakes import FakeCores
@@ -32,7 +33,9 @@ def test_hooks_are_as_expected() -> None:
 
 def test_app_does_nothing_of_its_own(tmp_path: Path) -> None:
     """No web server, no topics, no standby tables, no waiting for acknowledgements."""
-    conf = new_app(WorkerSettings(PLAIN, FakeCores(), group="g"), str(tmp_path)).conf
+    conf = new_app(
+        WorkerSettings(PLAIN, FakeCores(), FakeCores(), 1, group="g"), str(tmp_path)
+    ).conf
     assert [str(url) for url in conf.broker] == ["kafka://a:9092", "kafka://b:9093"]
     assert (conf.id, conf.web_enabled, conf.topic_allow_declare) == ("g", False, False)
     assert (conf.stream_wait_empty, conf.table_standby_replicas) == (False, 0)
@@ -47,10 +50,20 @@ def test_broker_time_is_exact(milliseconds: int) -> None:
     from faust.types.tuples import TP, ConsumerMessage
 
     message = ConsumerMessage(
-        "t", 3, 7, milliseconds / 1000.0, 1, [], b"k", b"v", None, tp=TP("t", 3), generation_id=5
+        "t",
+        3,
+        7,
+        milliseconds / 1000.0,
+        1,
+        [("h", b"1")],
+        b"k",
+        b"v",
+        None,
+        tp=TP("t", 3),
+        generation_id=5,
     )
-    record = LogRecord(7, milliseconds * 1000, b"k", b"v")
-    assert _fetched(message) == Fetched(3, 5, record)
+    record = LogRecord(7, milliseconds * 1000, b"k", b"v", (("h", b"1"),))
+    assert _fetched(message) == Fetched(TopicPartition("t", 3), 5, record)
 
 
 def test_plain_connection_has_no_credentials() -> None:
@@ -85,7 +98,9 @@ def test_login_reaches_faust(protocol: str, mechanism: str) -> None:
         "sasl_plain_password": CANARY,
     }
     assert isinstance(context, ssl.SSLContext) is (protocol == "SASL_SSL")
-    assert CANARY not in repr(found) + repr(kafka) + repr(WorkerSettings(kafka, FakeCores()))
+    assert CANARY not in repr(found) + repr(kafka) + repr(
+        WorkerSettings(kafka, FakeCores(), FakeCores(), 1)
+    )
 
 
 def test_encryption_checks_the_broker() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from detectors.engines.log_reader import LogRecord
+from detectors.engines.ports import TopicPartition
 from detectors.engines.share import Fetched, Share
 from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
 
@@ -22,7 +23,15 @@ class _Setting:
 
 
 def _fetched(partition: int, generation: int, records: Iterable[LogRecord]) -> list[Fetched]:
-    return [Fetched(partition, generation, record) for record in records]
+    return [Fetched(_event(partition), generation, record) for record in records]
+
+
+def _event(partition: int) -> TopicPartition:
+    return TopicPartition(TOPICS.events, partition)
+
+
+def _events(*partitions: int) -> list[TopicPartition]:
+    return [_event(partition) for partition in partitions]
 
 
 def test_records_wait_for_the_state() -> None:
@@ -31,7 +40,7 @@ def test_records_wait_for_the_state() -> None:
     async def work() -> None:
         here = _Setting()
         records = here.kafka.events(1, "a", "b")
-        here.share.assign([1], generation=4)
+        here.share.assign(_events(1), generation=4)
         await here.share.feed(_fetched(1, 4, records))
         assert here.fed() == [["a", "b"]]
 
@@ -44,7 +53,7 @@ def test_records_of_another_generation_are_dropped() -> None:
     async def work() -> None:
         here = _Setting()
         records = here.kafka.events(1, "a")
-        here.share.assign([1], generation=4)
+        here.share.assign(_events(1), generation=4)
         await here.share.feed(_fetched(1, 3, records) + _fetched(2, 4, records))
         await here.share.feed(_fetched(1, 4, records))
         assert here.fed() == [["a"]]
@@ -57,15 +66,15 @@ def test_partition_that_stays_gets_a_new_state() -> None:
 
     async def work() -> None:
         here = _Setting()
-        here.share.assign([0, 1], generation=1)
+        here.share.assign(_events(0, 1), generation=1)
         await here.share.feed(_fetched(1, 1, here.kafka.events(1, "a", "!b")))
-        await here.share.release([0, 1], seconds=5)
-        here.share.assign([1], generation=2)
+        await here.share.release(_events(0, 1), seconds=5)
+        here.share.assign(_events(1), generation=2)
         again = here.kafka.logs[TOPICS.events, 1]
         await here.share.feed(_fetched(1, 2, [*again, *here.kafka.events(1, "!c")]))
         assert here.fed()[-1] == ["a", "!b", "!c"]
         assert here.kafka.alerts() == [("!b", 2), ("!c", 3)]
-        assert here.kafka.committed == {1: 2}
+        assert here.kafka.committed == {_event(1): 2}
 
     run(work)
 
@@ -75,10 +84,10 @@ def test_assignment_without_revocation_uses_no_old_state() -> None:
 
     async def work() -> None:
         here = _Setting()
-        here.share.assign([0], generation=1)
+        here.share.assign(_events(0), generation=1)
         records = here.kafka.events(0, "a")
         await here.share.feed(_fetched(0, 1, records))
-        here.share.assign([0], generation=2)
+        here.share.assign(_events(0), generation=2)
         await here.share.feed(_fetched(0, 2, records))
         assert here.fed() == [["a"], ["a"]]
         assert here.kafka.committed == {}
@@ -91,11 +100,11 @@ def test_one_commit_for_all_partitions() -> None:
 
     async def work() -> None:
         here = _Setting()
-        here.share.assign([0, 1, 2], generation=1)
+        here.share.assign(_events(0, 1, 2), generation=1)
         for partition in (0, 2):
             await here.share.feed(_fetched(partition, 1, here.kafka.events(partition, "a")))
         await here.share.save()
-        assert here.kafka.committed == {0: 1, 2: 1}
+        assert here.kafka.committed == {_event(0): 1, _event(2): 1}
         assert here.kafka.journal.count("commit") == 1
         assert here.kafka.journal[-1] == "commit"
 
@@ -107,11 +116,11 @@ def test_many_events_bring_a_checkpoint() -> None:
 
     async def work() -> None:
         here = _Setting(save_events=3)
-        here.share.assign([0], generation=1)
+        here.share.assign(_events(0), generation=1)
         await here.share.feed(_fetched(0, 1, here.kafka.events(0, "a", "b")))
         assert here.kafka.committed == {}
         await here.share.feed(_fetched(0, 1, here.kafka.events(0, "c")))
-        assert here.kafka.committed == {0: 3}
+        assert here.kafka.committed == {_event(0): 3}
 
     run(work)
 
@@ -121,7 +130,7 @@ def test_release_ends_in_time() -> None:
 
     async def work() -> None:
         here = _Setting()
-        here.share.assign([0], generation=1)
+        here.share.assign(_events(0), generation=1)
         here.kafka.held = []
         await here.share.feed(_fetched(0, 1, here.kafka.events(0, "!a")))
         assert await here.share.release(None, seconds=0.05) is False
@@ -137,9 +146,9 @@ def test_release_does_not_wait_for_a_restore() -> None:
 
     async def work() -> None:
         here = _Setting()
-        here.share.assign([0], generation=1)
-        assert await here.share.release([0], seconds=5)
-        here.share.assign([0], generation=2)
+        here.share.assign(_events(0), generation=1)
+        assert await here.share.release(_events(0), seconds=5)
+        here.share.assign(_events(0), generation=2)
         await here.share.feed(_fetched(0, 2, here.kafka.events(0, "a")))
         assert here.fed()[-1] == ["a"]
 
@@ -151,7 +160,7 @@ def test_releasing_nothing_keeps_the_rest() -> None:
 
     async def work() -> None:
         here = _Setting()
-        here.share.assign([0], generation=1)
+        here.share.assign(_events(0), generation=1)
         await here.share.release([], seconds=5)
         await here.share.feed(_fetched(0, 1, here.kafka.events(0, "a")))
         assert here.fed() == [["a"]]
@@ -165,7 +174,7 @@ def test_failing_restore_is_told() -> None:
     async def work() -> None:
         here = _Setting()
         here.cores.new = _broken  # type: ignore[method-assign,assignment]
-        here.share.assign([0], generation=1)
+        here.share.assign(_events(0), generation=1)
         while not here.errors:
             await asyncio.sleep(0.001)
         assert [str(error) for error in here.errors] == ["no memory"]

@@ -82,17 +82,19 @@ def test_missing_topics_are_created_and_others_left_alone() -> None:
 
 
 def test_what_keeps_it_from_working_is_named() -> None:
-    """Missing topics, a wrong policy or timestamp, and a state that does not fit the events."""
+    """Missing topics, wrong policy or timestamp, state or sources that do not fit the events."""
     assert faults(_complete()) == []
     wrong = _complete(
         callwatch_events=Existing(
             6, {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
         ),
+        callwatch_sources=Existing(7, dict(TOPICS[2].settings)),
         callwatch_state=Existing(3, {"cleanup.policy": "delete"}),
     )
     del wrong["callwatch.alerts"]
     assert faults(wrong) == [
         "callwatch.events: message.timestamp.type: allowed is LogAppendTime; given CreateTime",
+        "callwatch.sources: partitions: allowed are up to those of callwatch.events, 6; given 7",
         "callwatch.state: cleanup.policy: allowed is compact; given delete",
         "callwatch.state: partitions: allowed are those of callwatch.events, 6; given 3",
         "callwatch.alerts: is missing; `callwatch topics create` makes it",
