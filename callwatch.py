@@ -21,6 +21,7 @@ COMMANDS = {
     "detect": ("detectors.cli", "detect"),
     "evaluate": ("detectors.benchmark.evaluate_cli", "evaluate"),
     "inventory": ("detectors.inventory_cli", "inventory"),
+    "priors": ("detectors.priors_cli", "priors"),
     "doctor": ("detectors.doctor_cli", "doctor"),
     "worker": ("detectors.engines.worker_cli", "worker"),
     "route": ("alerts.cli", "route"),

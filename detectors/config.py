@@ -48,6 +48,7 @@ from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
 from detectors.params import params_dtype
 from detectors.plans import plans_of
+from detectors.priors import Prior, load_priors
 from detectors.registered import register_of
 from detectors.registry import detectors_found
 from detectors.tuning import ALWAYS, NEVER, Measure, planned
@@ -56,6 +57,7 @@ from ingest.inventory import Inventory
 from ingest.profiles import GENERIC, Profile, load_profiles
 from ingest.toml_text import Place, TomlText, load_toml
 from models import schedule
+from models.sizes import SIZES
 
 FACTS = np.dtype(
     [
@@ -67,6 +69,8 @@ FACTS = np.dtype(
         ("max_attempts", "i4"),
     ]
 )
+PRIOR_SHARES = "signature-failure-spike"
+"""The detector whose parameters a fitted failure share sets."""
 USUAL_OVERLAP_S = 86_400.0
 """Of old and new keys, where a profile says nothing: Stripe's and Svix's 24 h."""
 LAYOUT_VERSION = 1
@@ -127,8 +131,10 @@ class Config:
         disabled: frozenset[str] = frozenset(),
         shadow: frozenset[str] = frozenset(),
         allows: tuple[Measure, ...] = (),
+        priors: Mapping[str, Prior] | None = None,
     ) -> None:
         self.stream = stream or StreamSettings()
+        self.priors = dict(priors or {})
         self.settings = {name: dict(given) for name, given in (settings or {}).items()}
         self.overrides = overrides
         self.inventory = inventory or Inventory()
@@ -225,12 +231,16 @@ class Config:
         table = np.zeros(len(self._classes), params_dtype(detector))
         defaults = {f.name: f.default for f in fields(detector.params)}
         for which, members in enumerate(self._classes):
-            values = defaults | dict(self.settings.get(detector.id, {}))
+            prior = self.priors.get(members.profile.name, Prior())
+            fitted = prior.params() if detector.id == PRIOR_SHARES else {}
+            values = defaults | fitted | dict(self.settings.get(detector.id, {}))
             for override in members.overrides:
                 if override.detector == detector.id:
                     values |= override.settings
             for name in names:
                 table[name][which] = values[name]
+            if "sizes" in (table.dtype.names or ()):
+                table["sizes"][which] = prior.record()
         table["schedule"] = self.schedules
         return table
 
@@ -251,8 +261,11 @@ class Config:
         for d in (*self.detectors, *self.shared):
             table = self.params(d)
             parts += [
-                [table[name].tolist() for name in table.dtype.names or () if name != "schedule"]
-            ]
+                [table[name].tolist() for name in table.dtype.names or ()
+                 if name not in ("schedule", "sizes")]
+            ]  # fmt: skip
+            if "sizes" in (table.dtype.names or ()):
+                parts += [table["sizes"][name].tolist() for name in SIZES.names or ()]
         parts += [self.schedules[name].tolist() for name in self.schedules.dtype.names or ()]
         parts += [self.facts.tolist(), [[str(n) for n in ns] for ns in self.networks]]
         parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
@@ -351,10 +364,11 @@ class _Reader:
     def read(self, inventory: Inventory | None, profiles: Path | None) -> Config | None:
         """Return the configuration, or None where faults were found."""
         given = self.text.data
-        allowed = ("profiles", "stream", "detectors", "override", "allow")
+        allowed = ("profiles", "priors", "stream", "detectors", "override", "allow")
         for name in given.keys() - set(allowed):
             self.fault((name,), f"unknown key {name!r}; allowed: {', '.join(allowed)}")
         in_force = self.profiles(given.get("profiles"), profiles)
+        priors = self.priors(given.get("priors"))
         stream = self.stream(self.table(given, "stream"))
         settings: dict[str, dict[str, float]] = {}
         off: dict[str, set[str]] = {"enabled": set(), "shadow": set()}
@@ -389,7 +403,21 @@ class _Reader:
             disabled=frozenset(off["enabled"]),
             shadow=frozenset(off["shadow"]),
             allows=allows,
+            priors=priors,
         )
+
+    def priors(self, named: Any) -> dict[str, Prior]:
+        """Return the priors of the file that the configuration names."""
+        if named is None:
+            return {}
+        if not isinstance(named, str) or not named or "\0" in named:
+            self.fault(("priors",), f"priors must be a file (got {named!r})")
+            return {}
+        try:
+            return load_priors(self.text.path.parent / named)
+        except ConfigError as error:  # names its own file
+            self.faults.append((0, str(error)))
+            return {}
 
     def rows(
         self, given: dict[str, Any], name: str, read: Callable[[Any, int], T | None]

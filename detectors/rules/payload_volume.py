@@ -1,8 +1,9 @@
 """The size of a payload, or the calls or bytes of an hour, are off their seasonal baseline.
 
 *Sizes*, per sender and event type: mean and spread of the log size (``models.ewma``, values held at
-3.5 deviations while learned). One delivery is news when it is ``size_ratio`` times the usual size,
-3.75 deviations out (1 in 10,000 for log-normal sizes), and the type does not do that now and then.
+3.5 deviations while learned; a new sender's begin with a fitted prior, if there is one). One
+delivery is news when it is ``size_ratio`` times the usual size, 3.75 deviations out (1 in 10,000
+for log-normal sizes), and the type does not do that now and then.
 
 *Counts*, per sender and hour: first presentations of verified calls, against the expected count of
 that hour (``models.seasonal``). The bound is Gaussian on the over-dispersed variance
@@ -70,7 +71,7 @@ from detectors.base import (
     warmth_confidence,
 )
 from detectors.event import DAY, HOUR, MINUTE, PLANS, REJECTED
-from models import guard, hourly, lognormal, longterm, seasonal
+from models import guard, hourly, lognormal, longterm, seasonal, sizes
 from models.guard import real
 from models.kernel import kernel
 
@@ -188,6 +189,7 @@ class Params:
     )
 
 
+SIZE_PRIORS = True
 WEEK = 7 * DAY
 SURGE = PLANS["backfill"] | PLANS["campaign"]
 OLD_EVENT = DAY
@@ -233,7 +235,7 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     repeated = int(event["repeats"]) > 0  # a retry header alone is anybody's word
     code = NOTHING
     if not repeated:
-        code = judge_size(b, event, params, out)
+        code = judge_size(a, b, event, params, out)
     if code != NOTHING:
         a["outsized"] = 1
     surge = judge_count(a, c, event, params, out, repeated, code != NOTHING, code == FINDING)
@@ -243,8 +245,10 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
 
 
 @kernel
-def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
+def judge_size(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     """Judge and learn the size of one delivery."""
+    if real(b["n"]) <= 0.0:
+        sizes.seed(params["sizes"], b, int(event["event_type"]))
     size = float(int(event["body_bytes"]))
     x = lognormal.log_size(int(event["body_bytes"]))
     z = lognormal.deviations_of(b, x)
@@ -281,7 +285,8 @@ def judge_size(b: Any, event: Any, params: Any, out: Any) -> int:
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
     severity = size_severity(b, z, ratio, event, params)
-    return report(b, 1, event, params, out, reason, severity, evidence_of(real(b["n"])))
+    known = evidence_of(min(real(b["n"]), real(a["n"])))  # a prior is no evidence of this sender
+    return report(b, 1, event, params, out, reason, severity, known)
 
 
 @kernel

@@ -2,8 +2,9 @@
 
 Each verified or failed call moves two Bernoulli CUSUM charts (``models.cusum``): one looks for
 failures of half of the calls, one for a few per cent; both lie above the usual odds. The usual
-share is learned per sender (``models.share``), leaning on a prior of 5 % in 20 calls, and never
-counts as less than ``least_share``. The threshold is the logarithm of the calls in ``quiet_days``
+share is learned per sender (``models.share``), leaning on a prior (5 % in 20 calls, or what
+``callwatch priors`` has fitted to the provider's other senders), and never counts as less than
+``least_share``. The threshold is the logarithm of the calls in ``quiet_days``
 sender-days, so a busy sender does not alarm more often per day than a quiet one: the average run
 length to a false alarm is at least so long at any pace. What happens while a chart is above 0 is
 learned only when it returns to 0; what happens while an incident is open is not learned, unless it
@@ -143,6 +144,13 @@ class Params:
         20.0, unit="events", low=1, high=1000,
         why="integrators test with wrong secrets before a sender has any history",
     )  # fmt: skip
+    prior_share: float = param(
+        0.05, unit="share", low=0.0005, high=0.5,
+        why="before anything is known; a file of priors has it fitted by provider",
+    )  # fmt: skip
+    prior_calls: float = param(
+        20.0, unit="events", low=1, high=1e5, why="calls that the prior weighs"
+    )
     close_after_s: float = param(
         3600.0, unit="s", low=60.0, high=7 * 86400.0, why="longer than the gaps of most retries"
     )
@@ -153,6 +161,12 @@ SIGNATURE_MALFORMED = CHECKS[Reason.SIGNATURE_MALFORMED]
 FIRST_CHECK = SIGNATURE_MISSING
 LAST_CHECK = CHECKS[Reason.TIMESTAMP_FUTURE]
 CERTIFICATE_INVALID = CHECKS[Reason.CERTIFICATE_INVALID]
+PROOF_REASONS = frozenset(
+    str(name)
+    for name, code in CHECKS.items()
+    if FIRST_CHECK <= code <= LAST_CHECK or code == CERTIFICATE_INVALID
+)
+"""Why a call's proof of origin failed, in the words of the event."""
 FIRST_TIME_CHECK = CHECKS[Reason.TIMESTAMP_STALE]
 CHANGING = 3  # source policy: addresses change too often to say anything
 MEMORY = 20_000.0  # calls after which the usual share forgets half
@@ -398,8 +412,10 @@ def usual_share(row: Any, params: Any) -> float:
     It is one standard deviation above the mean: what is known from few calls may be more.
     """
     n = max(real(row["n"]), 0.0)
-    share = beta.mean(n, real(row["f"]), 1.0, 19.0)
-    share += guard.sqrt(share * (1.0 - share) / (20.0 + n))
+    weight = max(float(params["prior_calls"]), 1.0)
+    failures = float(params["prior_share"]) * weight
+    share = beta.mean(n, real(row["f"]), failures, weight - failures)
+    share += guard.sqrt(share * (1.0 - share) / (weight + n))
     return guard.clip(share, float(params["least_share"]), 0.99)
 
 
