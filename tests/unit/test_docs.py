@@ -22,6 +22,7 @@ from detectors.benchmark.labels import Kind
 from detectors.cli import detect
 from detectors.config import load_config
 from detectors.errors import ConfigError
+from detectors.priors import Prior, text_of
 from detectors.registry import detectors_found
 from ingest.errors import InventoryError
 from ingest.inventory import load_inventory
@@ -220,8 +221,11 @@ def test_the_configuration_examples_load(tmp_path: Path) -> None:
     (own,) = fences(ROOT / "docs" / "providers.md", "toml")
     (tmp_path / "providers").mkdir()
     (tmp_path / "providers" / "relayed.toml").write_text(own, "utf-8")
+    prior = Prior(0.004, 200.0)
+    (tmp_path / "priors.toml").write_text(text_of({"stripe": prior}, 1), "utf-8")
     known = load_inventory(tmp_path / "inventory.toml")
     config = load_config(tmp_path / "detectors.toml", inventory=known)
+    assert config.priors == {"stripe": prior}
     assert len(config.detectors) + len(config.shared) == len(detectors_found())
     assert config.profiles["relayed"].horizon_s == 5 * 86_400
     assert config.profiles["relayed"].freshness == "per_attempt"
