@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check unit integration bench docs lock clean
+.PHONY: help venv demo test check unit integration scenarios budgets bench docs lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,13 @@ integration: $(READY)  ## the tests on a real Kafka
 
 bench: $(READY)  ## speed and memory beside baselines, in one run; writes out/bench/*.json
 	$(BIN)/python -m tests.bench
+
+SEEDS ?= 10
+scenarios: $(READY)  ## play all scenarios with SEEDS seeds (10); fails where one is worse than its budget
+	$(BIN)/callwatch evaluate --seeds $(SEEDS) --budgets tests/scenarios/budgets.toml
+
+budgets: $(READY)  ## lower the budgets of scenarios that have become better
+	$(BIN)/callwatch evaluate --seeds 10 --budgets tests/scenarios/budgets.toml --lower
 
 docs: $(READY)  ## write the generated parts of docs/ again
 	$(BIN)/python -m tests.docs

@@ -20,7 +20,7 @@ from detectors.benchmark.inventory_file import inventory_toml
 from detectors.benchmark.judge import Verdict, histories_of, judge, rank, worst
 from detectors.benchmark.scenario import Scenario
 from detectors.benchmark.senders import Sender
-from detectors.benchmark.stage import added_by, changes_of, draw, know_again, staged
+from detectors.benchmark.stage import Staged, added_by, changes_of, draw, know_again, staged
 from detectors.benchmark.steps import OfStream, Resend
 from detectors.benchmark.stream import feed_as_log, published
 from detectors.benchmark.traffic import benign
@@ -99,11 +99,16 @@ def config_of(group: Group, config: Path | None, inventory: Path | None) -> Conf
         return load_config(config, inventory=load_inventory(path))
 
 
+def history_of(group: Group, seed: int) -> tuple[World, Rows]:
+    """Makes the history of a seed."""
+    world = World(seed, group.history, group.fleet, calendar=group.calendar, phase="history")
+    return world, benign(world)
+
+
 def walk_history(group: Group, seed: int, config: Config) -> Warm:
     """Makes the history of a seed and walks it."""
     warm_up()
-    world = World(seed, group.history, group.fleet, calendar=group.calendar, phase="history")
-    rows = benign(world)
+    world, rows = history_of(group, seed)
     core = Core(config)
     states = _feed(core, DirectDecoder(config), rows, world.words)
     histories = histories_of(states)
@@ -128,6 +133,7 @@ class Played:
     states: tuple[Alert, ...]
     rows: Rows
     world: World
+    staged: tuple[Staged, ...]
 
 
 def play(scenario: Scenario, warm: Warm) -> Played:
@@ -158,16 +164,19 @@ def play(scenario: Scenario, warm: Warm) -> Played:
     else:
         states = _feed(core, DirectDecoder(warm.config), everything, world.words)
     states += core.finish(span.end).alerts
+    done = tuple(
+        staged(world, one, more, everything) for one, more in zip(drawn, added, strict=True)
+    )
     verdict = judge(
         scenario,
         warm.seed,
-        [staged(world, one, more, everything) for one, more in zip(drawn, added, strict=True)],
+        done,
         states,
         present=frozenset(one.id for one in warm.config.detectors),
         window=span,
         events=warm.events + len(everything),
     )
-    return Played(verdict, tuple(states), everything, world)
+    return Played(verdict, tuple(states), everything, world, done)
 
 
 def _feed(core: Core, decoder: DirectDecoder, rows: Rows, words: Vocabulary) -> list[Alert]:

@@ -67,8 +67,7 @@ class DirectDecoder:
         """The rows as the decoder would have read them from JSON."""
         there = [np.asarray(rows[name].any(axis=1)) for name in ("delivery", "signature")]
         first, group = _combinations(rows, there, np.searchsorted(self._edges, rows["at"], "right"))
-        data = list(render(rows[first], words, chunk=1))
-        decoded = self._decoder.values([value.rstrip(b"\n") for value in data])
+        decoded = self._decoder.values(b"".join(render(rows[first], words)).splitlines())
         if decoded.rejected:
             fault = decoded.rejected[0]
             msg = f"simulated row {first[fault.index]}: made a bad event ({fault.message})"

@@ -152,16 +152,17 @@ def evaluate(
     if jobs == 1:
         for number, task in enumerate(tasks):
             done[number] = do(task)
-            yield SoFar(len(done), len(tasks), _result(scenarios, tasks, done))
+            yield SoFar(len(done), len(tasks), result_of(scenarios, tasks, done))
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(do, task): number for number, task in enumerate(tasks)}
         for finished in as_completed(running):
             done[running[finished]] = finished.result()
-            yield SoFar(len(done), len(tasks), _result(scenarios, tasks, done))
+            yield SoFar(len(done), len(tasks), result_of(scenarios, tasks, done))
 
 
-def _result(scenarios: Sequence[Scenario], tasks: list[Task], done: dict[int, Done]) -> Result:
+def result_of(scenarios: Sequence[Scenario], tasks: list[Task], done: dict[int, Done]) -> Result:
+    """What the tasks that are done have brought, in an order that does not depend on theirs."""
     verdicts = [one for part in done.values() for one in part.verdicts]
     verdicts.sort(key=lambda one: (one.scenario, one.seed))
     alerts: list[str] = []

@@ -25,15 +25,16 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         one["kind"],
         f"{one['good_runs']}/{runs}",
         in_time,
-        " ".join(_pair(e["delay_events"], "") for e in one["expect"]) or "-",
-        " ".join(_pair(e["delay_s"], "s") for e in one["expect"]) or "-",
+        " ".join(pair_of(e["delay_events"], "") for e in one["expect"]) or "-",
+        " ".join(pair_of(e["delay_s"], "s") for e in one["expect"]) or "-",
         f"{one['alerts_per_incident']:g}",
         str(one["infos"]),
-        "; ".join(_faults(one)),
+        "; ".join(faults_of(one)),
     )
 
 
-def _pair(delay: dict[str, float] | None, unit: str) -> str:
+def pair_of(delay: dict[str, float] | None, unit: str) -> str:
+    """Median and 95th percentile, or one of them where they are alike."""
     if delay is None:
         return "-"
     low, high = (_short(delay[name], unit) for name in ("median", "p95"))
@@ -48,7 +49,8 @@ def _short(value: float, unit: str) -> str:
     return f"{value:.0f}{unit}"
 
 
-def _faults(one: dict[str, Any]) -> list[str]:
+def faults_of(one: dict[str, Any]) -> list[str]:
+    """What went wrong with a scenario, and how often."""
     found = []
     for expect in one["expect"]:
         bad = {name: n for name, n in expect["outcomes"].items() if name != "caught"}

@@ -45,7 +45,7 @@ def published(world: World, drawn: Sequence[Drawn], rows: Rows) -> Log:
             within = Span(one.start, one.start + one.step.lasts).holds(rows["at"])
             kept &= ~(within & (services == one.step.service))
     rows, receivers = rows[kept], receivers[kept]
-    values = [value.rstrip(b"\n") for value in render(rows, world.words, chunk=1)]
+    values = b"".join(render(rows, world.words)).splitlines()
     at = [rows["at"]]
     reports, report_times = _reports(world, drawn, rows, receivers)
     values += reports

@@ -25,7 +25,7 @@ from ingest import inventory
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
-from tests.docs import bench, scenarios, words
+from tests.docs import bench, quality, scenarios, words
 
 ROOT = Path(__file__).parents[2]
 DETECTORS = {detector.id: detector for detector in detectors_found()}
@@ -314,6 +314,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "topics": topic_table,
     "commands": command_table,
     "command-reference": command_reference,
+    "quality": lambda: quality.tables(ROOT / quality.KEPT, table),
     "scenario-keys": partial(scenarios.keys, table),
     "bench": partial(bench.figures, ROOT / bench.KEPT),
 }
