@@ -26,7 +26,7 @@ from detectors.benchmark.stream import feed_as_log, published
 from detectors.benchmark.traffic import benign
 from detectors.benchmark.world import World
 from detectors.config import Config, load_config
-from detectors.core import Core
+from detectors.shared import Partitions
 from detectors.warm import warm_up
 from ingest.inventory import load_inventory
 
@@ -109,14 +109,14 @@ def walk_history(group: Group, seed: int, config: Config) -> Warm:
     """Makes the history of a seed and walks it."""
     warm_up()
     world, rows = history_of(group, seed)
-    core = Core(config)
-    states = _feed(core, DirectDecoder(config), rows, world.words)
+    state = Partitions(config)
+    states = _told(state, _feed(state, DirectDecoder(config), rows, world.words))
     histories = histories_of(states)
     return Warm(
         group,
         seed,
         config,
-        core.snapshot(),
+        state.snapshot(),
         rows[rows["at"] >= group.start - REMEMBERED].copy(),
         world.words,
         tuple(severity for h in histories if rank(severity := worst(h)) > 0),
@@ -158,12 +158,12 @@ def play(scenario: Scenario, warm: Warm) -> Played:
     for one in drawn:
         if isinstance(one.step, Resend):
             know_again(world, one.senders[0], everything)
-    core = Core.restore(warm.config, warm.snapshot)
+    state = Partitions.restore(warm.config, warm.snapshot)
     if any(isinstance(one.step, OfStream) for one in drawn):
-        states = feed_as_log(core, published(world, drawn, everything))
+        found = feed_as_log(state, published(world, drawn, everything))
     else:
-        states = _feed(core, DirectDecoder(warm.config), everything, world.words)
-    states += core.finish(span.end).alerts
+        found = _feed(state, DirectDecoder(warm.config), everything, world.words)
+    states = _told(state, found + state.finish(span.end))
     done = tuple(
         staged(world, one, more, everything) for one, more in zip(drawn, added, strict=True)
     )
@@ -172,18 +172,25 @@ def play(scenario: Scenario, warm: Warm) -> Played:
         warm.seed,
         done,
         states,
-        present=frozenset(one.id for one in warm.config.detectors),
+        present=frozenset(one.id for one in (*warm.config.detectors, *warm.config.shared)),
         window=span,
         events=warm.events + len(everything),
     )
     return Played(verdict, tuple(states), everything, world, done)
 
 
-def _feed(core: Core, decoder: DirectDecoder, rows: Rows, words: Vocabulary) -> list[Alert]:
+def _feed(state: Partitions, decoder: DirectDecoder, rows: Rows, words: Vocabulary) -> list[Alert]:
     states: list[Alert] = []
     for start in range(0, len(rows), CHUNK):
-        states += core.feed_sorted(decoder.batch(rows[start : start + CHUNK], words)).alerts
+        batch = decoder.batch(rows[start : start + CHUNK], words)
+        states += state.feed_sorted(0, batch).alerts
     return states
+
+
+def _told(state: Partitions, found: list[Alert]) -> list[Alert]:
+    """What people would see of the alerts, as `callwatch detect` tells it: nothing on trial."""
+    found.sort(key=lambda alert: alert.updated_at)
+    return [alert for alert in state.correlator.take(found) if not alert.shadow]
 
 
 def play_all(scenarios: Sequence[Scenario], warm: Warm) -> list[Verdict]:

@@ -16,6 +16,8 @@ from detectors.benchmark.judge import Verdict, rank
 from detectors.benchmark.scenario import PAIRS, Scenario
 
 _UPPER: Final = 0.95
+MOST: Final = 12
+"""Scenarios of a task where there are few tasks: making a history takes as long as playing ten."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,10 @@ def tasks_for(
     *,
     config: Path | None = None,
     inventory: Path | None = None,
-    most: int = 12,
+    jobs: int = 1,
 ) -> list[Task]:
-    """Groups by seeds; large groups are cut, so that all processes have work to the end."""
+    """Groups by seeds; with few seeds large groups are cut, so that all processes have work."""
+    most = len(scenarios) if jobs == 1 or len(seeds) >= 2 * jobs else MOST
     groups = defaultdict(list)
     for scenario in scenarios:
         groups[group_of(scenario)].append(scenario)
@@ -147,7 +150,7 @@ def evaluate(
 
     The same scenarios, seeds and configuration give the same result, whatever `jobs` is.
     """
-    tasks = tasks_for(scenarios, seeds, config=config, inventory=inventory)
+    tasks = tasks_for(scenarios, seeds, config=config, inventory=inventory, jobs=jobs)
     done: dict[int, Done] = {}
     if jobs == 1:
         for number, task in enumerate(tasks):

@@ -19,7 +19,7 @@ from detectors.benchmark.columns import Rows, Times
 from detectors.benchmark.jsonl import render, rfc3339
 from detectors.benchmark.stage import Drawn
 from detectors.benchmark.world import World
-from detectors.core import Core
+from detectors.shared import Partitions
 from ingest.schema import Report, dump_report
 
 ON_THE_WAY: Final = 0.2 * SECOND  # mean, from the receiver to the log
@@ -135,12 +135,12 @@ def _processes(
     return found
 
 
-def feed_as_log(core: Core, log: Log) -> list[Alert]:
+def feed_as_log(state: Partitions, log: Log) -> list[Alert]:
     """Walks a log as a worker would."""
     states: list[Alert] = []
     for start in range(0, len(log.values), BATCH):
         stop = min(start + BATCH, len(log.values))
-        states += core.feed_log(
-            log.values[start:stop], range(start, stop), log.times[start:stop]
+        states += state.feed_log(
+            0, log.values[start:stop], range(start, stop), log.times[start:stop]
         ).alerts
     return states

@@ -16,7 +16,7 @@ from detectors.benchmark.steps import Disorder, Lag, ReceiverSilent, Repeat
 from detectors.benchmark.stream import published
 from detectors.benchmark.traffic import benign
 from detectors.benchmark.world import World
-from detectors.core import Core
+from detectors.shared import Partitions
 
 SMALL = """
 title = "small"
@@ -65,8 +65,8 @@ def test_a_scenario_is_played_and_judged(tmp_path, warm):
 
 def test_going_on_from_a_snapshot_is_going_on(tmp_path, warm):
     """A restored history gives the same state as the core that walked it."""
-    core = Core.restore(warm.config, warm.snapshot)
-    assert core.snapshot() == warm.snapshot
+    state = Partitions.restore(warm.config, warm.snapshot)
+    assert state.snapshot() == warm.snapshot
     assert warm.recent["at"].max() < warm.group.start
 
 
