@@ -108,6 +108,8 @@ def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.b
     columns["created_at"] = np.maximum(rows["created_at"] // SECOND * SECOND, 0)
     columns["unit"] = np.where(signature != 0, signature, delivery) * proved
     columns["delivery"] = np.where(delivery != 0, delivery, signature) * proved
+    asked = _key(rows["path"], np.asarray(rows["path"].any(axis=1)))
+    columns["path"] = np.where(asked != 0, asked, columns["endpoint"])
     columns["body_bytes"] = rows["body_bytes"]
     columns["duration_ms"] = np.round(rows["duration_ms"], 1)
     columns["attempt"] = rows["attempt"]

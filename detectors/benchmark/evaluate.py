@@ -1,12 +1,15 @@
 """Scenarios by seeds: every run judged, on as many processes as are given, and summed up."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from statistics import median
+from threading import Thread
 from typing import Any, Final
 
 import numpy as np
@@ -157,11 +160,27 @@ def evaluate(
             done[number] = do(task)
             yield SoFar(len(done), len(tasks), result_of(scenarios, tasks, done))
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with processes(jobs) as pool:
         running = {pool.submit(do, task): number for number, task in enumerate(tasks)}
         for finished in as_completed(running):
             done[running[finished]] = finished.result()
             yield SoFar(len(done), len(tasks), result_of(scenarios, tasks, done))
+
+
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """Processes that end with this one, also where it is killed."""
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_follow)
+
+
+def _follow() -> None:
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def result_of(scenarios: Sequence[Scenario], tasks: list[Task], done: dict[int, Done]) -> Result:

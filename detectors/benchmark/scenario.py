@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from typing import Final
+from zlib import crc32
 
 from detectors.benchmark import fields as f
 from detectors.benchmark.arrivals import DAY
 from detectors.benchmark.labels import SEVERITIES
 from detectors.benchmark.senders import BUSINESS, CONSUMER, FLAT, NIGHT_BATCH, Sender
+from detectors.benchmark.sizes import sampled, table
 from detectors.benchmark.steps import Join, Step
 
 DETECTORS: Final = (
@@ -31,6 +33,11 @@ class Variant:
     daily: float | None = f.number(None, 0.1, 60_000, "calls a day")
     noise: float | None = f.number(None, 0.0, 5.0, "variation of the rate between ten minutes")
     failures: float | None = f.number(None, 0.0, 0.49, "usual share of refused calls")
+    sizes: str | None = f.one_of(
+        None, tuple(sorted(table())), "event types with the sizes of this provider's public samples"
+    )
+    types: int = f.count(6, "how many event types of it", 1, 50)
+    spread: float = f.number(0.4, 0.0, 2.0, "of the sizes' logarithm, at most; with `sizes`")
     rhythm: str | None = f.one_of(None, tuple(RHYTHMS), "its day and week")
 
     def sender(self, model: Sender) -> Sender:
@@ -42,6 +49,9 @@ class Variant:
             changed = replace(changed, noise=self.noise)
         if self.failures is not None:
             changed = replace(changed, failure_share=self.failures)
+        if self.sizes is not None:
+            events = sampled(self.sizes, self.types, self.spread, crc32(self.name.encode()))
+            changed = replace(changed, events=events)
         if self.rhythm is not None:
             changed = replace(changed, rhythm=RHYTHMS[self.rhythm])
         return changed

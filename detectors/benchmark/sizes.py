@@ -5,9 +5,17 @@ Levels in bytes come from public samples: Stripe and Shopify from hookdeck/webho
 fixtures in their event envelope, GitHub from octokit/webhooks payload examples (minified), Adyen
 from hookdeck/webhook-samples. Types of home-made senders have no public sample: assumed. Spreads
 are assumed everywhere, since one sample a type says nothing about them.
+
+`payload_sizes.csv` holds the size of one public sample for each of 900 event types, with its
+source; `sampled` makes event types of it for senders of scenarios.
 """
 
+import csv
+from functools import cache
+from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from detectors.benchmark.senders import EventType
 
@@ -94,3 +102,33 @@ FAX: Final = (EventType("fax.received", 1.0, 430, 0.1),)
 TAX: Final = (EventType("filing.accepted", 1.0, 1900, 0.1),)
 CERTIFICATES: Final = (EventType("certificate.renewed", 1.0, 1150, 0.08),)
 REDIRECT: Final = (EventType("redirect", 1.0, 260, 0.15),)
+
+
+@cache
+def table() -> dict[str, tuple[tuple[str, int], ...]]:
+    """Event types and bytes of the public samples, by provider."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    path = Path(__file__).with_name("payload_sizes.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["provider"], []).append((row["event_type"], int(row["bytes"])))
+    return {provider: tuple(types) for provider, types in found.items()}
+
+
+def sampled(provider: str, count: int, spread: float, number: int) -> tuple[EventType, ...]:
+    """Some event types of a provider: a few are frequent, and each varies by a spread of its own.
+
+    `number` draws which; spreads of the logarithm lie between a tenth of `spread` and all of it.
+
+    >>> [kind.name for kind in sampled("monday", 2, 0.4, 1)] == [
+    ...     kind.name for kind in sampled("monday", 2, 0.4, 1)]
+    True
+    """
+    rng = np.random.Generator(np.random.PCG64(number))
+    types = table()[provider]
+    chosen = rng.permutation(len(types))[:count].tolist()
+    spreads = rng.uniform(0.1 * spread, spread, len(chosen))
+    return tuple(
+        EventType(types[n][0], 1.0 / (rank + 1), types[n][1], float(spreads[rank]))
+        for rank, n in enumerate(chosen)
+    )

@@ -12,9 +12,7 @@ import copy
 import json
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from alerts.alert import Alert
 from detectors.benchmark.columns import Rows, Vocabulary
 from detectors.benchmark.course import Played, config_of, group_of, history_of, play, walk_history
 from detectors.benchmark.direct import DirectDecoder
-from detectors.benchmark.evaluate import Done, Result, Task, record, result_of, tasks_for
+from detectors.benchmark.evaluate import Done, Result, Task, processes, record, result_of, tasks_for
 from detectors.benchmark.evaluate_cli import BUILT_IN
 from detectors.benchmark.judge import Verdict, judge
 from detectors.benchmark.scenario import Scenario
@@ -131,7 +129,7 @@ def run(seeds: int, jobs: int) -> dict[str, Any]:
     """Return everything that is kept."""
     scenarios = load_scenarios([BUILT_IN])
     tasks = tasks_for(scenarios, range(1, seeds + 1))
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with processes(jobs) as pool:
         done = list(pool.map(do, tasks))
     result: Result = result_of(scenarios, tasks, {n: ours for n, (ours, _) in enumerate(done)})
     methods = [figures(OURS, frozenset(), result.verdicts)]
