@@ -24,6 +24,7 @@ COMMANDS = {
     "priors": ("detectors.priors_cli", "priors"),
     "doctor": ("detectors.doctor_cli", "doctor"),
     "worker": ("detectors.engines.worker_cli", "worker"),
+    "verdict": ("alerts.verdict_cli", "verdict"),
     "route": ("alerts.cli", "route"),
     "topics": ("ingest.cli", "topics"),
 }

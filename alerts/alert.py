@@ -91,9 +91,10 @@ class Status(_Ordered):
     CLOSED = "closed"
 
 
-CloseReason = Literal["expired", "level_adopted", "chronic", "evicted", "contradicted"]
+CloseReason = Literal["expired", "level_adopted", "chronic", "evicted", "contradicted", "verdict"]
 """Why an incident closed: no contributing events for `close_after`, the new level became the
-baseline, it became the sender's noise, the incident table was full, or the absence ended."""
+baseline, it became the sender's noise, the incident table was full, the absence ended, or an
+analyst found it benign."""
 
 
 def to_rfc3339(us: int) -> str:
@@ -242,6 +243,9 @@ class Alert(BaseModel):
     )
     shadow: bool = Field(
         default=False, description="found in shadow mode: counted, delivered only where asked for"
+    )
+    verdict: Literal["benign", "attack"] | None = Field(
+        default=None, description="what an analyst said of it; `attack` keeps it open"
     )
     notes: Annotated[tuple[Note, ...], _UP_TO_8] = Field(
         default=(),

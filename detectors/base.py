@@ -35,7 +35,7 @@ import numpy as np
 
 from alerts.alert import CloseReason, Quantity
 from detectors.errors import ContractError
-from detectors.event import MINUTE
+from detectors.event import DAY, MINUTE
 from ingest.schema import CallbackEvent
 from models import guard
 from models.kernel import kernel
@@ -99,6 +99,9 @@ class Table:
     key: tuple[str, ...]
     row: np.dtype[Any]
     timer: Callable[..., int] | None = None
+    release: Callable[[Any], None] | None = None
+    """``release(row)`` closes the row's incident where an analyst found it benign, and learns what
+    may be learned; without it the incident is closed, and its run forgotten at the next event."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,24 @@ def close(row: Any) -> None:
     """Forget the row's incident."""
     row["opened_at"] = 0
     row["open_until"] = 0
+
+
+@kernel
+def is_held(row: Any) -> bool:
+    """Tell whether an analyst called the row's incident an attack: its level is not adopted.
+
+    The sign of ``opened_at`` says so; where the time itself is used, take its ``abs``.
+    """
+    return int(row["opened_at"]) < 0
+
+
+@kernel
+def asks_again(row: Any, due: int) -> bool:
+    """Tell whether the incident is held; then what was due is due again a day later."""
+    if not is_held(row):
+        return False
+    wake_at(row, due + DAY)
+    return True
 
 
 @kernel

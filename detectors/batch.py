@@ -24,7 +24,8 @@ from detectors.config import Config
 from detectors.event import BELIEVED, EVENT, KINDS, REASONS, VERDICTS
 from detectors.keys import hex_key, name_key
 from detectors.plans import bits_at
-from ingest.errors import EventError
+from ingest.control import Control, parse_control
+from ingest.errors import ControlError, EventError
 from ingest.prefix import source_prefix
 from ingest.rfc3339 import to_us
 from ingest.schema import (
@@ -178,8 +179,8 @@ class Decoded:
     rejected: list[Rejected] = field(default_factory=list)
     reports: list[tuple[int, int]] = field(default_factory=list)
     """Receivers' reports: place and time."""
-    controls: list[int] = field(default_factory=list)
-    """Control records: places."""
+    controls: list[tuple[int, Control]] = field(default_factory=list)
+    """Control records that may be believed, and their places."""
     newer_schema: int = 0
 
 
@@ -260,13 +261,19 @@ class Decoder:
                     self._report(i, value, done)
                     return None, 0
                 if "control" in envelope:
-                    done.controls.append(i)
+                    self._control(i, value, done)
                     return None, 0
             done.rejected.append(Rejected(i, error.code, error.message))
             return None, 0
         newer = int(event.schema_version > SCHEMA_VERSION)
         canonical = dump_event(event.model_copy(update={"schema_version": SCHEMA_VERSION}))
         return msgspec.json.decode(canonical, type=_Wire), newer
+
+    def _control(self, i: int, value: bytes, done: Decoded) -> None:
+        try:
+            done.controls.append((i, parse_control(value, self.config.control_key)))
+        except ControlError as error:
+            done.rejected.append(Rejected(i, "control_invalid", str(error)))
 
     def _report(self, i: int, value: bytes, done: Decoded) -> None:
         try:

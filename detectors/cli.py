@@ -21,6 +21,7 @@ from detectors.engines.local import BadLine, LocalResult, run_local
 from detectors.errors import DetectorError, StateError
 from detectors.options import profiles_option
 from detectors.shared import Partitions
+from ingest.control import control_key, read_controls
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
 from ingest.schema import MAX_EVENT_BYTES
@@ -68,6 +69,13 @@ class _Time(click.ParamType):
     help="Split senders as Kafka does.",
 )
 @click.option(
+    "--control",
+    "controls",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="Verdicts of analysts (`callwatch verdict --out`), merged at their time.",
+)
+@click.option(
     "--now", type=_Time(), help="Refuse events later than 5 minutes after this; default: the clock."
 )
 @click.option("--until", type=_Time(), help="Let time run on to here after the last event.")
@@ -92,6 +100,7 @@ def detect(
     profiles: Path | None,
     state: Path | None,
     partitions: int,
+    controls: tuple[Path, ...],
     now: int | None,
     until: int | None,
     follow: bool,
@@ -111,13 +120,18 @@ def detect(
     if follow and (partitions > 1 or now is not None or until is not None):
         msg = "--follow goes by the time of reading: not with --partitions, --now or --until"
         raise click.UsageError(msg)
-    _refuse_overwriting(out, state, [*events, config_path, inventory, profiles])
+    if follow and controls:
+        msg = "--control is merged by time, which --follow does not have: write the records to -"
+        raise click.UsageError(msg)
+    _refuse_overwriting(out, state, [*events, *controls, config_path, inventory, profiles])
     try:
         config = load_config(
             config_path,
             inventory=load_inventory(inventory) if inventory else None,
             profiles=profiles,
         )
+        config.control_key = control_key()
+        said = [one for path in controls for one in read_controls(path, config.control_key)]
         known = restored(config, state) if state and state.exists() else None
         with ExitStack() as stack:
             writer = _Writer(out, stack, quiet=as_json)
@@ -133,6 +147,7 @@ def detect(
                     now_us=time.time_ns() // 1000 if now is None else now,
                     until_us=until,
                     state=known,
+                    controls=said,
                     on_bad=report_bad,
                     on_progress=_Progress() if sys.stderr.isatty() else None,
                 )

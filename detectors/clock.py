@@ -15,6 +15,7 @@ here. Ticks are the full minutes that stream time crosses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ class Passed:
     """How long the partition had been running."""
     refused: list[tuple[int, str]]
     reports: int
+    marks: NDArray[np.int64]
+    """Stream time at the places that were asked for, ``BEFORE_ALL`` before the first record."""
 
 
 class PartitionClock:
@@ -59,8 +62,12 @@ class PartitionClock:
         report_times: NDArray[np.int64],
         report_places: NDArray[np.int64],
         broker_times: NDArray[np.int64] | None,
+        marks: Sequence[int] = (),
     ) -> Passed:
-        """Let a batch's events and reports move the clock, in the order of their places."""
+        """Let a batch's events and reports move the clock, in the order of their places.
+
+        ``marks`` are places before which the stream time is wanted.
+        """
         order = np.argsort(np.concatenate([places, report_places]), kind="stable")
         t = np.concatenate([times, report_times])[order]
         place = np.concatenate([places, report_places])[order]
@@ -69,7 +76,8 @@ class PartitionClock:
         ok = np.ones(len(t), np.bool_)
         if broker_times is not None:
             ok = t <= broker_times[place] + self.ahead
-        now = np.maximum.accumulate(np.concatenate([[start], np.where(ok, t, BEFORE_ALL)]))[1:]
+        course = np.maximum.accumulate(np.concatenate([[start], np.where(ok, t, BEFORE_ALL)]))
+        now, at_marks = course[1:], course[np.searchsorted(place, np.array(marks, np.int64))]
         early = ~ok
         if broker_times is not None:
             ok &= t >= now - self.late
@@ -84,7 +92,7 @@ class PartitionClock:
         ]
         kept = ok & is_event
         reports = int(np.count_nonzero(ok & ~is_event))
-        return Passed(order[kept], now[kept], ran[kept], refused, reports)
+        return Passed(order[kept], now[kept], ran[kept], refused, reports, at_marks)
 
     def _fault(self, t: int, *, early: bool) -> str:
         given = to_rfc3339(t) if abs(t) <= LATEST else str(t)
@@ -104,10 +112,6 @@ class PartitionClock:
     def ticks(self, now: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the last full minute at each stream time."""
         return now - now % MINUTE
-
-    def final_tick(self) -> int:
-        """Return the last full minute that has passed."""
-        return 0 if self.now is None else self.now - self.now % MINUTE
 
     def snapshot(self) -> Any:
         """Return the state as a JSON-able value."""

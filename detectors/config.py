@@ -132,7 +132,10 @@ class Config:
         shadow: frozenset[str] = frozenset(),
         allows: tuple[Measure, ...] = (),
         priors: Mapping[str, Prior] | None = None,
+        control_key: bytes | None = None,
     ) -> None:
+        self.control_key = control_key
+        """Under which control records are signed: a secret, and no part of the hash."""
         self.stream = stream or StreamSettings()
         self.priors = dict(priors or {})
         self.settings = {name: dict(given) for name, given in (settings or {}).items()}

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import Alert
-from detectors.base import CLOSE_REASONS, Baseline, Detector
+from detectors.base import CLOSE_REASONS, Baseline, Detector, Table, close, minute_of
 from detectors.batch import Decoded, Decoder, EventBatch, Rejected
 from detectors.clock import PartitionClock
 from detectors.compile import walk_for
 from detectors.config import Config
+from detectors.controls import Controls, said_by
 from detectors.errors import StateError
 from detectors.event import DAY, HOUR, MINUTE, REDIRECT
-from detectors.incidents import Happening, Incidents
+from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import combine
 from detectors.observer import Observation, Observer
 from detectors.roster import Roster
@@ -30,6 +31,7 @@ from detectors.snapshot import pack, unpack
 from detectors.tables import KeyedTable, TableSpec
 from detectors.tuning import Tuning
 from detectors.walk import WRITTEN, record_dtype
+from ingest.control import Control, VerdictControl
 
 SENDER = ("sender",)
 SENDER_SOURCE = ("sender", "source")
@@ -48,6 +50,14 @@ class Outcome:
     rejected: list[Rejected] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
     """What concerns more senders than this partition's, for ``detectors.shared``."""
+
+    def then(self, later: Outcome) -> Outcome:
+        """Return this and what came after it."""
+        return Outcome(
+            self.alerts + later.alerts,
+            self.rejected + later.rejected,
+            self.observations + later.observations,
+        )
 
 
 @dataclass(frozen=True)
@@ -99,8 +109,9 @@ class Core:
         self._roster = Roster(self.table(SENDER))
         self.table(DELIVERY)
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
-        self.tuning = Tuning(config.measures)
-        self.incidents = Incidents(detectors, config.hash, tuning=self.tuning, count=self.count)
+        tuning = Tuning(config.measures)
+        self.controls = Controls(tuning)
+        self.incidents = Incidents(detectors, config.hash, tuning=tuning, count=self.count)
 
     @property
     def stream_time_us(self) -> int | None:
@@ -151,12 +162,17 @@ class Core:
         told = [o._replace(place=int(offsets[o.place])) for o in outcome.observations]
         return replace(outcome, rejected=rejected, observations=told)
 
-    def feed_sorted(self, batch: EventBatch) -> Outcome:
-        """Take events that were decoded and sorted by time before (files, frames)."""
+    def feed_sorted(
+        self, batch: EventBatch, controls: Sequence[tuple[int, Control]] = ()
+    ) -> Outcome:
+        """Take events that were decoded and sorted by time before (files, frames).
+
+        ``controls`` are control records, each with the place of the event before which it stands.
+        """
         first = self.counters.get("consumed", 0)
         self.count("consumed", len(batch))
         in_order = replace(batch, index=np.arange(len(batch)))  # not the order of the lines
-        outcome = self._feed(Decoded(in_order), None)
+        outcome = self._feed(Decoded(in_order, controls=list(controls)), None)
         told = [o._replace(place=first + o.place) for o in outcome.observations]
         return replace(outcome, observations=told)
 
@@ -175,7 +191,7 @@ class Core:
         if until_us is not None and until_us > now:
             now = self._clock.advance(until_us)
         nothing = self._decoder.values([]).batch
-        return self._score(nothing, np.zeros(0, np.int64))
+        return self._advance(nothing, np.zeros(0, np.int64), now)
 
     def _feed(self, decoded: Decoded, broker_times: NDArray[np.int64] | None) -> Outcome:
         batch = decoded.batch
@@ -183,8 +199,9 @@ class Core:
         reports = np.array(decoded.reports, np.int64).reshape(-1, 2)
         self.count("newer_schema", decoded.newer_schema)
         self.count("controls", len(decoded.controls))
+        marks = [place for place, _ in decoded.controls]
         pass_ = self._clock.admit(
-            batch.columns["t"], batch.index, reports[:, 1], reports[:, 0], broker_times
+            batch.columns["t"], batch.index, reports[:, 1], reports[:, 0], broker_times, marks
         )
         for index, message in pass_.refused:
             rejected.append(Rejected(index, "time_out_of_range", message))
@@ -202,11 +219,64 @@ class Core:
         for fault in rejected:
             self.count(f"rejected.{fault.code}")
         rejected.sort(key=lambda fault: fault.index)
-        return replace(self._score(batch, now), rejected=rejected)
+        done = Outcome(rejected=rejected)
+        start = 0
+        for (place, control), at in zip(decoded.controls, pass_.marks.tolist(), strict=True):
+            cut = int(np.searchsorted(batch.index, place))
+            before = batch.take(slice(start, cut))
+            done = done.then(self._advance(before, now[start:cut], at))
+            told = self._obey(control, at)
+            self.count("alerts", len(told))
+            done = done.then(Outcome(told))
+            start = cut
+        if self._clock.now is None:
+            return done
+        rest = batch.take(slice(start, None)) if start else batch
+        return done.then(self._advance(rest, now[start:], self._clock.now))
 
-    def _score(self, batch: EventBatch, now: NDArray[np.int64]) -> Outcome:
+    def _advance(self, batch: EventBatch, now: NDArray[np.int64], until: int) -> Outcome:
+        """Score a stretch of the log up to a stream time; what people held ends in between."""
+        done = Outcome()
+        while 0 < (end := self.incidents.next_thaw) <= until:
+            cut = int(np.searchsorted(now, end))
+            done = done.then(self._score(batch.take(slice(0, cut)), now[:cut], end))
+            for slot in self.incidents.thaw(end):
+                row, _ = self._row(slot)
+                row["opened_at"] = abs(int(row["opened_at"]))
+            batch, now = batch.take(slice(cut, None)), now[cut:]
+        return done.then(self._score(batch, now, until))
+
+    def _obey(self, control: Control, now: int) -> list[Alert]:
+        """Let a control record take effect, at its place in the log."""
+        if ignored := self.controls.take(control, now):
+            self.count(f"controls.{ignored}")
+            return []
+        if not isinstance(control, VerdictControl):
+            return []
+        slot = self.incidents.find(control.alert)
+        if slot is None:
+            self.count("controls.no_incident")
+            return []
+        row, table = self._row(slot)
+        note = f"{control.verdict}: {said_by(control)}"
+        if control.verdict == "benign":
+            (table.release or close)(row)
+            return self.incidents.release(slot, now, note)
+        until = minute_of(control.expires_us)
+        row["opened_at"] = -abs(int(row["opened_at"]))
+        row["open_until"] = max(until, int(row["open_until"]))
+        return self.incidents.freeze(slot, now, until * MINUTE, note)
+
+    def _row(self, slot: Slot) -> tuple[Any, Table]:
+        which, number, position = slot
+        detector = self._runners[which].detector
+        table = detector.tables[number]
+        return self._tables[table.key].rows[detector.id][position], table
+
+    def _score(self, batch: EventBatch, now: NDArray[np.int64], until: int) -> Outcome:
         events = batch.columns
         events["now"] = now
+        self.controls.mark(events)
         ticks = self._clock.ticks(now)
         located = {}
         minutes = now // MINUTE
@@ -215,7 +285,7 @@ class Core:
             located[key] = table.locate(combine(columns), minutes)
         events["repeats"] = np.where(events["delivery"] != 0, located[DELIVERY].before, 0)
         self._roster.meet(batch, located[SENDER])
-        final = self._clock.final_tick()
+        final = max(until - until % MINUTE, 0)
         happenings: list[tuple[tuple[int, ...], Happening]] = []
         for which, runner in enumerate(self._runners):
             for records in self._walk(runner, events, located, ticks, final):
@@ -369,6 +439,7 @@ class Core:
             "clock": self._clock.snapshot(),
             "counters": dict(sorted(self.counters.items())),
             "incidents": self.incidents.snapshot(),
+            "controls": self.controls.snapshot(),
             "long_names": self._roster.snapshot(),
             "shared": self.shared,
         }
@@ -401,6 +472,7 @@ class Core:
             for runner in core._runners:
                 runner.clock[:WRITTEN] = parts["clock"][runner.detector.id]
             core.incidents.restore(header["incidents"])
+            core.controls.restore(header["controls"])
             core._roster.restore(header["long_names"])
         except (KeyError, ValueError, TypeError) as error:
             msg = f"snapshot: does not fit this version's rows: {error!r}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from alerts.alert import MAX_ITEMS, MAX_NOTES, Alert, CloseReason, Severity, Status, alert_id
 from alerts.explain import runbook, safe
@@ -62,6 +62,9 @@ class Incident:
     shadow: bool = False
     planned: str = ""
     suppressed: int = 0
+    verdict: Literal["benign", "attack"] | None = None
+    frozen_until: int = 0
+    """The full minute until which an analyst keeps it open; 0 = nobody does."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -154,7 +157,10 @@ class Incidents:
         return []
 
     def _judge(self, h: Happening, sender: str | None) -> Judged:
-        """Ask what people said about such a finding."""
+        """Ask what people said about such a finding; of a known attack everything is told."""
+        incident = self.open.get(h.slot)
+        if incident is not None and incident.frozen_until:
+            return Judged(h.severity)
 
         def address() -> str | None:
             return parse_event(h.value()).source_ip if h.value is not None else None
@@ -170,6 +176,47 @@ class Incidents:
                 address=address,
             )
         )
+
+    def find(self, alert: str) -> Slot | None:
+        """Return where the open incident with this id is."""
+        return next((slot for slot, one in self.open.items() if one.id == alert), None)
+
+    def release(self, slot: Slot, now: int, note: str) -> list[Alert]:
+        """Close an incident that an analyst found benign."""
+        incident = self.open.pop(slot)
+        incident.verdict = "benign"
+        self._note(incident, note)
+        if incident.held:
+            return []
+        incident.updated_at = max(now, incident.updated_at)
+        return [self._emit(slot, incident, Status.CLOSED, "verdict")]
+
+    def freeze(self, slot: Slot, now: int, until: int, note: str) -> list[Alert]:
+        """Keep an incident open that an analyst called an attack; it is told, whatever held it."""
+        incident = self.open[slot]
+        status = Status.OPEN if incident.held else Status.UPDATED
+        incident.verdict, incident.frozen_until = "attack", until
+        incident.held = incident.shadow = False
+        incident.planned = ""
+        self._note(incident, note)
+        incident.updated_at = max(now, incident.updated_at)
+        return [self._emit(slot, incident, status)]
+
+    def thaw(self, until: int) -> list[Slot]:
+        """Return the incidents that nobody keeps open from this minute on."""
+        found = [slot for slot, one in self.open.items() if 0 < one.frozen_until <= until]
+        for slot in found:
+            self.open[slot].frozen_until = 0
+        return found
+
+    @property
+    def next_thaw(self) -> int:
+        """The first minute at which ``thaw`` has something to do; 0 = none."""
+        return min((one.frozen_until for one in self.open.values() if one.frozen_until), default=0)
+
+    def _note(self, incident: Incident, note: str) -> None:
+        incident.notes = [one for one in incident.notes if one != note][-MAX_NOTES + 1 :]
+        incident.notes.append(note)
 
     def _hold_back(self, incident: Incident, judged: Judged) -> list[Alert]:
         """Count a state that is not told."""
@@ -329,6 +376,7 @@ class Incidents:
             count=incident.count,
             suppressed=incident.suppressed,
             shadow=incident.shadow,
+            verdict=incident.verdict,
             notes=tuple(incident.notes),
             summary=incident.planned + words.summary,
             expected=dict(words.expected),

@@ -25,6 +25,7 @@ from detectors.core import Core, Outcome
 from detectors.errors import StateError
 from detectors.observer import Observation
 from detectors.snapshot import pack, unpack
+from ingest.control import Control
 
 MOST_WAITING: Final = 1 << 18
 """Observations that wait for a slower partition; beyond it the earliest go on without it."""
@@ -165,9 +166,11 @@ class Partitions:
         """Take records of one partition's log, in log order."""
         return self._shared(self.cores[partition].feed_log(values, offsets, broker_times_us))
 
-    def feed_sorted(self, partition: int, batch: EventBatch) -> Outcome:
+    def feed_sorted(
+        self, partition: int, batch: EventBatch, controls: Sequence[tuple[int, Control]] = ()
+    ) -> Outcome:
         """Take events of one partition that were decoded and sorted by time before."""
-        return self._shared(self.cores[partition].feed_sorted(batch))
+        return self._shared(self.cores[partition].feed_sorted(batch, controls))
 
     def _shared(self, outcome: Outcome) -> Outcome:
         reached = {core.partition: core.stream_time_us for core in self.cores}

@@ -3,7 +3,8 @@
 Everything of this kind is a ``Measure``: about whom and what, until when, and why. It changes what
 is told, never what a detector computes. A plan holds what it explains at info. An allowlist holds
 it back, counted under its own name, except what is critical: that nobody can have meant. Shadow
-mode marks it. Whatever was changed or held back says so in the alert's notes.
+mode marks it. A verdict that a finding is benign holds the same finding back, unless it is graver
+than what was judged. Whatever was changed or held back says so in the alert's notes.
 
 >>> from detectors.base import HIGH
 >>> pentest = Measure("allow", "allow.1", "yearly pentest", 100, covers={"replay-burst": None})
@@ -28,7 +29,7 @@ from detectors.base import CRITICAL, INFO
 from detectors.clock import LATEST
 from detectors.plans import COVERS, Planned
 
-Kind = Literal["plan", "allow", "shadow"]
+Kind = Literal["plan", "allow", "shadow", "verdict"]
 ALWAYS = -LATEST
 NEVER = 2**63 - 1
 Covers = Mapping[str, frozenset[str] | None]
@@ -49,6 +50,8 @@ class Measure:
     covers: Covers | None = None
     """None: every detector."""
     source: IPv4Network | IPv6Network | None = None
+    most: int = CRITICAL - 1
+    """Graver findings are not held back."""
 
     def is_about(self, finding: Finding) -> bool:
         """Tell whether the finding is one that was meant."""
@@ -114,21 +117,23 @@ class Tuning:
     """The measures of one partition."""
 
     def __init__(self, measures: Iterable[Measure]) -> None:
+        self._configured = tuple(measures)
         self._general: list[Measure] = []
         self._of: dict[str, list[Measure]] = {}
-        for measure in measures:
-            self.add(measure)
+        self.say(())
 
-    def add(self, measure: Measure) -> None:
-        """Let a measure hold from now on."""
-        of = self._general if measure.sender is None else self._of.setdefault(measure.sender, [])
-        of.append(measure)
+    def say(self, measures: Iterable[Measure]) -> None:
+        """Let these hold from now on beside those of the configuration, and no others."""
+        self._general, self._of = [], {}
+        for one in (*self._configured, *measures):
+            of = self._general if one.sender is None else self._of.setdefault(one.sender, [])
+            of.append(one)
 
     def judge(self, finding: Finding) -> Judged:
         """Return what is to be told of a finding: the first measure that holds it back, wins."""
-        measures = self._general + self._of.get(finding.sender, [])
-        if not measures:
+        if not self._general and finding.sender not in self._of:
             return _AS_FOUND[finding.severity]
+        measures = self._general + self._of.get(finding.sender, [])
         judged = _AS_FOUND[finding.severity]
         for measure in measures:
             if measure.is_about(finding):
@@ -141,6 +146,9 @@ def _apply(measure: Measure, finding: Finding, judged: Judged) -> Judged:
         return replace(judged, shadow=True, notes=(*judged.notes, f"shadow: {measure}"))
     if finding.severity >= CRITICAL:
         said = f"{measure} does not hold back what is critical"
+        return replace(judged, notes=(*judged.notes, said))
+    if finding.severity > measure.most and measure.kind != "plan":
+        said = f"{measure} was about a less grave finding"
         return replace(judged, notes=(*judged.notes, said))
     if measure.kind == "plan":
         name = measure.name.replace("plan.", "planned ")

@@ -1,6 +1,7 @@
 """Every failure of this package is an `IngestError`; its text is one line, or one for each fault.
 
 IngestError
+ +-- ControlError     a value is no control record that can be believed; or the key is wrong
  +-- EventError       a value is no valid event or report; `code` says which kind of fault
  +-- SourceError      a file, a pipe or a frame cannot be read
  +-- ProfileError     provider profiles are wrong; one line for each fault
@@ -43,6 +44,10 @@ class EventError(IngestError):
 
     def __reduce__(self) -> tuple[type["EventError"], tuple[EventCode, str, str | None]]:
         return EventError, (self.code, self.message, self.field)
+
+
+class ControlError(IngestError):
+    """A value is no control record that can be believed, or the control key is wrong."""
 
 
 class SourceError(IngestError):

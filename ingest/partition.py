@@ -49,4 +49,9 @@ def record_key(event: CallbackEvent) -> bytes:
     """The key of an event's record: its sender, or the source's network where none is claimed."""
     if event.sender == UNKNOWN_SENDER:
         return source_prefix(event.source_ip).encode()
-    return event.sender.encode()
+    return record_key_of(event.sender)
+
+
+def record_key_of(sender: str) -> bytes:
+    """The key of all records about a sender."""
+    return sender.encode()

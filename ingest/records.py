@@ -44,7 +44,7 @@ class Record:
 
 def event_record(event: CallbackEvent) -> Record:
     """An event under its sender's key, so that a sender's events stay in order."""
-    headers = _headers(CALLBACK_TYPE, event.id, event.receiver, event.received_at)
+    headers = record_headers(CALLBACK_TYPE, event.id, event.receiver, event.received_at)
     return Record(record_key(event), dump_event(event), headers)
 
 
@@ -52,12 +52,19 @@ def report_records(report: Report, partitions: int | None) -> list[Record]:
     """A report once for every partition; a single one where their number is unknown."""
     value = dump_report(report)
     return [
-        Record(None, value, _headers(REPORT_TYPE, str(uuid4()), report.receiver, report.at), at)
+        Record(None, value, record_headers(REPORT_TYPE, _unique(), report.receiver, report.at), at)
         for at in (range(partitions) if partitions else (None,))
     ]
 
 
-def _headers(kind: str, unique: str, receiver: str, time: datetime) -> list[tuple[str, bytes]]:
+def _unique() -> str:
+    return str(uuid4())
+
+
+def record_headers(
+    kind: str, unique: str, receiver: str, time: datetime
+) -> list[tuple[str, bytes]]:
+    """The CloudEvents headers of a record."""
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", unique.encode()),

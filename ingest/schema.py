@@ -95,7 +95,7 @@ ExtValue = Annotated[
 Ext = Annotated[dict[Text64, ExtValue], Field(max_length=8)]
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
     """What all values on the events topic share: strict, frozen, no unknown field, no NaN."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -110,7 +110,7 @@ class _Wire(BaseModel):
     )
 
 
-class CallbackEvent(_Wire):
+class CallbackEvent(Wire):
     """Metadata of one callback. The JSON name of `schema_version` is `schema`."""
 
     schema_version: int = Field(alias="schema", ge=1, le=_INT64, description="version, now 1")
@@ -188,7 +188,7 @@ class CallbackEvent(_Wire):
         return rfc3339.to_us(self.received_at)
 
 
-class Report(_Wire):
+class Report(Wire):
     """Totals of one receiver process since it started, sent once a minute to every partition.
 
     `offered` - `sent` - the sum of `dropped` is what still waits in the process.
@@ -205,7 +205,7 @@ class Report(_Wire):
     sampling: float = Field(gt=0, le=1)
 
 
-class _ReportEnvelope(_Wire):
+class _ReportEnvelope(Wire):
     schema_version: int = Field(alias="schema", ge=1, le=_INT64)
     report: Report
 

@@ -22,12 +22,12 @@ def parse_model(model: type[_Model], value: bytes | str, version: int) -> _Model
     except ValidationError as error:
         newer = _without_unknown(model, _object(data), version)
         if newer is None:
-            raise _explained(error) from None
+            raise explained(error) from None
     try:
         from_json(data, allow_inf_nan=False)  # a field that is ignored must be JSON all the same
         return model.model_validate_json(json.dumps(newer))
     except ValidationError as error:
-        raise _explained(error) from None
+        raise explained(error) from None
     except ValueError as error:
         raise _not_json(error) from None
 
@@ -80,7 +80,8 @@ def _without_unknown(
     return {name: value for name, value in found.items() if name in known}
 
 
-def _explained(error: ValidationError) -> EventError:
+def explained(error: ValidationError) -> EventError:
+    """The first fault of a value as an error of one line."""
     faults = error.errors(include_url=False)
     field, text = _fault(faults[0])
     others = len({fault["loc"][:1] for fault in faults} - {faults[0]["loc"][:1]})

@@ -226,6 +226,7 @@ def _unmapped(alert: Alert, techniques: list[Technique], unknown: list[str]) -> 
             "count": alert.count if alert.count > _MOST_INT32 else None,
             "suppressed": alert.suppressed,
             "shadow": alert.shadow or None,
+            "verdict": alert.verdict,
             "notes": list(alert.notes),
             "close_reason": alert.close_reason,
             "units": units,

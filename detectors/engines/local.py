@@ -23,7 +23,8 @@ from detectors.engines.spool import Spool
 from detectors.event import DAY, HOUR, MINUTE
 from detectors.shared import Partitions
 from detectors.warm import warm_up
-from ingest.partition import partition_for, record_key
+from ingest.control import Control
+from ingest.partition import partition_for, record_key, record_key_of
 from ingest.sources import Lines, frame_lines
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def run_local(
     now_us: int | None = None,
     until_us: int | None = None,
     state: Partitions | None = None,
+    controls: Iterable[Control] = (),
     on_bad: Callable[[BadLine], None] | None = None,
     on_progress: Progress | None = None,
 ) -> LocalResult:
@@ -92,6 +94,8 @@ def run_local(
         now_us: Events later than this plus ``stream.ahead_minutes`` are refused; None: no limit.
         until_us: Let time run on to here after the last event.
         state: Go on from here; it has as many partitions.
+        controls: Control records beside those of the input, merged by their time ``at``: after the
+            events of that time.
         on_bad: Told of each bad line at once.
         on_progress: Told how far it is.
     """
@@ -103,7 +107,10 @@ def run_local(
     found: list[Alert] = []
     spool = Spool()
     try:
-        _read(lines, config, now_us, spool, state, result, on_bad, on_progress)
+        said = [*controls]
+        result.read += len(said)
+        _read(lines, config, now_us, spool, state, result, on_bad, on_progress, said)
+        said.sort(key=lambda control: control.at_us)
         batch = spool.batch()
         order = np.argsort(batch.columns["t"], kind="stable")
         result.warnings += _alone(batch, order)
@@ -111,9 +118,14 @@ def run_local(
         done = 0
         for p in range(len(state.cores)):
             mine = order if partitions == 1 else order[where[order] == p]
-            for start in range(0, len(mine), CHUNK):
+            placed = _placed(said, p, partitions, batch.columns["t"][mine])
+            for start in range(0, max(len(mine), 1), CHUNK):
                 chunk = batch.take(mine[start : start + CHUNK])
-                found += state.feed_sorted(p, chunk).alerts
+                last = start + CHUNK >= len(mine)
+                here = [
+                    (n - start, c) for n, c in placed if start <= n and (last or n < start + CHUNK)
+                ]
+                found += state.feed_sorted(p, chunk, here).alerts
                 done += len(chunk)
                 if on_progress is not None:
                     on_progress("detect", done)
@@ -152,6 +164,7 @@ def _read(
     result: LocalResult,
     on_bad: Callable[[BadLine], None] | None,
     on_progress: Progress | None,
+    said: list[Control],
 ) -> None:
     """Decode everything into the spool, and name what is not accepted."""
     decoder = Decoder(config)
@@ -191,11 +204,11 @@ def _read(
                 f"has seen; given {given}"
             )
             refuse(piece, int(batch.index[i]), "time_out_of_range", message)
+        said += [control for _, control in decoded.controls]
         spool.add(batch.take(~(ahead | past)), result.read)
         result.read += len(piece.spans)
         for name, more in (
             ("reports", len(decoded.reports)),
-            ("controls", len(decoded.controls)),
             ("newer_schema", decoded.newer_schema),
         ):
             if more:
@@ -214,8 +227,8 @@ def _count(result: LocalResult, state: Partitions, before: list[dict[str, int]])
     """Add what this run has scored; a restored core counts on from the runs before."""
     cores = [*state.cores, state.shared.core]
     for core, earlier in zip(cores, before, strict=True):
-        held = {name for name in core.counters if name.startswith("suppressed.")}
-        told = {"scored", "duplicates"} if core is not state.shared.core else set()
+        held = {n for n in core.counters if n.startswith(("suppressed.", "controls."))}
+        told = {"scored", "duplicates", "controls"} if core is not state.shared.core else set()
         for name in sorted(told | held):
             more = core.counters.get(name, 0) - earlier.get(name, 0)
             result.counts[name] = result.counts.get(name, 0) + more
@@ -239,6 +252,15 @@ def _alone(batch: EventBatch, order: NDArray[np.int64]) -> list[str]:
     if len(few) > MAX_WARNINGS:
         named.append(f"{len(few) - MAX_WARNINGS} more groups of events lie alone")
     return named
+
+
+def _placed(
+    said: list[Control], partition: int, partitions: int, times: NDArray[np.int64]
+) -> list[tuple[int, Control]]:
+    """Return a partition's control records, each with the event before which it takes effect."""
+    mine = [c for c in said if partition_for(record_key_of(c.sender), partitions) == partition]
+    places = np.searchsorted(times, np.array([c.at_us for c in mine], np.int64), side="right")
+    return list(zip(places.tolist(), mine, strict=True))
 
 
 def _partition_of(batch: EventBatch, partitions: int) -> NDArray[np.int64]:

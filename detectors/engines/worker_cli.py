@@ -18,6 +18,7 @@ from detectors.engines.journal import note
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from detectors.warm import warm_up
+from ingest.control import control_key
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
 from ingest.kafka_config import KafkaConfig, kafka_config
@@ -84,6 +85,7 @@ def worker(
         kafka = kafka_config(bootstrap_servers)
         known = None if inventory is None else load_inventory(inventory)
         config = load_config(config_file, inventory=known, profiles=profiles)
+        config.control_key = control_key()
         counts = check_topics(kafka, partitions)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None

@@ -56,11 +56,13 @@ from detectors.base import (
     Explanation,
     Found,
     Table,
+    asks_again,
     close,
     evidence_of,
     expire,
     hold,
     is_due,
+    is_held,
     linger,
     minute_of,
     param,
@@ -466,7 +468,7 @@ def report(
     t = int(event["t"])
     pause = 0
     if severity > INFO:
-        pause = usual_pause(int(row["opened_at"]) * MINUTE, t, int(row["calls"]))
+        pause = usual_pause(abs(int(row["opened_at"])) * MINUTE, t, int(row["calls"]))
     until = t + linger(pause, float(params["close_after_s"]))
     out["confidence"] = warmth_confidence(known)
     return tell(row, table, t, until, reason, severity, known, out)
@@ -500,7 +502,7 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         learn_hour(a, count)
         if code == NOTHING:
             code = compare_weeks(a, due, params, out)
-    elif hourly.adopts(a, count):
+    elif not is_held(a) and hourly.adopts(a, count):
         a["long_level"] = 0.0
         close(a)
         code = ADOPTED
@@ -618,17 +620,27 @@ def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
     """Close an incident that ended; after a week of a steady new size, take it as the usual."""
     if is_due(b, due):
         b["due"] = 0
+        if asks_again(b, due):
+            return NOTHING
         if int(b["opened_at"]) != 0 and real(b["new_n"]) >= COLD_EVENTS:
-            lognormal.adopt(b)
-            b["long_mean"] = real(b["mean"])
-            close(b)
+            release_type(b)
             return ADOPTED
     return expire(b, due, params, out)
 
 
+@kernel
+def release_type(b: Any) -> None:
+    """Take the sizes since the incident opened as the usual ones, where they are enough."""
+    if real(b["new_n"]) >= COLD_EVENTS:
+        lognormal.adopt(b)
+        b["long_mean"] = real(b["mean"])
+    b["due"] = 0
+    close(b)
+
+
 TABLES = (
     Table(("sender",), SENDER, sender_timer),
-    Table(("sender", "event_type"), TYPE, type_timer),
+    Table(("sender", "event_type"), TYPE, type_timer, release_type),
     Table(("sender", "source"), NETWORK),
 )
 

@@ -51,6 +51,7 @@ from detectors.base import (
     Explanation,
     Found,
     Table,
+    asks_again,
     close,
     evidence_of,
     expire,
@@ -467,7 +468,7 @@ def timer(row: Any, due: int, params: Any, out: Any) -> int:
     """Close an incident that ended, or one that has lasted a week: then its level is usual."""
     if is_due(row, due):
         row["due"] = 0
-        if int(row["opened_at"]) != 0:
+        if int(row["opened_at"]) != 0 and not asks_again(row, due):
             redirects = guard.clip(float(int(row["redirects"])), 1.0, guard.INT32_MAX)
             failed = guard.clip(int(row["failures"]) / redirects, 0.0, 1.0)
             row["n"] = min(redirects, 2000.0)

@@ -53,6 +53,7 @@ from detectors.base import (
     Explanation,
     Found,
     Table,
+    asks_again,
     cap_by_warmth,
     close,
     evidence_of,
@@ -490,7 +491,7 @@ def timer(row: Any, due: int, params: Any, out: Any) -> int:
     """
     if is_due(row, due):
         row["due"] = 0
-        if int(row["opened_at"]) != 0:
+        if int(row["opened_at"]) != 0 and not asks_again(row, due):
             if int(row["reason"]) == FORGERY:
                 row["noise_until"] = minute_of(due + CHRONIC_AFTER)
             else:

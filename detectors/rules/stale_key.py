@@ -54,6 +54,7 @@ from detectors.base import (
     Explanation,
     Found,
     Table,
+    asks_again,
     close,
     expire,
     is_due,
@@ -482,18 +483,26 @@ def timer(a: Any, due: int, params: Any, out: Any) -> int:
     """Close an incident that ended; after a week of use by the sender itself, take it as usual."""
     if is_due(a, due):
         a["due"] = 0
+        if asks_again(a, due):
+            return NOTHING
         if int(a["opened_at"]) != 0 and int(a["abroad"]) == 0:
-            for k in range(KEYS):
-                if int(a["state"][k]) == RETIRED:
-                    a["state"][k] = 0
-                    a["pause"][k] = guard.INT16_MAX
-            a["judged"] = 1
-            close(a)
+            release(a)
             return ADOPTED
     return expire(a, due, params, out)
 
 
-TABLES = (Table(("sender",), ROW, timer), Table(("sender", "source"), NETWORK))
+@kernel
+def release(a: Any) -> None:
+    """Take the use of old keys as usual."""
+    for k in range(KEYS):
+        if int(a["state"][k]) == RETIRED:
+            a["state"][k] = 0
+            a["pause"][k] = guard.INT16_MAX
+    a["judged"] = 1
+    close(a)
+
+
+TABLES = (Table(("sender",), ROW, timer, release), Table(("sender", "source"), NETWORK))
 
 
 def explain(found: Found) -> Explanation:

@@ -40,7 +40,7 @@ PLAN = {
 TOPICS = {
     "callwatch.events": (
         "sender; for `(unknown)` the source network",
-        "an event ([event.md](event.md)), or a receiver's report",
+        "an event ([event.md](event.md)), a report, or a [control record](tuning.md#verdicts)",
     ),
     "callwatch.events.rejected": (
         "-",
@@ -81,6 +81,11 @@ _OTHERS = [
         "CALLWATCH_CACHE_DIR",
         "all that detect",
         "folder of compiled detectors; default `~/.cache/callwatch`. Who can write there runs code",
+    ),
+    (
+        "CALLWATCH_CONTROL_KEY",
+        "`worker`, `detect`, `verdict`",
+        "at least 16 bytes in hexadecimal, under which control records are signed; or ..._FILE",
     ),
     ("CALLWATCH_OUT", "notebooks", "folder of a finished demo; default `out`"),
     ("CALLWATCH_TEST_KAFKA", "tests", "`host:port` of a broker that the tests may use"),

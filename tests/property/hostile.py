@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from bisect import bisect_left
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from alerts.alert import to_rfc3339
+from alerts.alert import Alert, to_rfc3339
 from detectors.event import DAY, HOUR, MINUTE, SECOND
+from ingest.control import Control, OverrideControl, PlanControl, VerdictControl, dump_control
 
 START = 1_748_822_400_000_000
 SENDERS = ("acme", "beta", "a-sender-whose-name-is-longer-than-24-bytes", "söder", "(unknown)")
@@ -141,6 +145,61 @@ def _report(t: int) -> bytes:
     body = {"receiver": "hooks/1@a", "process": "p", "started_at": at, "at": at, "offered": 1,
             "sent": 1, "dropped": {}, "version": "1", "sampling": 1.0}  # fmt: skip
     return json.dumps({"schema": 1, "report": body}).encode()
+
+
+def with_controls(log: Log, alerts: list[Alert], seed: int, key: bytes) -> Log:
+    """Return the log with verdicts on its alerts, plans, trials, copies and forgeries in it."""
+    chance = random.Random(seed)
+    places: list[tuple[int, int, bytes]] = []
+    opened = [alert for alert in alerts if alert.status == "open" and alert.sender in SENDERS[:4]]
+    for n, alert in enumerate(opened):
+        first = bisect_left(log.times, alert.opened_at)
+        place = min(max(0, first + chance.choice((-30, 0, 1, 5, 40))), len(log))
+        now = log.times[min(place, len(log) - 1)]
+        value = dump_control(_said(chance, alert, now), chance.choice((key,) * 4 + (b"x" * 16,)))
+        places.append((place, n, value))
+        if chance.random() < 0.3:  # somebody copies it to a later place
+            places.append((min(place + chance.randrange(60), len(log)), n, value))
+    assert places
+    values, times = [], []
+    for n in range(len(log) + 1):
+        for _, _, value in sorted(one for one in places if one[0] == n):
+            values.append(value)
+            times.append(log.times[min(n, len(log) - 1)])
+        if n < len(log):
+            values.append(log.values[n])
+            times.append(log.times[n])
+    return Log(values, list(range(len(values))), times)
+
+
+def _said(chance: random.Random, alert: Alert, now: int) -> Control:
+    def time(us: int) -> datetime:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+
+    common: dict[str, Any] = {
+        "id": str(UUID(int=chance.getrandbits(128))),
+        "at": time(now),
+        "by": "an analyst",
+        "sender": alert.sender,
+        "reason": "for a test",
+        "expires": time(now + chance.choice((MINUTE, 90 * MINUTE, DAY, 20 * DAY))),
+    }
+    if chance.random() < 0.35:
+        starts = time(now - chance.choice((0, HOUR, DAY)))
+        fitting = {"spoofed-source": "migration", "payload-volume": "campaign"}
+        plan: Any = fitting.get(alert.detector, "rotation")
+        return PlanControl(**common, plan=plan, starts=starts)
+    if chance.random() < 0.15:
+        return OverrideControl(**common, detector=alert.detector)
+    return VerdictControl(
+        **common,
+        alert=alert.id,
+        verdict=chance.choice(("benign", "attack")),
+        detector=alert.detector,
+        finding=alert.reason,
+        severity=alert.severity.value,
+        source=chance.choice((None, None, "203.0.113.0/24")),
+    )
 
 
 def cuts(seed: int, length: int) -> list[tuple[int, int]]:

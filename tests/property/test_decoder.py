@@ -115,7 +115,9 @@ def parts(decoded: Decoded) -> list[int]:
     """The places of all values, from whichever part they ended in."""
     rejected = [fault.index for fault in decoded.rejected]
     reports = [place for place, _ in decoded.reports]
-    return sorted([*decoded.batch.index.tolist(), *rejected, *reports, *decoded.controls])
+    return sorted(
+        [*decoded.batch.index.tolist(), *rejected, *reports, *(n for n, _ in decoded.controls)]
+    )
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

@@ -21,9 +21,10 @@ from detectors.engines.local import detect_frame, run_local
 from ingest.partition import partition_for, record_key
 from ingest.schema import parse_event
 from ingest.sources import cut
-from tests.property.hostile import Log, cuts, hostile
+from tests.property.hostile import Log, cuts, hostile, with_controls
 
-CONFIG = Config()
+KEY = bytes(range(32))
+CONFIG = Config(control_key=KEY)
 DAYS = 3
 ATTACKS = {"spoofed-source", "replay-burst", "signature-failure-spike", "payload-volume"}
 
@@ -64,6 +65,36 @@ def test_cuts_and_restarts_change_nothing_in_a_hostile_log(seed: int, cutting: i
     assert whole[0]
     assert whole == in_pieces(log, cuts(cutting, len(log)))
     assert whole == in_pieces(log, cuts(cutting + 1, len(log)), restarts=0.1, seed=cutting)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1), cutting=st.integers(0, 2**32 - 1))
+def test_control_records_take_effect_at_their_place_however_the_log_is_cut(
+    seed: int, cutting: int
+) -> None:
+    """Verdicts, plans, trials, copies, forgeries of them: batches and restarts change nothing."""
+    plain = hostile(seed, 400)
+    log = with_controls(plain, in_one_piece(plain)[0], seed, KEY)
+    whole = in_one_piece(log)
+    assert whole == in_pieces(log, cuts(cutting, len(log)))
+    assert whole == in_pieces(log, cuts(cutting + 1, len(log)), restarts=0.1, seed=cutting)
+
+
+def test_the_control_records_of_the_test_have_an_effect() -> None:
+    """Among them are incidents that a verdict closes, ones that it freezes, and some forgeries."""
+    alerts: list[Alert] = []
+    rejected = []
+    for seed in range(12):
+        plain = hostile(seed, 400)
+        whole = in_one_piece(with_controls(plain, in_one_piece(plain)[0], seed, KEY))
+        alerts += whole[0]
+        rejected += [code for _, code in whole[1]]
+    assert {a.verdict for a in alerts} == {"benign", "attack", None}
+    assert "verdict" in {a.close_reason for a in alerts}
+    assert any(a.shadow for a in alerts)
+    assert any(a.summary.startswith("planned ") for a in alerts)
+    assert any(a.suppressed for a in alerts)
+    assert "control_invalid" in rejected
 
 
 @pytest.mark.parametrize("seed", [1, 49])

@@ -155,6 +155,79 @@ def test_shadow_and_held_back_findings_are_counted_apart(
     assert "1 incident, 1 in shadow mode, " in said.err
 
 
+def say(tmp_path: Path, *arguments: object) -> int:
+    """Give a verdict on an alert of ``alerts.jsonl`` into ``control.jsonl``."""
+    files = ("--alerts", tmp_path / "alerts.jsonl", "--out", tmp_path / "control.jsonl")
+    return run("verdict", *arguments, *files)
+
+
+def test_a_verdict_on_an_alert_takes_effect_in_a_replay(
+    tmp_path: Path,
+    events: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Said to be benign, the incident closes there, and the same replay gives the same again."""
+    before = detect(tmp_path, events)
+    spoofed = next(a for a in before if a.detector == "spoofed-source")
+    why = ("--reason", "our own scanner, ticket 4711", "--by", "ana", "--expires", "2025-07-01")
+    assert say(tmp_path, spoofed.id, "benign", *why) == 0
+    assert "spoofed-source forged_from_new_network of acme: benign until 2025-07-01T00:00Z" in (
+        capsys.readouterr().err
+    )
+    control = ("--control", tmp_path / "control.jsonl")
+    after = detect(tmp_path, events, *control, out="after.jsonl")
+    (closed,) = (a for a in after if a.id == spoofed.id and a.status == "closed")
+    assert (closed.verdict, closed.close_reason) == ("benign", "verdict")
+    assert closed.notes == (
+        "benign: said by ana (our own scanner, ticket 4711; until 2025-07-01T00:00Z)",
+    )
+    assert detect(tmp_path, events, *control, out="again.jsonl") == after
+    others = {a.id for a in before} - {spoofed.id}
+    assert {a.id for a in after if a.detector != "spoofed-source"} == {
+        a.id for a in before if a.id in others and a.detector != "spoofed-source"
+    }
+    capsys.readouterr()
+    assert run("detect", events, *control, "--json") == 0
+    told = last_line(capsys.readouterr().out)
+    assert told["controls"] == 1
+    monkeypatch.setenv("CALLWATCH_CONTROL_KEY", "ab" * 16)
+    assert run("detect", events, *control) == 1
+    assert "control.jsonl:1: control: mac: is missing" in capsys.readouterr().err
+    (tmp_path / "control.jsonl").unlink()
+    assert say(tmp_path, spoofed.id, "attack", *why) == 0
+    held = detect(tmp_path, events, *control, out="held.jsonl")
+    assert {a.detector for a in held if a.verdict == "attack"} == {"spoofed-source"}
+    within = tmp_path / "within.jsonl"
+    within.write_bytes(events.read_bytes() + (tmp_path / "control.jsonl").read_bytes())
+    assert detect(tmp_path, within, out="in.jsonl") == held
+
+
+def test_a_verdict_says_what_it_needs(
+    tmp_path: Path, events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown alert, an end before its beginning, a wrong network, and no key: one line each."""
+    found = detect(tmp_path, events)[0]
+    why = ("--reason", "r", "--expires", "2025-07-01")
+    nobody = "00000000-0000-4000-8000-000000000000"
+    capsys.readouterr()
+    for arguments, fault in (
+        ((nobody, "benign", *why), f"alert {nobody}: is not in "),
+        ((found.id, "benign", "--reason", "r", "--expires", "2025-01-01"), "expires: allowed is"),
+        ((found.id, "benign", *why, "--source", "x"), "--source: allowed is a network"),
+        ((found.id, "benign", "--reason", "", "--expires", "2025-07-01"), "reason: "),
+    ):
+        assert say(tmp_path, *arguments) == 1
+        said = capsys.readouterr().err
+        assert fault in said
+        assert len(said.splitlines()) == 1
+    assert not (tmp_path / "control.jsonl").exists()
+    alerts = ("--alerts", tmp_path / "alerts.jsonl")
+    assert run("verdict", found.id, "attack", *why, *alerts) == 1
+    assert "CALLWATCH_CONTROL_KEY: is missing" in capsys.readouterr().err
+    assert say(tmp_path, found.id, "maybe", *why) == 2
+
+
 def test_lines_for_people_name_each_incident(
     events: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,7 +286,8 @@ def test_the_json_object_counts_everything(
     assert found["read"] == len(lines) + 3
     rest = found["duplicates"] + found["reports"] + found["controls"]
     assert found["read"] == found["accepted"] + sum(found["rejected"].values()) + rest
-    assert (found["duplicates"], found["controls"]) == (1, 1)
+    assert (found["duplicates"], found["controls"]) == (1, 0)
+    assert found["rejected"] == {"control_invalid": 1, "not_json": 1}
     assert found["alerts"]["replay-burst"] == {"critical": 1}
     assert isinstance(found["seconds"], float)
 

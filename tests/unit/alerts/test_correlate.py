@@ -148,3 +148,11 @@ def test_a_restart_in_between_changes_nothing() -> None:
         correlator = Correlator()
         correlator.restore(state)
     assert told == whole
+
+
+def test_what_is_on_trial_hides_nothing() -> None:
+    """A replay in shadow mode is no cause, and forged calls in shadow mode are no campaign."""
+    replay = incident("s0", "replay-burst", "same_signature", shadow=True)
+    volume = incident("s0", "payload-volume", "campaign", OPENED + SECOND)
+    trials = [forged(n, shadow=True) for n in range(5)]
+    assert Correlator().take([replay, volume, *trials]) == [replay, volume, *trials]

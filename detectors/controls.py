@@ -1,0 +1,145 @@
+"""The control records of one partition that still matter: what people said in the stream.
+
+They are kept with the partition's state, bounded, until they have expired; an id seen before has
+no effect, so a copy of a signed record says nothing new. What they say becomes measures
+(``detectors.tuning``), and for plans a column of the events.
+
+A record is obeyed at its place in the log. Nothing here reads its own time ``at``: the log's order
+decides, and expiry goes by event time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_network
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.alert import to_rfc3339
+from alerts.explain import safe
+from detectors.event import DAY, PLANS
+from detectors.keys import name_key
+from detectors.plans import Planned
+from detectors.tuning import ALWAYS, Measure, Tuning, planned
+from ingest.control import (
+    SEVERITIES,
+    Control,
+    OverrideControl,
+    PlanControl,
+    VerdictControl,
+    dump_control,
+    parse_control,
+)
+from ingest.rfc3339 import to_us
+
+MOST = 4096
+"""Records that a partition remembers; more are refused, and counted."""
+KEPT_AFTER = DAY
+"""So long after its end a record is remembered: for late events."""
+
+
+class Controls:
+    """What people said about the senders of one partition."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+        self._live: dict[str, Control] = {}
+        self._ended: dict[str, int] = {}
+        """Of records that were overruled: the end until which their ids are remembered."""
+
+    def take(self, control: Control, now: int) -> str:
+        """Remember a record; return the name of a reason why it has no effect, or nothing."""
+        self._forget(now - KEPT_AFTER)
+        if control.id in self._live or control.id in self._ended:
+            return "repeated"
+        if control.expires_us <= now:
+            return "expired"
+        if len(self._live) + len(self._ended) >= MOST:
+            return "full"
+        if isinstance(control, VerdictControl):
+            self._overrule(control)
+        self._live[control.id] = control
+        self._renew()
+        return ""
+
+    def mark(self, events: NDArray[Any]) -> None:
+        """Add announced plans to the column of the events."""
+        for control in self._live.values():
+            if isinstance(control, PlanControl):
+                t = events["t"]
+                at = (t >= to_us(control.starts)) & (t < control.expires_us)
+                at &= events["sender"] == name_key(control.sender)
+                events["plan"] |= np.where(at, PLANS[control.plan], 0).astype(np.int16)
+
+    def _overrule(self, newer: VerdictControl) -> None:
+        """Let the newest verdict on the same finding stand alone."""
+        about = (newer.sender, newer.detector, newer.finding, newer.source)
+        for older in [one for one in self._live.values() if isinstance(one, VerdictControl)]:
+            same = about == (older.sender, older.detector, older.finding, older.source)
+            anywhere = about[:3] == (older.sender, older.detector, older.finding)
+            if same or (anywhere and newer.verdict == "attack"):
+                del self._live[older.id]
+                self._ended[older.id] = older.expires_us
+
+    def _forget(self, before: int) -> None:
+        live = {id_: one for id_, one in self._live.items() if one.expires_us > before}
+        self._ended = {id_: end for id_, end in self._ended.items() if end > before}
+        if len(live) < len(self._live):
+            self._live = live
+            self._renew()
+
+    def _renew(self) -> None:
+        measures = (measure_of(control) for control in self._live.values())
+        self._tuning.say([one for one in measures if one is not None])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        live = [dump_control(control).decode() for control in self._live.values()]
+        return {"live": live, "ended": self._ended}
+
+    def restore(self, parts: Mapping[str, Any]) -> None:
+        """Take over what ``snapshot`` returned."""
+        found = [parse_control(text.encode(), None, unsigned=True) for text in parts["live"]]
+        self._live = {control.id: control for control in found}
+        self._ended = dict(parts["ended"])
+        self._renew()
+
+
+def said_by(control: Control) -> str:
+    """Say who said a thing, why, and until when."""
+    until = to_rfc3339(control.expires_us)[:16]
+    by = f" by {safe(control.by)}" if control.by else ""
+    return f"said{by} ({safe(control.reason, 200)}; until {until}Z)"
+
+
+def measure_of(control: Control) -> Measure | None:
+    """Return what a record does to findings; None for the verdict that it is an attack."""
+    if isinstance(control, PlanControl):
+        starts = to_us(control.starts)
+        plan = Planned(control.plan, starts, control.expires_us, control.reason)
+        return planned(control.sender, plan)
+    if isinstance(control, OverrideControl):
+        return Measure(
+            "shadow",
+            "override",
+            control.reason,
+            control.expires_us,
+            ALWAYS,
+            control.sender,
+            {control.detector: None},
+        )
+    if control.verdict == "attack":
+        return None
+    return Measure(
+        "verdict",
+        "verdict",
+        control.reason,
+        control.expires_us,
+        ALWAYS,
+        control.sender,
+        {control.detector: frozenset({control.finding})},
+        None if control.source is None else ip_network(control.source),
+        SEVERITIES.index(control.severity) + 1,
+    )
