@@ -97,7 +97,7 @@ class Share:
         going = [*(self._held if partitions is None else partitions)]
         going = [each for each in going if each in self._held]
         try:
-            await asyncio.wait_for(self._save(going), seconds)
+            await asyncio.wait_for(self._save(going, leaving=True), seconds)
         except TimeoutError:
             note("checkpoint.too_late", level=logging.WARNING, partitions=going, seconds=seconds)
             return False
@@ -112,7 +112,7 @@ class Share:
         if self._restores:
             await asyncio.wait(self._restores, timeout=seconds)
 
-    async def _save(self, partitions: list[TopicPartition]) -> None:
+    async def _save(self, partitions: list[TopicPartition], *, leaving: bool = False) -> None:
         async with self._turn:
             self._since_saved = 0
             usable = [each for each in partitions if each in self._held and self._held[each].usable]
@@ -124,10 +124,13 @@ class Share:
             }
             if offsets:
                 await self._commit(offsets)
+            if leaving:  # before records that wait for their turn are walked, and then again
+                self._close(partitions)
 
     def _close(self, partitions: Iterable[TopicPartition]) -> None:
         for each in list(partitions):
-            self._held.pop(each).state.close()
+            if (held := self._held.pop(each, None)) is not None:
+                held.state.close()
 
     async def _restore(self, state: Assigned) -> None:
         async with self._restoring:

@@ -141,6 +141,29 @@ def test_release_ends_in_time() -> None:
     run(work)
 
 
+def test_nothing_is_walked_between_the_last_checkpoint_and_the_release() -> None:
+    """Records that wait for their turn while a partition is saved for the last time are dropped."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign(_events(0), generation=1)
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "a")))
+        here.kafka.held = []
+        releasing = asyncio.ensure_future(here.share.release(None, seconds=5))
+        while not here.kafka.held:
+            await asyncio.sleep(0)
+        feeding = asyncio.ensure_future(here.share.feed(_fetched(0, 1, here.kafka.events(0, "!b"))))
+        await asyncio.sleep(0)
+        while not releasing.done():
+            while here.kafka.held:
+                here.kafka.held.pop().set_result(None)
+            await asyncio.sleep(0)
+        await feeding
+        assert (here.fed(), here.kafka.alerts()) == ([["a"]], [])
+
+    run(work)
+
+
 def test_release_does_not_wait_for_a_restore() -> None:
     """A partition that is taken away while it is restored is dropped at once."""
 
