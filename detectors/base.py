@@ -149,6 +149,8 @@ class Found:
     """The event that opened the incident; None where a timer did."""
     source: str = ""
     """The network, where there is just one."""
+    key: tuple[str, ...] = ()
+    """What the incident is about: the words of its key columns."""
 
     def quantities(self, *names: str, units: Mapping[str, str]) -> dict[str, Quantity]:
         """Return the named numbers of the evidence with their units."""
@@ -164,18 +166,24 @@ def param(default: float, *, unit: str, low: float, high: float, why: str, sourc
 
 
 @dataclass(frozen=True)
-class Detector:
-    """A detector's file, read and checked."""
+class Described:
+    """What configuration, incidents and documents need of whatever can alert, a rule or not."""
 
     id: str
     reasons: tuple[str, ...]
     tables: tuple[Table, ...]
     params: type[Any]
     evidence: tuple[tuple[str, str], ...]
-    step: Callable[..., int]
     explain: Callable[[Found], Explanation]
-    baseline: Callable[[Any, int, float], Baseline]
     module: ModuleType
+
+
+@dataclass(frozen=True)
+class Detector(Described):
+    """A rule's file, read and checked."""
+
+    step: Callable[..., int]
+    baseline: Callable[[Any, int, float], Baseline]
 
     @property
     def is_shared(self) -> bool:
@@ -191,6 +199,19 @@ class Detector:
     def out(self) -> np.dtype[Any]:
         """The record that the step fills: common fields, then the evidence."""
         return np.dtype([*OUT, *((name, "f8") for name, _ in self.evidence)])
+
+
+def described_of(module: ModuleType) -> Described:
+    """Read what is no rule, but alerts like one."""
+    return Described(
+        id=module.ID,
+        reasons=tuple(module.REASONS),
+        tables=(),
+        params=module.Params,
+        evidence=tuple(module.EVIDENCE),
+        explain=module.explain,
+        module=module,
+    )
 
 
 def detector_of(module: ModuleType) -> Detector:

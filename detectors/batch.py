@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import ip_address
 from mmap import mmap
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ from ingest.schema import (
     SCHEMA_VERSION,
     UNKNOWN_SENDER,
     CallbackEvent,
+    Report,
     dump_event,
     parse_event,
     parse_report,
@@ -171,14 +172,23 @@ class EventBatch:
         )
 
 
+class ReportAt(NamedTuple):
+    """A receiver's report, where and when."""
+
+    place: int
+    """Among the values that were given to the decoder."""
+    t: int
+    report: Report | None
+    """None where only its time counts."""
+
+
 @dataclass(frozen=True)
 class Decoded:
     """What became of a sequence of values; every value is in exactly one of the parts."""
 
     batch: EventBatch
     rejected: list[Rejected] = field(default_factory=list)
-    reports: list[tuple[int, int]] = field(default_factory=list)
-    """Receivers' reports: place and time."""
+    reports: list[ReportAt] = field(default_factory=list)
     controls: list[tuple[int, Control]] = field(default_factory=list)
     """Control records that may be believed, and their places."""
     newer_schema: int = 0
@@ -281,7 +291,7 @@ class Decoder:
         except EventError as error:
             done.rejected.append(Rejected(i, error.code, error.message))
             return
-        done.reports.append((i, to_us(report.at)))
+        done.reports.append(ReportAt(i, to_us(report.at), report))
 
     def _row(self, w: _Wire, *, canonical: bool) -> tuple[tuple[Any, ...], int]:
         """Return the filled columns of one event and the key of its id.

@@ -39,9 +39,18 @@ class Passed:
     ran: NDArray[np.int64]
     """How long the partition had been running."""
     refused: list[tuple[int, str]]
-    reports: int
+    reports: list[tuple[int, int]]
+    """Which reports passed, and at which of ``times``."""
+    times: NDArray[np.int64]
+    """Stream time at each record, in their order, from the first that was accepted on."""
+    places: NDArray[np.int64]
+    """The place of each of ``times``."""
     marks: NDArray[np.int64]
     """Stream time at the places that were asked for, ``BEFORE_ALL`` before the first record."""
+
+    def passed(self, place: int) -> int:
+        """Return how many of ``times`` there are up to a place."""
+        return int(np.searchsorted(self.places, place, side="right"))
 
 
 class PartitionClock:
@@ -91,8 +100,14 @@ class PartitionClock:
             for i in np.flatnonzero(~ok)
         ]
         kept = ok & is_event
-        reports = int(np.count_nonzero(ok & ~is_event))
-        return Passed(order[kept], now[kept], ran[kept], refused, reports, at_marks)
+        skipped = int(np.searchsorted(now, BEFORE_ALL, side="right"))
+        reports = [
+            (int(order[i]) - len(times), int(i) - skipped) for i in np.flatnonzero(ok & ~is_event)
+        ]
+        run = slice(skipped, None)
+        return Passed(
+            order[kept], now[kept], ran[kept], refused, reports, now[run], place[run], at_marks
+        )
 
     def _fault(self, t: int, *, early: bool) -> str:
         given = to_rfc3339(t) if abs(t) <= LATEST else str(t)

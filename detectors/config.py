@@ -31,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -43,14 +43,15 @@ from numpy.typing import NDArray
 
 from alerts.alert import to_rfc3339
 from alerts.explain import safe
-from detectors.base import Detector
+from detectors import health
+from detectors.base import Described, Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
 from detectors.params import params_dtype
 from detectors.plans import plans_of
 from detectors.priors import Prior, load_priors
 from detectors.registered import register_of
-from detectors.registry import detectors_found
+from detectors.registry import alerting_found, detectors_found
 from detectors.tuning import ALWAYS, NEVER, Measure, planned
 from ingest.errors import IngestError, ProfileError
 from ingest.inventory import Inventory
@@ -146,6 +147,8 @@ class Config:
         enabled = [found for found in detectors_found() if found.id not in disabled]
         self.detectors: tuple[Detector, ...] = tuple(d for d in enabled if not d.is_shared)
         self.shared: tuple[Detector, ...] = tuple(d for d in enabled if d.is_shared)
+        watches = health.ID not in disabled
+        self.health = health.Params(**self.settings.get(health.ID, {})) if watches else None
         self._classes: list[SenderClass] = []
         self._of_provider: dict[str | None, int] = {}
         self._of_sender: dict[str, dict[str | None, tuple[tuple[int, int], ...]]] = {}
@@ -228,6 +231,11 @@ class Config:
         """Return the name of a class's profile."""
         return self._classes[who].profile.name
 
+    @property
+    def profile_of_class(self) -> list[Profile]:
+        """The profile of each class."""
+        return [one.profile for one in self._classes]
+
     def params(self, detector: Detector) -> NDArray[Any]:
         """Return the detector's parameters as one record for each class."""
         names = [f.name for f in fields(detector.params)]
@@ -251,7 +259,12 @@ class Config:
     def hash(self) -> str:
         """12 hex digits of everything that alerts depend on beside the events."""
         measures = [measure.identity() for measure in self.measures]
-        return _digest([self.state_hash, measures, self.register.identity()])
+        read = [
+            [name, fact, of.as_of]
+            for name, profile in sorted(self.profiles.items())
+            for fact, of in sorted(profile.facts.items())
+        ]
+        return _digest([self.state_hash, measures, self.register.identity(), read])
 
     @cached_property
     def state_hash(self) -> str:
@@ -274,6 +287,7 @@ class Config:
         parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
         parts += [sorted(map(str, self._of_provider))]
         parts += [[f"{getattr(self.stream, f.name)}" for f in fields(self.stream)]]
+        parts += [self.health and asdict(self.health)]
         return _digest(parts)
 
 
@@ -362,7 +376,7 @@ class _Reader:
     def __init__(self, text: TomlText) -> None:
         self.text = text
         self.faults: list[tuple[int, str]] = []
-        self.detectors = {d.id: d for d in detectors_found()}
+        self.detectors = {d.id: d for d in alerting_found()}
 
     def read(self, inventory: Inventory | None, profiles: Path | None) -> Config | None:
         """Return the configuration, or None where faults were found."""
@@ -480,7 +494,7 @@ class _Reader:
         return StreamSettings(**values)
 
     def params(
-        self, detector: Detector, given: dict[str, Any], where: str, place: Place
+        self, detector: Described, given: dict[str, Any], where: str, place: Place
     ) -> dict[str, float]:
         """Return a detector's given parameters, checked."""
         allowed = {f.name: f.metadata for f in fields(detector.params)}
@@ -520,6 +534,8 @@ class _Reader:
             self.fault((*place, "shadow"), msg)
         name, given = item.get("detector"), item.get("set", {})
         settings: dict[str, float] = {}
+        if name == health.ID:
+            self.fault((*place, "detector"), f"override.detector: {name} is about no sender")
         if not isinstance(given, dict):
             self.fault((*place, "set"), f"override.set must be a table (got {given!r})")
         elif isinstance(name, str) and name in self.detectors:

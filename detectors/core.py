@@ -15,14 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import Alert
-from detectors.base import CLOSE_REASONS, Baseline, Detector, Table, close, minute_of
-from detectors.batch import Decoded, Decoder, EventBatch, Rejected
+from detectors import health
+from detectors.base import (
+    CLOSE_REASONS,
+    Baseline,
+    Described,
+    Detector,
+    Table,
+    close,
+    described_of,
+    minute_of,
+)
+from detectors.batch import Decoded, Decoder, EventBatch, Rejected, ReportAt
 from detectors.clock import PartitionClock
 from detectors.compile import walk_for
 from detectors.config import Config
 from detectors.controls import Controls, said_by
 from detectors.errors import StateError
 from detectors.event import DAY, HOUR, MINUTE, REDIRECT
+from detectors.health import Health, Passage, Scored
 from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import combine
 from detectors.observer import Observation, Observer
@@ -90,7 +101,14 @@ class _Runner:
 class Core:
     """Detection for one partition: of the events, or of what several senders share."""
 
-    def __init__(self, config: Config, partition: int = 0, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        partition: int = 0,
+        *,
+        shared: bool = False,
+        partitions: int | None = None,
+    ) -> None:
         self.config = config
         self.partition = partition
         self.shared = shared
@@ -111,7 +129,9 @@ class Core:
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
         tuning = Tuning(config.measures)
         self.controls = Controls(tuning)
-        self.incidents = Incidents(detectors, config.hash, tuning=tuning, count=self.count)
+        self.health = None if shared else self._watch(partitions)
+        told: tuple[Described, ...] = detectors if shared else (*detectors, described_of(health))
+        self.incidents = Incidents(told, config.hash, tuning=tuning, count=self.count)
 
     @property
     def stream_time_us(self) -> int | None:
@@ -123,6 +143,22 @@ class Core:
         if key not in self._tables:
             self._tables[key] = KeyedTable(_spec(key, self.config))
         return self._tables[key]
+
+    def _watch(self, partitions: int | None) -> Health | None:
+        if self.config.health is None:
+            return None
+        return Health(
+            self.config.health,
+            self.config.profile_of_class,
+            which=len(self._runners),
+            partition=self.partition,
+            partitions=partitions,
+        )
+
+    def rebuilt(self, why: str) -> None:
+        """Let it be told with the next record that the state was made anew, and why."""
+        if self.health is not None:
+            self.health.rebuilt(why)
 
     def _runner(self, detector: Detector) -> _Runner:
         for table in detector.tables:
@@ -163,24 +199,30 @@ class Core:
         return replace(outcome, rejected=rejected, observations=told)
 
     def feed_sorted(
-        self, batch: EventBatch, controls: Sequence[tuple[int, Control]] = ()
+        self,
+        batch: EventBatch,
+        controls: Sequence[tuple[int, Control]] = (),
+        reports: Sequence[ReportAt] = (),
     ) -> Outcome:
         """Take events that were decoded and sorted by time before (files, frames).
 
-        ``controls`` are control records, each with the place of the event before which it stands.
+        ``controls`` are control records, each with the place of the event before which it stands;
+        so stand ``reports`` of receivers.
         """
         first = self.counters.get("consumed", 0)
-        self.count("consumed", len(batch))
-        in_order = replace(batch, index=np.arange(len(batch)))  # not the order of the lines
-        outcome = self._feed(Decoded(in_order, controls=list(controls)), None)
-        told = [o._replace(place=first + o.place) for o in outcome.observations]
+        self.count("consumed", len(batch) + len(reports))
+        in_order = replace(batch, index=2 * np.arange(len(batch)) + 1)  # not that of the lines
+        said = [(2 * place, control) for place, control in controls]
+        heard = [one._replace(place=2 * one.place) for one in reports]
+        outcome = self._feed(Decoded(in_order, controls=said, reports=heard), None)
+        told = [o._replace(place=first + o.place // 2) for o in outcome.observations]
         return replace(outcome, observations=told)
 
     def feed_merged(self, batch: EventBatch, now: Sequence[int]) -> Outcome:
         """Take events of several partitions, and for each the stream time of its own partition."""
         self.count("consumed", len(batch))
-        clock = [(2 * place, time) for place, time in enumerate(now)]  # each before its event
-        in_order = replace(batch, index=2 * np.arange(len(batch)) + 1)
+        clock = [ReportAt(2 * place, time, None) for place, time in enumerate(now)]
+        in_order = replace(batch, index=2 * np.arange(len(batch)) + 1)  # each after its time
         return self._feed(Decoded(in_order, reports=clock), None)
 
     def finish(self, until_us: int | None = None) -> Outcome:
@@ -191,12 +233,13 @@ class Core:
         if until_us is not None and until_us > now:
             now = self._clock.advance(until_us)
         nothing = self._decoder.values([]).batch
-        return self._advance(nothing, np.zeros(0, np.int64), now)
+        passage = Passage(np.array([now]), [], [])
+        return self._advance(nothing, np.zeros(0, np.int64), now, passage)
 
     def _feed(self, decoded: Decoded, broker_times: NDArray[np.int64] | None) -> Outcome:
         batch = decoded.batch
         rejected = list(decoded.rejected)
-        reports = np.array(decoded.reports, np.int64).reshape(-1, 2)
+        reports = np.array([(r.place, r.t) for r in decoded.reports], np.int64).reshape(-1, 2)
         self.count("newer_schema", decoded.newer_schema)
         self.count("controls", len(decoded.controls))
         marks = [place for place, _ in decoded.controls]
@@ -205,7 +248,7 @@ class Core:
         )
         for index, message in pass_.refused:
             rejected.append(Rejected(index, "time_out_of_range", message))
-        self.count("reports", pass_.reports)
+        self.count("reports", len(pass_.reports))
         now = pass_.now
         if len(pass_.kept) < len(batch):
             batch = batch.take(pass_.kept)
@@ -219,32 +262,42 @@ class Core:
         for fault in rejected:
             self.count(f"rejected.{fault.code}")
         rejected.sort(key=lambda fault: fault.index)
+        heard = [(at, decoded.reports[which].report) for which, at in pass_.reports]
+        faults = [(pass_.passed(one.index), one.code) for one in rejected]
+        passage = Passage(pass_.times, [(at, r) for at, r in heard if r is not None], faults)
         done = Outcome(rejected=rejected)
-        start = 0
+        start = walked = 0
         for (place, control), at in zip(decoded.controls, pass_.marks.tolist(), strict=True):
             cut = int(np.searchsorted(batch.index, place))
             before = batch.take(slice(start, cut))
-            done = done.then(self._advance(before, now[start:cut], at))
+            passed, passage = passage.split(pass_.passed(place) - walked)
+            walked += len(passed.times)
+            done = done.then(self._advance(before, now[start:cut], at, passed))
             told = self._obey(control, at)
             self.count("alerts", len(told))
             done = done.then(Outcome(told))
             start = cut
         if self._clock.now is None:
+            if self.health is not None:
+                self.health.note(passage.faults)
             return done
         rest = batch.take(slice(start, None)) if start else batch
-        return done.then(self._advance(rest, now[start:], self._clock.now))
+        return done.then(self._advance(rest, now[start:], self._clock.now, passage))
 
-    def _advance(self, batch: EventBatch, now: NDArray[np.int64], until: int) -> Outcome:
+    def _advance(
+        self, batch: EventBatch, now: NDArray[np.int64], until: int, passage: Passage
+    ) -> Outcome:
         """Score a stretch of the log up to a stream time; what people held ends in between."""
         done = Outcome()
         while 0 < (end := self.incidents.next_thaw) <= until:
             cut = int(np.searchsorted(now, end))
-            done = done.then(self._score(batch.take(slice(0, cut)), now[:cut], end))
+            passed, passage = passage.split(int(np.searchsorted(passage.times, end)))
+            done = done.then(self._score(batch.take(slice(0, cut)), now[:cut], end, passed))
             for slot in self.incidents.thaw(end):
                 row, _ = self._row(slot)
                 row["opened_at"] = abs(int(row["opened_at"]))
             batch, now = batch.take(slice(cut, None)), now[cut:]
-        return done.then(self._score(batch, now, until))
+        return done.then(self._score(batch, now, until, passage))
 
     def _obey(self, control: Control, now: int) -> list[Alert]:
         """Let a control record take effect, at its place in the log."""
@@ -257,8 +310,10 @@ class Core:
         if slot is None:
             self.count("controls.no_incident")
             return []
-        row, table = self._row(slot)
         note = f"{control.verdict}: {said_by(control)}"
+        if slot[0] == len(self._runners):
+            return self._obey_about_health(slot, control, now, note)
+        row, table = self._row(slot)
         if control.verdict == "benign":
             (table.release or close)(row)
             return self.incidents.release(slot, now, note)
@@ -267,13 +322,25 @@ class Core:
         row["open_until"] = max(until, int(row["open_until"]))
         return self.incidents.freeze(slot, now, until * MINUTE, note)
 
+    def _obey_about_health(
+        self, slot: Slot, control: VerdictControl, now: int, note: str
+    ) -> list[Alert]:
+        """End an incident of the pipeline; there is no baseline that an attack could spoil."""
+        if control.verdict != "benign" or self.health is None:
+            self.count("controls.nothing_to_keep")
+            return []
+        self.health.release(slot[2])
+        return self.incidents.release(slot, now, note)
+
     def _row(self, slot: Slot) -> tuple[Any, Table]:
         which, number, position = slot
         detector = self._runners[which].detector
         table = detector.tables[number]
         return self._tables[table.key].rows[detector.id][position], table
 
-    def _score(self, batch: EventBatch, now: NDArray[np.int64], until: int) -> Outcome:
+    def _score(
+        self, batch: EventBatch, now: NDArray[np.int64], until: int, passage: Passage
+    ) -> Outcome:
         events = batch.columns
         events["now"] = now
         self.controls.mark(events)
@@ -290,6 +357,10 @@ class Core:
         for which, runner in enumerate(self._runners):
             for records in self._walk(runner, events, located, ticks, final):
                 self._collect(which, runner, records, batch, happenings)
+        if self.health is not None:
+            where = located[SENDER]
+            scored = Scored(events, now, where.position, where.fresh, batch.sender)
+            happenings += self.health.walk(passage, scored)
         happenings.sort(key=lambda item: item[0])
         alerts: list[Alert] = []
         for _, happening in happenings:
@@ -442,6 +513,7 @@ class Core:
             "controls": self.controls.snapshot(),
             "long_names": self._roster.snapshot(),
             "shared": self.shared,
+            "health": None if self.health is None else self.health.snapshot(),
         }
         arrays: dict[str, NDArray[Any]] = {}
         for key, table in self._kept().items():
@@ -451,14 +523,14 @@ class Core:
         return pack(header, arrays)
 
     @staticmethod
-    def restore(config: Config, data: bytes) -> Core:
+    def restore(config: Config, data: bytes, *, partitions: int | None = None) -> Core:
         """Return the core that made the snapshot; StateError where it does not fit."""
         header, arrays = unpack(data)
         if header["config"] != config.state_hash:
             made, mine = header["config"], config.state_hash
             msg = f"snapshot: made with configuration {made} (in force: {mine})"
             raise StateError(msg)
-        core = Core(config, header["partition"], shared=header["shared"])
+        core = Core(config, header["partition"], shared=header["shared"], partitions=partitions)
         core.next_offset = header["next_offset"]
         core.counters = dict(header["counters"])
         core._clock.restore(header["clock"])
@@ -474,6 +546,8 @@ class Core:
             core.incidents.restore(header["incidents"])
             core.controls.restore(header["controls"])
             core._roster.restore(header["long_names"])
+            if core.health is not None:
+                core.health.restore(header["health"])
         except (KeyError, ValueError, TypeError) as error:
             msg = f"snapshot: does not fit this version's rows: {error!r}"
             raise StateError(msg) from None

@@ -17,9 +17,10 @@ from typing import Final
 
 from alerts.alert import to_rfc3339
 from alerts.explain import safe
+from detectors import health
 from detectors.config import Config, Network
 from detectors.event import SECOND
-from detectors.registry import detectors_found
+from detectors.registry import alerting_found
 from ingest.inventory import Inventory
 from ingest.profile_facts import LIMIT_DAYS, RULES
 from ingest.profiles import GENERIC, Profile
@@ -167,7 +168,8 @@ def overlaps(marked: list[tuple[Network, str]]) -> Iterator[tuple[Network, Netwo
 def of_detectors(config: Config) -> Iterator[Trouble]:
     """What nobody is told about, because it is switched off or still on trial."""
     running = {detector.id for detector in (*config.detectors, *config.shared)}
-    for detector in detectors_found():
+    running |= set() if config.health is None else {health.ID}
+    for detector in alerting_found():
         subject = f"detectors.{detector.id}"
         if detector.id not in running:
             text = "is switched off: nothing of what it sees is told"

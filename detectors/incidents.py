@@ -14,7 +14,7 @@ from typing import Any, Literal
 from alerts.alert import MAX_ITEMS, MAX_NOTES, Alert, CloseReason, Severity, Status, alert_id
 from alerts.explain import runbook, safe
 from alerts.threat import techniques
-from detectors.base import CLOSE_REASONS, Detector, Found
+from detectors.base import CLOSE_REASONS, Described, Found
 from detectors.event import MINUTE
 from detectors.tuning import Finding, Judged, Tuning
 from ingest.prefix import source_prefix
@@ -91,6 +91,8 @@ class Happening:
     """Gives the event's JSON; None where a timer found it."""
     sender: str | None
     provider: str | None
+    key: tuple[str, ...] = ()
+    """What it is about, where that is no row of a table."""
 
 
 class Incidents:
@@ -98,7 +100,7 @@ class Incidents:
 
     def __init__(
         self,
-        detectors: tuple[Detector, ...],
+        detectors: tuple[Described, ...],
         config_hash: str,
         limit: int = 10_000,
         *,
@@ -235,8 +237,8 @@ class Incidents:
         detector = self.detectors[h.slot[0]]
         raw = h.value() if h.value is not None else None
         event = parse_event(raw) if raw is not None else None
-        columns = detector.tables[h.slot[1]].key
-        key = _key_of(columns, event, h.sender)
+        columns = ("",) if h.key else detector.tables[h.slot[1]].key
+        key = list(h.key) or _key_of(columns, event, h.sender)
         named = event.sender if event else h.sender
         sender = named if columns[0] == "sender" else None
         judged = self._judge(h, sender)
@@ -348,6 +350,7 @@ class Incidents:
                 evidence=incident.evidence,
                 event=event,
                 source=incident.sources[0] if len(incident.source_keys) == 1 else "",
+                key=tuple(incident.key),
             )
         )
         severity = SEVERITIES[incident.severity - 1]

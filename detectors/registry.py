@@ -1,4 +1,7 @@
-"""Every file in ``detectors/rules`` is a detector: the folder is the registry."""
+"""Every file in ``detectors/rules`` is a detector: the folder is the registry.
+
+What alerts without being a rule on events is added to them here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import pkgutil
 from functools import cache
 
 import detectors.rules
-from detectors.base import Detector, detector_of
+from detectors import health
+from detectors.base import Described, Detector, described_of, detector_of
 
 
 @cache
@@ -18,3 +22,10 @@ def detectors_found() -> tuple[Detector, ...]:
         detector_of(importlib.import_module(f"detectors.rules.{module.name}")) for module in modules
     ]
     return tuple(sorted(found, key=lambda detector: detector.id))
+
+
+@cache
+def alerting_found() -> tuple[Described, ...]:
+    """Return everything that can alert, in the order of the ids: the detectors, and health."""
+    found = (*detectors_found(), described_of(health))
+    return tuple(sorted(found, key=lambda one: one.id))

@@ -19,7 +19,7 @@ import numpy as np
 
 from alerts.alert import Alert
 from alerts.correlate import Correlator
-from detectors.batch import Decoder, EventBatch
+from detectors.batch import Decoder, EventBatch, ReportAt
 from detectors.config import Config
 from detectors.core import Core, Outcome
 from detectors.errors import StateError
@@ -167,10 +167,14 @@ class Partitions:
         return self._shared(self.cores[partition].feed_log(values, offsets, broker_times_us))
 
     def feed_sorted(
-        self, partition: int, batch: EventBatch, controls: Sequence[tuple[int, Control]] = ()
+        self,
+        partition: int,
+        batch: EventBatch,
+        controls: Sequence[tuple[int, Control]] = (),
+        reports: Sequence[ReportAt] = (),
     ) -> Outcome:
-        """Take events of one partition that were decoded and sorted by time before."""
-        return self._shared(self.cores[partition].feed_sorted(batch, controls))
+        """Take records of one partition that were decoded and sorted by time before."""
+        return self._shared(self.cores[partition].feed_sorted(batch, controls, reports))
 
     def _shared(self, outcome: Outcome) -> Outcome:
         reached = {core.partition: core.stream_time_us for core in self.cores}

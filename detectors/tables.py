@@ -77,7 +77,8 @@ class Located:
     position: NDArray[np.int64]
     """-1 where the key is null."""
     fresh: NDArray[np.int8]
-    """1 where the row starts afresh at this event: new, expired, or taken from another key."""
+    """Positive where the row starts afresh at this event: 1 = new or expired, 2 = taken from a
+    live key because of the limit."""
     before: NDArray[np.int64]
     """Uses of the row before this event."""
 
@@ -166,11 +167,12 @@ def _locate(
                 return e
             if 8 * int(state[FILLED]) >= 7 * len(index):
                 return e
+            evicted = int(state[EVICTED])
             p = _choose(slots, state, t, ttl, limit, refresh)
             index[at] = place & ~low | p
             state[FILLED] = int(state[FILLED]) + 1
             slots[p]["key"] = key
-            fresh[e] = 1
+            fresh[e] = 1 + int(state[EVICTED]) - evicted
         slot = slots[p]
         if t - int(slot["seen"]) > ttl:
             fresh[e] = 1

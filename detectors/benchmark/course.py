@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 
 from alerts.alert import Alert, to_rfc3339
+from detectors import health
+from detectors.base import described_of
 from detectors.benchmark.arrivals import DAY, HOUR, Span
 from detectors.benchmark.columns import Rows, Vocabulary, in_order
 from detectors.benchmark.direct import DirectDecoder
@@ -172,7 +174,9 @@ def play(scenario: Scenario, warm: Warm) -> Played:
         warm.seed,
         done,
         states,
-        present=frozenset(one.id for one in (*warm.config.detectors, *warm.config.shared)),
+        present=frozenset(
+            one.id for one in (*warm.config.detectors, *warm.config.shared, described_of(health))
+        ),
         window=span,
         events=warm.events + len(everything),
     )

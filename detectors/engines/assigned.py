@@ -78,7 +78,11 @@ class Assigned:
         if self.closed:
             self._core = None
             return
+        if reason is not None and committed == bounds.begin > 0 and self._core is not None:
+            self._core.rebuilt("cold_start")
         if reason is not None and committed > bounds.begin:
+            if self._core is not None:
+                self._core.rebuilt(reason)
             note(
                 "state.rebuilt",
                 level=logging.WARNING,

@@ -42,6 +42,10 @@ class EventsCore:
             [record.time_us for record in records],
         )
 
+    def rebuilt(self, why: str) -> None:
+        """Let it be told with the next record that the state was made anew."""
+        self.core.rebuilt(why)
+
     def snapshot(self) -> bytes:
         """All of the state."""
         return self.core.snapshot()
@@ -109,6 +113,9 @@ class SourcesCore:
                 self.shared.forget(each)
         self._look = min((h for h in self._heard.values() if now - h <= IDLE), default=now) + IDLE
 
+    def rebuilt(self, why: str) -> None:
+        """Told by the journal alone: what senders share is remembered for hours, not weeks."""
+
     def snapshot(self) -> bytes:
         """All of the state, with a checksum."""
         header = {
@@ -141,6 +148,8 @@ class ConfiguredCores:
     """Cores of the partitions of the events, under one configuration."""
 
     config: Config
+    partitions: int | None = None
+    """How many there are; None: what is in the wrong one is not looked for."""
 
     @property
     def config_hash(self) -> str:
@@ -149,11 +158,11 @@ class ConfiguredCores:
 
     def new(self, partition: int) -> EventsCore:
         """An empty core."""
-        return EventsCore(Core(self.config, partition))
+        return EventsCore(Core(self.config, partition, partitions=self.partitions))
 
     def restore(self, partition: int, snapshot: bytes) -> EventsCore:  # noqa: ARG002 - it knows it
         """The core that made the snapshot."""
-        return EventsCore(Core.restore(self.config, snapshot))
+        return EventsCore(Core.restore(self.config, snapshot, partitions=self.partitions))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import Alert, to_rfc3339
-from detectors.batch import Decoder, EventBatch
+from detectors.batch import Decoder, EventBatch, ReportAt
 from detectors.clock import LATEST
 from detectors.config import Config
-from detectors.engines.spool import Spool
+from detectors.engines.spool import Reports, Spool
 from detectors.event import DAY, HOUR, MINUTE
 from detectors.shared import Partitions
 from detectors.warm import warm_up
@@ -112,6 +112,7 @@ def run_local(
         _read(lines, config, now_us, spool, state, result, on_bad, on_progress, said)
         said.sort(key=lambda control: control.at_us)
         batch = spool.batch()
+        reports = spool.reports(batch.buffer)
         order = np.argsort(batch.columns["t"], kind="stable")
         result.warnings += _alone(batch, order)
         where = _partition_of(batch, partitions)
@@ -119,13 +120,12 @@ def run_local(
         for p in range(len(state.cores)):
             mine = order if partitions == 1 else order[where[order] == p]
             placed = _placed(said, p, partitions, batch.columns["t"][mine])
-            for start in range(0, max(len(mine), 1), CHUNK):
-                chunk = batch.take(mine[start : start + CHUNK])
-                last = start + CHUNK >= len(mine)
-                here = [
-                    (n - start, c) for n, c in placed if start <= n and (last or n < start + CHUNK)
-                ]
-                found += state.feed_sorted(p, chunk, here).alerts
+            for start, end, told in _chunks(batch.columns["t"][mine], reports):
+                chunk = batch.take(mine[start:end])
+                last = end == len(mine)
+                here = [(n - start, c) for n, c in placed if start <= n and (last or n < end)]
+                placed = placed[len(here) :]
+                found += state.feed_sorted(p, chunk, here, told).alerts
                 done += len(chunk)
                 if on_progress is not None:
                     on_progress("detect", done)
@@ -153,6 +153,26 @@ def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: A
         text = f"{bad:,} of {result.read:,} rows were rejected; the first: {result.rejected[0]}"
         warnings.warn(text, stacklevel=2)
     return result.alerts
+
+
+def _chunks(
+    times: NDArray[np.int64], reports: Reports
+) -> Iterator[tuple[int, int, list[ReportAt]]]:
+    """Yield a partition's events in pieces, from where to where, and the reports in each.
+
+    Every receiver reports to every partition, so each partition gets all reports.
+    """
+    n = len(times)
+    if len(reports.rows) == 0:
+        yield from ((e, min(e + CHUNK, n), []) for e in range(0, max(n, 1), CHUNK))
+        return
+    before = np.searchsorted(times, reports.times, side="right")
+    of_event = np.arange(n) + np.searchsorted(before, np.arange(n), side="right")
+    of_report = before + np.arange(len(before))  # where each is, were they one sequence
+    for start in range(0, n + len(before), CHUNK):
+        ends = (start, start + CHUNK)
+        (e, to_e), (r, to_r) = (np.searchsorted(of, ends).tolist() for of in (of_event, of_report))
+        yield e, to_e, reports.take(r, to_r, (before[r:to_r] - e).tolist())
 
 
 def _read(
@@ -206,9 +226,15 @@ def _read(
             refuse(piece, int(batch.index[i]), "time_out_of_range", message)
         said += [control for _, control in decoded.controls]
         spool.add(batch.take(~(ahead | past)), result.read)
+        reports = [one for one in decoded.reports if first <= one.t <= last]
+        for one in decoded.reports:
+            if not first <= one.t <= last:
+                message = f"report.at: allowed as of events; given {to_rfc3339(one.t)}"
+                refuse(piece, one.place, "time_out_of_range", message)
+        spool.add_reports(reports, result.read)
         result.read += len(piece.spans)
         for name, more in (
-            ("reports", len(decoded.reports)),
+            ("reports", len(reports)),
             ("newer_schema", decoded.newer_schema),
         ):
             if more:

@@ -45,6 +45,9 @@ class PartitionCore(Protocol):
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         """Walk records of the log, in order."""
 
+    def rebuilt(self, why: str) -> None:
+        """Let it be told with the next record that the state was made anew."""
+
     def snapshot(self) -> bytes:
         """All of the state."""
 

@@ -120,7 +120,7 @@ async def _work(
     from detectors.engines.faust_settings import WorkerSettings
 
     warm_up()  # compiles: not while others wait for a partition
-    cores = ConfiguredCores(config)
+    cores = ConfiguredCores(config, counts["callwatch.events"])
     shared = ConfiguredSources(config, counts["callwatch.events"])
     cores.new(0).core.feed_log([b"{}"], [0], [0])  # loads what was compiled
     shared.new(0).shared.core.feed_log([b"{}"], [0], [0])

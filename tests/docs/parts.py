@@ -18,9 +18,9 @@ from alerts.alert import Severity
 from alerts.explain import runbook
 from alerts.threat import techniques
 from detectors import config
-from detectors.base import Detector
+from detectors.base import Described
 from detectors.plans import COVERS
-from detectors.registry import detectors_found
+from detectors.registry import alerting_found
 from ingest import inventory
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
@@ -28,7 +28,7 @@ from ingest.topics import TOPICS
 from tests.docs import bench, quality, scenarios, words
 
 ROOT = Path(__file__).parents[2]
-DETECTORS = {detector.id: detector for detector in detectors_found()}
+DETECTORS = {one.id: one for one in alerting_found()}
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> str:
@@ -40,7 +40,7 @@ def table(head: str, rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(lines)
 
 
-def prose(detector: Detector) -> tuple[str, str, str]:
+def prose(detector: Described) -> tuple[str, str, str]:
     """A detector's docstring as Markdown: first sentence, explanation, known gaps."""
     text = inspect.cleandoc(detector.module.__doc__ or "").replace("``", "`")
     text = text.partition("\n\n>>>")[0]
@@ -49,7 +49,7 @@ def prose(detector: Detector) -> tuple[str, str, str]:
     return " ".join(first.split()), body.strip(), " ".join(gaps.split())
 
 
-def detector_part(detector: Detector) -> str:
+def detector_part(detector: Described) -> str:
     """Everything that a reader can know about one detector."""
     first, body, gaps = prose(detector)
     memory = "; ".join(
@@ -62,12 +62,13 @@ def detector_part(detector: Detector) -> str:
             f"**Known gaps.** {gaps[0].upper()}{gaps[1:]}",
             table("reason | means | mapped to", _reasons(detector)),
             table("parameter | default | unit | range | why", _parameters(detector)),
-            f"Evidence in the alert: {', '.join(_evidence(detector))}. Memory per key: {memory}.",
+            f"Evidence in the alert: {', '.join(_evidence(detector))}."
+            + (f" Memory per key: {memory}." if memory else ""),
         ]
     )
 
 
-def _reasons(detector: Detector) -> Iterable[list[str]]:
+def _reasons(detector: Described) -> Iterable[list[str]]:
     means = meanings(detector.id)
     for reason in detector.reasons:
         ids = techniques(detector.id, reason, Severity.HIGH)[:3]
@@ -83,14 +84,14 @@ def meanings(detector: str) -> dict[str, str]:
     )
 
 
-def _parameters(detector: Detector) -> Iterable[list[str]]:
+def _parameters(detector: Described) -> Iterable[list[str]]:
     for one in fields(detector.params):
         meta = one.metadata
         limits = f"{number(meta['low'])} to {number(meta['high'])}"
         yield [f"`{one.name}`", number(one.default), meta["unit"] or "-", limits, meta["why"]]
 
 
-def _evidence(detector: Detector) -> Iterable[str]:
+def _evidence(detector: Described) -> Iterable[str]:
     return (f"`{name}`" + (f" ({unit})" if unit else "") for name, unit in detector.evidence)
 
 

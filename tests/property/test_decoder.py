@@ -114,7 +114,7 @@ def model(value: bytes) -> CallbackEvent | None:
 def parts(decoded: Decoded) -> list[int]:
     """The places of all values, from whichever part they ended in."""
     rejected = [fault.index for fault in decoded.rejected]
-    reports = [place for place, _ in decoded.reports]
+    reports = [one.place for one in decoded.reports]
     return sorted(
         [*decoded.batch.index.tolist(), *rejected, *reports, *(n for n, _ in decoded.controls)]
     )

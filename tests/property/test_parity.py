@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alert import Alert
+from alerts.alert import Alert, to_rfc3339
 from detectors.benchmark.day import labelled_day
 from detectors.benchmark.jsonl import render
 from detectors.config import Config
 from detectors.core import Core
 from detectors.engines.local import detect_frame, run_local
+from detectors.event import DAY, MINUTE, SECOND
 from ingest.partition import partition_for, record_key
-from ingest.schema import parse_event
+from ingest.rfc3339 import to_us
+from ingest.schema import parse_event, parse_report
 from ingest.sources import cut
 from tests.property.hostile import Log, cuts, hostile, with_controls
 
@@ -153,6 +155,51 @@ def test_the_day_as_lines_of_files_that_are_out_of_order() -> None:
     result = run_local(parts, CONFIG)
     assert texts(result.alerts) == texts(of_the_log())
     assert result.accepted == len(shuffled)
+
+
+def reports() -> list[bytes]:
+    """Reports of three receivers over the last day; one stops for an hour, and then for good."""
+    first = parse_event(day()[-1]).received_at_us // DAY * DAY
+    return [
+        report_of(name, first + minute * MINUTE + n * SECOND + 1, minute)
+        for n, name in enumerate(("hooks/1@a", "hooks/2@b", "billing/7@c"))
+        for minute in range(24 * 60)
+        if n < 2 or not (600 <= minute < 660 or minute > 1200)
+    ]
+
+
+def report_of(receiver: str, t: int, minute: int) -> bytes:
+    """One report; a receiver loses a twentieth of what it is offered."""
+    body = {
+        "receiver": receiver, "process": receiver[-1], "at": to_rfc3339(t),
+        "started_at": to_rfc3339(t - minute * MINUTE), "offered": 100 * minute,
+        "sent": 95 * minute, "version": "1", "dropped": {"queue_full": 5 * minute}, "sampling": 1.0,
+    }  # fmt: skip
+    return json.dumps({"schema": 1, "report": body}).encode()
+
+
+def test_the_day_with_reports_in_four_partitions() -> None:
+    """Shuffled lines of files, with reports between them, give what four logs gave."""
+    events = [(parse_event(value).received_at_us, value) for value in day()]
+    told = [(parse_report(value).at, value) for value in reports()]
+    of_reports = [(to_us(at), value) for at, value in told]
+    alerts: list[Alert] = []
+    for p in range(4):
+        mine = [
+            (t, value) for t, value in events
+            if partition_for(record_key(parse_event(value)), 4) == p
+        ]  # fmt: skip
+        times, values = zip(*sorted(mine + of_reports), strict=True)
+        part = Log(list(values), list(range(len(values))), list(times))
+        core = Core(CONFIG, p)
+        alerts += core.feed_log(*part.part(0, len(part))).alerts
+    lines = [value for _, value in events + of_reports]
+    random.Random(5).shuffle(lines)
+    result = run_local([cut("all", 1, b"\n".join(lines))], CONFIG, partitions=4)
+    health = {(a.reason, a.severity.value) for a in alerts if a.detector == "pipeline-health"}
+    assert {("receiver_silent", "medium"), ("events_lost", "low")} <= health
+    assert texts(result.alerts) == texts(alerts)
+    assert result.counts["reports"] == len(of_reports)
 
 
 def test_the_day_as_a_frame() -> None:

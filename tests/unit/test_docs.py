@@ -23,7 +23,7 @@ from detectors.cli import detect
 from detectors.config import load_config
 from detectors.errors import ConfigError
 from detectors.priors import Prior, text_of
-from detectors.registry import detectors_found
+from detectors.registry import alerting_found, detectors_found
 from ingest.errors import InventoryError
 from ingest.inventory import load_inventory
 from ingest.kafka_config import PREFIX, VARIABLES
@@ -75,7 +75,7 @@ def test_an_unknown_part_is_an_error() -> None:
         rendered("<!-- generated: no-such-part -->\n<!-- end -->")
 
 
-@pytest.mark.parametrize("detector", detectors_found(), ids=lambda one: one.id)
+@pytest.mark.parametrize("detector", alerting_found(), ids=lambda one: one.id)
 def test_detectors_are_documented(detector: object) -> None:
     """A detector has a section with its reasons, parameters and known gaps."""
     id_, reasons = detector.id, detector.reasons  # type: ignore[attr-defined]

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from alerts.alert import Alert, CloseReason, Quantity, Severity, Status, alert_id
 from alerts.explain import runbook
-from detectors.registry import detectors_found
+from detectors.registry import alerting_found
 
 seeded = settings(derandomize=True, deadline=None, max_examples=100)
 """The same examples in every run, and no limit on a slow machine."""
 
 OPENED = 1_772_323_200_000_000  # 2026-03-01T00:00:00Z
 
-REASONS = {detector.id: detector.reasons for detector in detectors_found()}
-"""All detectors and their reason codes."""
+REASONS = {one.id: one.reasons for one in alerting_found()}
+"""All that alert, and their reason codes."""
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07",

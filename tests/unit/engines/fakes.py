@@ -24,6 +24,7 @@ class FakeCore:
     partition: int
     fed: list[str] = field(default_factory=list)
     stream_time_us: int | None = None
+    told_of: list[str] = field(default_factory=list)
 
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         alerts: list[Any] = []
@@ -37,6 +38,9 @@ class FakeCore:
             if text.startswith("?"):
                 rejected.append(Rejected(index, "not_json", "no", record.offset))
         return Outcome(alerts, rejected)
+
+    def rebuilt(self, why: str) -> None:
+        self.told_of.append(why)
 
     def snapshot(self) -> bytes:
         return json.dumps([self.partition, self.fed]).encode()

@@ -139,6 +139,7 @@ def test_lost_state_is_rebuilt_in_silence(caplog: pytest.LogCaptureFixture) -> N
         kafka.logs[TOPICS.state, 0].clear()
         second = await _owner(kafka, cores)
         assert cores.made[-1].fed == ["a", "!b", "?c"]
+        assert [core.told_of for core in cores.made] == [[], ["no_checkpoint"]]
         await second.feed(kafka.events(0, "!d"))
         assert kafka.alerts() == [("!b", 2), ("!d", 4)]
         assert len(kafka.logs[TOPICS.rejected, 0]) == 1
@@ -180,9 +181,24 @@ def test_state_of_another_configuration_is_rebuilt(caplog: pytest.LogCaptureFixt
         cores = FakeCores(config_hash="c2")
         await _owner(kafka, cores)
         assert cores.made[-1].fed == ["a", "b"]
+        assert cores.made[-1].told_of == ["not_fitting"]
 
     run(work)
     assert "reason=not_fitting" in caplog.text
+
+
+def test_a_cold_start_in_the_middle_of_a_log_is_told() -> None:
+    """A group without a state says so where the log has lost its beginning; else it is just new."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        kafka.events(0, "a", "b", "c")
+        await _owner(kafka, cores)
+        kafka.begin[TOPICS.events, 0] = 2
+        await _owner(kafka, cores)
+        assert [core.told_of for core in cores.made] == [[], ["cold_start"]]
+
+    run(work)
 
 
 def test_new_group_starts_at_the_beginning(caplog: pytest.LogCaptureFixture) -> None:
