@@ -254,6 +254,7 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["key_id"] = np.maximum(newest - rng.integers(0, 8, n) // 7, 0)
     events["running"] = 5 * DAY + events["t"] - events["t"][0]
     events["registered"] = rng.integers(0, 16, n)
+    events["registered"][: n // 4] = 0  # no inventory at first: what is first seen is new
     events["endpoint"] *= 2**31  # tags are made of high bits
     return events
 
