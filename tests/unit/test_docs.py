@@ -194,7 +194,8 @@ def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     done = CliRunner().invoke(detect, ["events.jsonl", "--json"])
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
-    assert (record["accepted"], record["reports"], record["rejected"]) == (1, 1, {})
+    assert (record["accepted"], record["rejected"]) == (1, {})
+    assert record["reports"] in {1, 2}  # one at the start, when the thread is quick, and the last
     found: dict[str, object] = {}
     Path("events.jsonl").write_text(Path("events.jsonl").read_text().splitlines()[0] + "\n")
     exec(compile(frame, "README.md", "exec"), found)
