@@ -23,6 +23,7 @@ COMMANDS = {
     "inventory": ("detectors.inventory_cli", "inventory"),
     "priors": ("detectors.priors_cli", "priors"),
     "doctor": ("detectors.doctor_cli", "doctor"),
+    "train": ("detectors.train_cli", "train"),
     "worker": ("detectors.engines.worker_cli", "worker"),
     "verdict": ("alerts.verdict_cli", "verdict"),
     "route": ("alerts.cli", "route"),

@@ -10,6 +10,8 @@ A detector is a file in ``detectors/rules`` that defines
 ``step``      ``step(a[, b[, c]], event, params, out)``: rows, event and parameters in, code out
 ``relevant``  ``relevant(event) -> bool``, where most events are of no concern: those touch no row.
               Only rows of events that are relevant learn and have their timers renewed (optional)
+``MODEL``     the record of a learned model, all zero where there is none: step and timers take it
+              after ``params``; with it ``example_model()``, a small one for the checks (optional)
 ``explain``   ``explain(found) -> Explanation``: expected and observed, in words and numbers
 ``baseline``  ``baseline(row, events, age_days) -> Baseline``: what is known of a sender, from a row
               of the first table: cold, warming or warm, and the numbers that a person would ask for
@@ -176,6 +178,11 @@ class Described:
     evidence: tuple[tuple[str, str], ...]
     explain: Callable[[Found], Explanation]
     module: ModuleType
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the detector reads a learned model."""
+        return hasattr(self.module, "MODEL")
 
 
 @dataclass(frozen=True)

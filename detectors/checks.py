@@ -267,6 +267,11 @@ def default_params(detector: Detector) -> NDArray[Any]:
     return record
 
 
+def default_model(detector: Detector) -> list[NDArray[Any]]:
+    """Return the example of a learned model, none where the detector has none."""
+    return [detector.module.example_model().reshape(1)] if detector.is_learned else []
+
+
 def rows_of(detector: Detector, fill: str = "zero") -> list[NDArray[Any]]:
     """Return one row for each table: all zero, all least, all greatest, or NaN where that fits."""
     rows = []
@@ -290,7 +295,7 @@ def run(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Walk events over one row a table; return the records, and the part that stayed unused."""
     n = len(events)
-    arguments: list[Any] = []
+    arguments: list[Any] = [*default_model(detector)]
     for row, table in zip(rows, detector.tables, strict=True):
         position, fresh = np.zeros(n, np.int64), np.zeros(n, np.int8)
         arguments += [position, fresh, row, np.zeros(1, table.row), 1]
@@ -343,7 +348,8 @@ def timers_move_on(detector: Detector) -> None:
         for _ in range(10):
             if due == 0:
                 break
-            table.timer(row[0], due, params, np.zeros(1, detector.out)[0])
+            learned = [model[0] for model in default_model(detector)]
+            table.timer(row[0], due, params, *learned, np.zeros(1, detector.out)[0])
             later = next_of(row[0])
             same = same + 1 if later == due else 0
             moves = (later == 0 or later >= due) and same < 3

@@ -11,6 +11,9 @@ reported at once, each with file and line.
     [detectors.replay-burst]
     threshold = 7.5
 
+    [detectors.behaviour-outlier]
+    model = "model.cwm"
+
     [[override]]
     sender = "acme-stripe"
     detector = "payload-volume"
@@ -47,6 +50,7 @@ from detectors import health
 from detectors.base import Described, Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
+from detectors.learned import find_model
 from detectors.params import params_dtype
 from detectors.plans import plans_of
 from detectors.priors import Prior, load_priors
@@ -59,6 +63,7 @@ from ingest.profiles import GENERIC, Profile, load_profiles
 from ingest.toml_text import Place, TomlText, load_toml
 from models import schedule
 from models.sizes import SIZES
+from models.store import StoredModel
 
 FACTS = np.dtype(
     [
@@ -134,6 +139,7 @@ class Config:
         allows: tuple[Measure, ...] = (),
         priors: Mapping[str, Prior] | None = None,
         control_key: bytes | None = None,
+        models: Mapping[str, StoredModel] | None = None,
     ) -> None:
         self.control_key = control_key
         """Under which control records are signed: a secret, and no part of the hash."""
@@ -160,6 +166,13 @@ class Config:
         self.shadow = shadow
         self.allows = allows
         self.measures = self._measures()
+        self.models = dict(models or {})
+        """Learned models by detector."""
+        self._learned = {
+            d.id: np.array([self.models[d.id].record if d.id in self.models else 0], d.module.MODEL)
+            for d in enabled
+            if d.is_learned
+        }
 
     def _make_classes(self) -> None:
         for name in sorted(self.profiles):
@@ -255,6 +268,10 @@ class Config:
         table["schedule"] = self.schedules
         return table
 
+    def model(self, detector: Detector) -> list[NDArray[Any]]:
+        """Return what a walk takes for a learned model: nothing for a detector without one."""
+        return [self._learned[detector.id]] if detector.is_learned else []
+
     @cached_property
     def hash(self) -> str:
         """12 hex digits of everything that alerts depend on beside the events."""
@@ -264,14 +281,15 @@ class Config:
             for name, profile in sorted(self.profiles.items())
             for fact, of in sorted(profile.facts.items())
         ]
-        return _digest([self.state_hash, measures, self.register.identity(), read])
+        learned = sorted((name, model.hash) for name, model in self.models.items())
+        return _digest([self.state_hash, measures, self.register.identity(), read, learned])
 
     @cached_property
     def state_hash(self) -> str:
-        """12 hex digits of what a state must fit: all but plans, allowlists and shadow mode.
+        """12 hex digits of what a state must fit: all but plans, allowlists, shadow and models.
 
         They change what is told (a plan also what is learned), not what a row means. So announcing
-        something, or holding something back, costs nobody his baselines.
+        something, holding something back, or training again costs nobody his baselines.
         """
         parts: list[Any] = [LAYOUT_VERSION, [d.id for d in (*self.detectors, *self.shared)]]
         for d in (*self.detectors, *self.shared):
@@ -388,6 +406,7 @@ class _Reader:
         priors = self.priors(given.get("priors"))
         stream = self.stream(self.table(given, "stream"))
         settings: dict[str, dict[str, float]] = {}
+        learned: dict[str, StoredModel] = {}
         off: dict[str, set[str]] = {"enabled": set(), "shadow": set()}
         for name, table in self.table(given, "detectors").items():
             place = ("detectors", name)
@@ -406,6 +425,9 @@ class _Reader:
                     self.fault((*place, key), msg)
                 elif given_ is not usual:
                     off[key].add(name)
+            if self.detectors[name].is_learned and "model" in table:
+                model = self.model(name, table.pop("model"))
+                learned |= {} if model is None else {name: model}
             settings[name] = self.params(self.detectors[name], table, name, place)
         overrides = self.rows(given, "override", self.override)
         allows = self.rows(given, "allow", self.allow)
@@ -421,6 +443,7 @@ class _Reader:
             shadow=frozenset(off["shadow"]),
             allows=allows,
             priors=priors,
+            models=learned,
         )
 
     def priors(self, named: Any) -> dict[str, Prior]:
@@ -435,6 +458,18 @@ class _Reader:
         except ConfigError as error:  # names its own file
             self.faults.append((0, str(error)))
             return {}
+
+    def model(self, name: str, given: Any) -> StoredModel | None:
+        """Return the model that a detector's table names, or None with a fault."""
+        place = ("detectors", name, "model")
+        if not isinstance(given, str) or not given or "\0" in given:
+            self.fault(place, f"{name}.model must be a file (got {given!r})")
+            return None
+        try:
+            return find_model(given, self.text.path.parent)
+        except ConfigError as error:
+            self.fault(place, f"{name}.model: {error}")
+            return None
 
     def rows(
         self, given: dict[str, Any], name: str, read: Callable[[Any, int], T | None]

@@ -384,7 +384,7 @@ class Core:
         final: int,
     ) -> list[NDArray[Any]]:
         """Run a detector over the batch; again from where it stopped when the room was used up."""
-        arguments: list[Any] = []
+        arguments: list[Any] = [*self.config.model(runner.detector)]
         for table, blank in zip(runner.detector.tables, runner.blanks, strict=True):
             keyed = self._tables[table.key]
             found = located[table.key]

@@ -23,22 +23,26 @@ COVERS: Mapping[PlanKind, Mapping[str, frozenset[str]]] = {
         "stale-key": frozenset({"old_key", "rotation_stalled", "rotation_started"}),
     },
     "backfill": {
+        "behaviour-outlier": frozenset({"outlier"}),
         "payload-volume": frozenset(
             {"backfill", "campaign", "count_high", "bytes_high", "retry_flood"}
         ),
     },
     "campaign": {
+        "behaviour-outlier": frozenset({"outlier"}),
         "payload-volume": frozenset(
             {"backfill", "campaign", "count_high", "bytes_high", "retry_flood"}
         ),
     },
     "migration": {
+        "behaviour-outlier": frozenset({"outlier"}),
         "spoofed-source": frozenset(
             {"valid_from_new_network", "outside_published_ranges", "range_drift", "client_changed"}
         ),
         "unregistered": frozenset({"new_endpoint", "new_event_type"}),
     },
     "maintenance": {
+        "behaviour-outlier": frozenset({"outlier"}),
         "sender-silence": frozenset({"silent"}),
         "payload-volume": frozenset({"count_low", "retry_flood"}),
     },

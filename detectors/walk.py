@@ -63,6 +63,8 @@ def give_up(row: Any) -> None:
 
 
 EVICTED_CODE = EVICTED
+MODEL = ", models[0]"
+"""What a step and a timer of a learned detector take beside their parameters."""
 
 _HEAD = '''\
 """Generated from detectors/walk.py for {id}; changes here are lost."""
@@ -81,7 +83,7 @@ step = kernel(rule.step)
 _WALK = """
 
 @njit(cache=True, error_model="python")
-def walk(events, first, ticks, final_tick, clock, params, records{tables}):
+def walk(events, first, ticks, final_tick, clock, params, records{models}{tables}):
     n = 0
     room = len(records) - 4
     touched = first
@@ -104,7 +106,7 @@ def walk(events, first, ticks, final_tick, clock, params, records{tables}):
         who = int(event["who"]){relevant}{afresh}
         if {skip}:
             continue
-        code = step({rows}, event, params[who], records[n])
+        code = step({rows}, event, params[who]{model}, records[n])
         if code != 0:
             k = int(records[n]["table"])
             {note}
@@ -136,7 +138,10 @@ def walk_source(detector: Detector) -> str:
         head += "relevant = kernel(rule.relevant)\n"
     walk = _WALK.format(
         tables="".join(f", position{k}, fresh{k}, rows{k}, blank{k}, used{k}" for k in tables),
-        wake_args="".join(f", rows{k}, used{k}" for k in timed),
+        models=", models" if detector.is_learned else "",
+        model=MODEL if detector.is_learned else "",
+        wake_args=(", models" if detector.is_learned else "")
+        + "".join(f", rows{k}, used{k}" for k in timed),
         touch_args="".join(f", position{k}, rows{k}" for k in tables),
         relevant="\n        wanted = relevant(event)" if choosy else "",
         afresh="".join(_afresh_source(k, k in timed, choosy) for k in tables),
@@ -155,7 +160,7 @@ def walk_source(detector: Detector) -> str:
         ),
         dues="".join(_due_source(k) for k in timed),
     )
-    return head + _wake_source(timed) + _touch_source(detector) + walk
+    return head + _wake_source(timed, detector.is_learned) + _touch_source(detector) + walk
 
 
 def _note_source(indent: int, at: str, timed: int, *rest: str) -> str:
@@ -231,8 +236,9 @@ def touch(events, first, last{"".join(f", position{k}, rows{k}" for k in tables)
     )
 
 
-def _wake_source(timed: list[int]) -> str:
-    parts = "".join(f", rows{k}, used{k}" for k in timed)
+def _wake_source(timed: list[int], learned: bool) -> str:
+    model = MODEL if learned else ""
+    parts = (", models" if learned else "") + "".join(f", rows{k}, used{k}" for k in timed)
     text = f"""
 
 @kernel
@@ -251,7 +257,7 @@ def wake(at, tick, clock, params, records{parts}):
                 clock[WRITTEN] = n
                 return
             who = int(row["who"])
-            code = timer{k}(row, due, params[who], records[n])
+            code = timer{k}(row, due, params[who]{model}, records[n])
             if code != 0:
                 now = max(due + GRACE, int(clock[LAST_TICK]) + MINUTE)
                 {_note_source(16, "at", 1, "due", "now", "who", "code", str(k), "p")}

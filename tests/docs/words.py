@@ -6,6 +6,7 @@ EXAMPLES = {
     "spoofed-source": "stripe-eu: three calls with a wrong signature in 2.5 s from a network "
     "where it never verified",
     "replay-burst": "loyalty-points: one captured call accepted again, and again",
+    "behaviour-outlier": "none without a model; with one, loyalty-points while replayed (info)",
     "duplicate-acceptance": "none: redelivered and retried calls are known to their receivers",
     "redirect-abuse": "none: oauth-login's expired sessions and pay-return's bookmarks stay quiet",
     "signature-failure-spike": "bank-feed: its key was changed on one side only; every call fails",
