@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 
 from alerts.alert import to_rfc3339
 from alerts.explain import safe
-from detectors import health
+from detectors import health, health_parts
 from detectors.base import Described, Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
@@ -154,7 +154,7 @@ class Config:
         self.detectors: tuple[Detector, ...] = tuple(d for d in enabled if not d.is_shared)
         self.shared: tuple[Detector, ...] = tuple(d for d in enabled if d.is_shared)
         watches = health.ID not in disabled
-        self.health = health.Params(**self.settings.get(health.ID, {})) if watches else None
+        self.health = health_parts.Params(**self.settings.get(health.ID, {})) if watches else None
         self._classes: list[SenderClass] = []
         self._of_provider: dict[str | None, int] = {}
         self._of_sender: dict[str, dict[str | None, tuple[tuple[int, int], ...]]] = {}

@@ -33,7 +33,8 @@ from detectors.config import Config
 from detectors.controls import Controls, said_by
 from detectors.errors import StateError
 from detectors.event import DAY, HOUR, MINUTE, REDIRECT
-from detectors.health import Health, Passage, Scored
+from detectors.health import Health
+from detectors.health_parts import Passage, Scored
 from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import combine
 from detectors.observer import Observation, Observer
