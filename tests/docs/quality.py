@@ -16,7 +16,7 @@ def tables(path: Path, table: Table) -> str:
     if not path.exists():
         return "No figures are kept for this version; `callwatch evaluate` tells yours."
     kept = json.loads(path.read_text("utf-8"))
-    seeds = f"{kept['seeds']} seeds of each scenario."
+    seeds = f"Seeds of each scenario: {kept['seeds']}."
     return "\n\n".join(
         [
             seeds,
@@ -39,7 +39,7 @@ def rows(kept: dict[str, Any]) -> list[tuple[str, ...]]:
         runs = one["runs"]
         in_time = "-" if one["caught_runs"] is None else f"{one['caught_runs']} of {runs}"
         delays = [
-            f"{pair_of(e['delay_events'], '')} calls, {pair_of(e['delay_s'], 's')}"
+            f"call {pair_of(e['delay_events'], '')}, {pair_of(e['delay_s'], 's')}"
             for e in one["expect"]
             if e["delay_s"]
         ]
