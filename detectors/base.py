@@ -6,6 +6,8 @@ A detector is a file in ``detectors/rules`` that defines
 ``REASONS``   the reason codes, in the order of the numbers that the step writes (from 1)
 ``TABLES``    one to three ``Table``: key columns, row, timer
 ``Params``    a frozen dataclass of numbers (``param`` gives unit, range and why)
+``LISTENS``   True where timers judge absence: they find in ``out["since"]`` since when the
+              partition's stream has been heard without a pause; 0 = always (optional)
 ``EVIDENCE``  the named numbers that go with a finding: ``(name, unit)`` pairs
 ``step``      ``step(a[, b[, c]], event, params, out)``: rows, event and parameters in, code out
 ``relevant``  ``relevant(event) -> bool``, where most events are of no concern: those touch no row.
@@ -201,6 +203,11 @@ class Detector(Described):
     def is_choosy(self) -> bool:
         """Whether the detector leaves events out before it looks at their rows."""
         return hasattr(self.module, "relevant")
+
+    @property
+    def listens(self) -> bool:
+        """Whether its timers are told of the pauses of the stream."""
+        return bool(getattr(self.module, "LISTENS", False))
 
     @property
     def out(self) -> np.dtype[Any]:

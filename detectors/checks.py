@@ -212,6 +212,7 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     rng = np.random.Generator(np.random.PCG64(seed))
     events = np.zeros(n, EVENT)
     events["t"] = 1_772_323_200 * SECOND + np.cumsum(rng.integers(0, 20 * MINUTE, n))
+    events["t"][n - n // 20 :] += DAY  # a silence
     events["now"] = events["t"]
     events["sender"] = 11
     events["event_type"] = rng.integers(1, 4, n)
@@ -295,7 +296,7 @@ def run(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Walk events over one row a table; return the records, and the part that stayed unused."""
     n = len(events)
-    arguments: list[Any] = [*default_model(detector)]
+    arguments: list[Any] = [np.zeros((0, 2), np.int64), *default_model(detector)]
     for row, table in zip(rows, detector.tables, strict=True):
         position, fresh = np.zeros(n, np.int64), np.zeros(n, np.int8)
         arguments += [position, fresh, row, np.zeros(1, table.row), 1]

@@ -1,5 +1,8 @@
 """The clock of a partition: it goes by accepted events and reports, never by the wall.
 
+Where stream time leaps by more than PAUSE, nobody was heard in between: not one receiver reported
+or saw a call. Such pauses are remembered, so that nobody is called silent who was not heard.
+
 Stream time is the newest accepted time. In a log, a record more than ``ahead`` before its broker's
 time or more than ``late`` behind stream time is refused; in sorted input there is nothing to refuse
 here. Ticks are the full minutes that stream time crosses.
@@ -9,6 +12,8 @@ here. Ticks are the full minutes that stream time crosses.
 >>> none = np.zeros(0, np.int64)
 >>> times, at = np.array([5, 900, 7, 3]), np.arange(4)
 >>> passed = clock.admit(times, at, none, none, np.array([5, 6, 7, 8]))
+>>> passed.pauses.tolist()
+[]
 >>> passed.kept.tolist(), passed.now.tolist(), [index for index, _ in passed.refused]
 ([0, 2, 3], [5, 7, 7], [1])
 """
@@ -26,6 +31,8 @@ from alerts.alert import to_rfc3339
 from detectors.event import DAY, HOUR, MINUTE
 
 BEFORE_ALL = -(2**62)
+PAUSE = 5 * MINUTE
+"""Reports come once a minute: five of them missing are a break."""
 LATEST = 253_402_300_799_999_999
 """The end of the year 9999: what can be written."""
 
@@ -47,6 +54,8 @@ class Passed:
     """The place of each of ``times``."""
     marks: NDArray[np.int64]
     """Stream time at the places that were asked for, ``BEFORE_ALL`` before the first record."""
+    pauses: NDArray[np.int64]
+    """Begin and end of each pause up to now, in order: those of this batch, and the last before."""
 
     def passed(self, place: int) -> int:
         """Return how many of ``times`` there are up to a place."""
@@ -63,6 +72,8 @@ class PartitionClock:
         self.ran = 0
         """Stream time since the first record, in which a leap counts a day: one wrong time must not
         make a young partition old."""
+        self.paused = np.zeros((0, 2), np.int64)
+        """The last pause."""
 
     def admit(
         self,
@@ -87,6 +98,7 @@ class PartitionClock:
             ok = t <= broker_times[place] + self.ahead
         course = np.maximum.accumulate(np.concatenate([[start], np.where(ok, t, BEFORE_ALL)]))
         now, at_marks = course[1:], course[np.searchsorted(place, np.array(marks, np.int64))]
+        pauses = self._pauses(course)
         early = ~ok
         if broker_times is not None:
             ok &= t >= now - self.late
@@ -106,8 +118,17 @@ class PartitionClock:
         ]
         run = slice(skipped, None)
         return Passed(
-            order[kept], now[kept], ran[kept], refused, reports, now[run], place[run], at_marks
-        )
+            order[kept], now[kept], ran[kept], refused, reports, now[run], place[run], at_marks,
+            pauses,
+        )  # fmt: skip
+
+    def _pauses(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the last pause and those within these stream times; remember the last."""
+        leaps = np.flatnonzero((np.diff(times) > PAUSE) & (times[:-1] > BEFORE_ALL))
+        more = np.stack([times[leaps], times[leaps + 1]], axis=1)
+        pauses = np.concatenate([self.paused, more])
+        self.paused = pauses[-1:]
+        return pauses
 
     def _fault(self, t: int, *, early: bool) -> str:
         given = to_rfc3339(t) if abs(t) <= LATEST else str(t)
@@ -117,12 +138,13 @@ class PartitionClock:
             allowed = f"up to {self.late / HOUR:g} h before the newest event"
         return f"received_at: allowed {allowed}; given {given}"
 
-    def advance(self, to: int) -> int:
-        """Let stream time run on without an event."""
+    def advance(self, to: int) -> NDArray[np.int64]:
+        """Let stream time run on without an event; return the pauses, which this is one of."""
         if self.now is not None:
             self.ran += min(max(to - self.now, 0), DAY)
-        self.now = to if self.now is None else max(self.now, to)
-        return self.now
+        start = BEFORE_ALL if self.now is None else self.now
+        self.now = max(start, to)
+        return self._pauses(np.array([start, self.now], np.int64))
 
     def ticks(self, now: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the last full minute at each stream time."""
@@ -130,8 +152,9 @@ class PartitionClock:
 
     def snapshot(self) -> Any:
         """Return the state as a JSON-able value."""
-        return [self.ran, self.now]
+        return [self.ran, self.now, self.paused.tolist()]
 
     def restore(self, state: Any) -> None:
         """Take over what ``snapshot`` returned."""
-        self.ran, self.now = state
+        self.ran, self.now, paused = state
+        self.paused = np.array(paused, np.int64).reshape(-1, 2)

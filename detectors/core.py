@@ -119,6 +119,7 @@ class Core:
         self._clock = PartitionClock(
             late=int(config.stream.late_hours * HOUR), ahead=int(config.stream.ahead_minutes * 6e7)
         )
+        self._pauses = self._clock.paused
         self._tables: dict[tuple[str, ...], KeyedTable] = {}
         self._ids = KeyedTable(
             TableSpec(("id",), ttl=HOUR // MINUTE, limit=1 << 20, refresh=False, growth=2.0)
@@ -232,7 +233,8 @@ class Core:
         if now is None:
             return Outcome()
         if until_us is not None and until_us > now:
-            now = self._clock.advance(until_us)
+            self._pauses = self._clock.advance(until_us)
+            now = until_us
         nothing = self._decoder.values([]).batch
         passage = Passage(np.array([now]), [], [])
         return self._advance(nothing, np.zeros(0, np.int64), now, passage)
@@ -249,6 +251,7 @@ class Core:
         )
         for index, message in pass_.refused:
             rejected.append(Rejected(index, "time_out_of_range", message))
+        self._pauses = pass_.pauses
         self.count("reports", len(pass_.reports))
         now = pass_.now
         if len(pass_.kept) < len(batch):
@@ -385,7 +388,7 @@ class Core:
         final: int,
     ) -> list[NDArray[Any]]:
         """Run a detector over the batch; again from where it stopped when the room was used up."""
-        arguments: list[Any] = [*self.config.model(runner.detector)]
+        arguments: list[Any] = [self._pauses, *self.config.model(runner.detector)]
         for table, blank in zip(runner.detector.tables, runner.blanks, strict=True):
             keyed = self._tables[table.key]
             found = located[table.key]
@@ -535,6 +538,7 @@ class Core:
         core.next_offset = header["next_offset"]
         core.counters = dict(header["counters"])
         core._clock.restore(header["clock"])
+        core._pauses = core._clock.paused
         parts: dict[str, dict[str, NDArray[Any]]] = {}
         for name, array in arrays.items():
             table, _, part = name.partition("/")

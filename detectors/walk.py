@@ -62,6 +62,20 @@ def give_up(row: Any) -> None:
     row["open_until"] = 0
 
 
+@kernel
+def heard_since(pauses: Any, tick: int) -> int:
+    """Return the end of the last pause that began before the tick; 0 where there was none.
+
+    The pauses of a batch and the last one before it tell it of every tick that the batch crosses,
+    wherever the stream was cut.
+    """
+    found = 0
+    for i in range(len(pauses)):
+        if int(pauses[i, 0]) < tick:
+            found = int(pauses[i, 1])
+    return found
+
+
 EVICTED_CODE = EVICTED
 MODEL = ", models[0]"
 """What a step and a timer of a learned detector take beside their parameters."""
@@ -74,7 +88,7 @@ import {module} as rule
 from detectors.tables import BLOCK
 from detectors.event import MINUTE
 from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, TOUCHED, WRITTEN
-from detectors.walk import give_up, next_of
+from detectors.walk import give_up, heard_since, next_of
 from models.kernel import kernel
 
 step = kernel(rule.step)
@@ -83,7 +97,7 @@ step = kernel(rule.step)
 _WALK = """
 
 @njit(cache=True, error_model="python")
-def walk(events, first, ticks, final_tick, clock, params, records{models}{tables}):
+def walk(events, first, ticks, final_tick, clock, params, records, pauses{models}{tables}):
     n = 0
     room = len(records) - 4
     touched = first
@@ -97,7 +111,7 @@ def walk(events, first, ticks, final_tick, clock, params, records{models}{tables
         if tick > int(clock[LAST_TICK]):
             if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= tick:
                 clock[WRITTEN] = n
-                wake(e, tick, clock, params, records{wake_args})
+                wake(e, tick, clock, params, records, pauses{wake_args})
                 n = int(clock[WRITTEN])
                 if n >= room:
                     return n, e
@@ -114,13 +128,21 @@ def walk(events, first, ticks, final_tick, clock, params, records{models}{tables
     if final_tick > int(clock[LAST_TICK]):
         if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= final_tick:
             clock[WRITTEN] = n
-            wake(len(events), final_tick, clock, params, records{wake_args})
+            wake(len(events), final_tick, clock, params, records, pauses{wake_args})
             n = int(clock[WRITTEN])
             if n >= room:
                 return n, len(events)
         clock[LAST_TICK] = final_tick
     return n, -1
 """
+
+
+_LISTEN = """
+            fires = max(due + GRACE, int(clock[LAST_TICK]) + MINUTE)
+            records[n]["since"] = heard_since(pauses, fires)"""
+_UNHEARD = """
+            else:
+                records[n]["since"] = 0"""
 
 
 def _timed(table: Table) -> bool:
@@ -160,7 +182,8 @@ def walk_source(detector: Detector) -> str:
         ),
         dues="".join(_due_source(k) for k in timed),
     )
-    return head + _wake_source(timed, detector.is_learned) + _touch_source(detector) + walk
+    waking = _wake_source(timed, detector.is_learned, listens=detector.listens)
+    return head + waking + _touch_source(detector) + walk
 
 
 def _note_source(indent: int, at: str, timed: int, *rest: str) -> str:
@@ -236,13 +259,13 @@ def touch(events, first, last{"".join(f", position{k}, rows{k}" for k in tables)
     )
 
 
-def _wake_source(timed: list[int], learned: bool) -> str:
+def _wake_source(timed: list[int], learned: bool, *, listens: bool) -> str:
     model = MODEL if learned else ""
     parts = (", models" if learned else "") + "".join(f", rows{k}, used{k}" for k in timed)
     text = f"""
 
 @kernel
-def wake(at, tick, clock, params, records{parts}):
+def wake(at, tick, clock, params, records, pauses{parts}):
     n = int(clock[WRITTEN])
     soonest = 0
     room = len(records) - 4"""
@@ -256,12 +279,12 @@ def wake(at, tick, clock, params, records{parts}):
             if n >= room:
                 clock[WRITTEN] = n
                 return
-            who = int(row["who"])
+            who = int(row["who"]){_LISTEN if listens else ""}
             code = timer{k}(row, due, params[who]{model}, records[n])
             if code != 0:
                 now = max(due + GRACE, int(clock[LAST_TICK]) + MINUTE)
                 {_note_source(16, "at", 1, "due", "now", "who", "code", str(k), "p")}
-                n += 1
+                n += 1{_UNHEARD if listens else ""}
             later = next_of(row)
             again = again + 1 if later == due else 0
             if later != 0 and (later < due or again > 2):
