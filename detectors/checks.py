@@ -222,6 +222,8 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["service"] = 1 + rng.integers(0, 2, n)
     events["unit"] = events["delivery"] = 1 + rng.integers(0, n, n)
     events["signed_at"] = events["t"] - rng.integers(0, DAY, n) * rng.integers(0, 2, n)
+    for part, behind in ((slice(n // 4, n // 2), 0), (slice(n // 2, 3 * n // 4), 200 * SECOND)):
+        events["signed_at"][part] = events["t"][part] - behind  # a clock that was right
     events["created_at"] = events["t"] - rng.integers(0, 3 * DAY, n) * rng.integers(0, 2, n)
     events["body_bytes"] = np.exp(rng.normal(7, 0.3, n) + 5.0 * (rng.random(n) < 0.01))
     events["gap"] = rng.integers(0, DAY, n)

@@ -12,6 +12,7 @@ EXAMPLES = {
     "signature-failure-spike": "bank-feed: its key was changed on one side only; every call fails",
     "stale-key": "idp-lifecycle: a new key takes over from the old one within twelve hours (info)",
     "unregistered": "oauth-login: a sender that is not in the inventory (info, at its first call)",
+    "clock-skew": "none: nobody's clock drifts in the demo",
     "sender-silence": "none: nobody stops in the demo, and its sparse senders only rest",
     "payload-volume": "sms-status: 201 calls in an hour where 6 are usual",
 }
