@@ -14,17 +14,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from alerts.alert import Alert, Quantity, Status, alert_id
+from alerts.alert import Alert, Quantity, Severity, Status, alert_id
 from alerts.campaigns import LEAST_SENDERS, WINDOW_US, Key, Kind, evidence, group_of, kind_of
 from alerts.explain import format_count, runbook, safe
 from alerts.threat import techniques
 
 MOST_GROUPS: Final = 10_000
 MOST_MEMBERS: Final = 4096
-CAUSES: Final[Mapping[str, frozenset[str]]] = {
-    "replay-burst": frozenset({"payload-volume", "duplicate-acceptance"}),
-}
-"""What a detector's open incident explains of the same sender."""
+CAUSES: Final[Mapping[str, frozenset[tuple[str, str]]]] = {
+    "replay-burst": frozenset({
+        ("payload-volume", "count_high"), ("payload-volume", "bytes_high"),
+        ("payload-volume", "campaign"), ("payload-volume", "retry_flood"),
+        ("duplicate-acceptance", "accepted_twice"),
+    }),
+}  # fmt: skip
+"""What a detector's open incident explains of the same sender: other detectors' reasons."""
 
 
 @dataclass
@@ -48,6 +52,8 @@ class Correlator:
     """Takes alerts one by one, in order of time, and says which go on."""
 
     def __init__(self) -> None:
+        self.folded = 0
+        """States that were not told, for a summary."""
         self._groups: OrderedDict[Key, _Group] = OrderedDict()
         self._key_of: OrderedDict[str, Key] = OrderedDict()
         """Of each open member: reasons may change, its group does not."""
@@ -60,8 +66,11 @@ class Correlator:
             if alert.shadow:  # what is on trial hides nothing, and is no member of anything
                 passed.append(alert)
                 continue
+            told: list[Alert] = []
             for each in self._behind_causes(alert):
-                passed += self._in_campaigns(each)
+                told += self._in_campaigns(each)
+            self.folded += all(one.id != alert.id for one in told)
+            passed += told
         return passed
 
     # --- causes and consequences ---------------------------------------------------------------
@@ -73,13 +82,18 @@ class Correlator:
             return self._cause(alert)
         for detector, consequences in CAUSES.items():
             cause = self._causes.get((detector, alert.sender))
-            if cause is None or alert.detector not in consequences:
+            if cause is None:
                 continue
+            if alert.id in cause.hidden and alert.id not in cause.held:
+                return []  # it has ended behind its cause, and is told again by a restarted worker
+            explained = (alert.detector, alert.reason) in consequences and _brings(cause, alert)
             starts = alert.id not in cause.hidden and alert.status is Status.OPEN
-            if not starts and alert.id not in cause.held:
+            if alert.id not in cause.held and not (starts and explained):
                 continue
-            if alert.severity > cause.alert.severity or len(cause.held) >= MOST_MEMBERS:
+            graver = alert.severity > cause.alert.severity or not explained
+            if graver or len(cause.hidden) >= MOST_MEMBERS:
                 held = cause.held.pop(alert.id, None)
+                cause.hidden.pop(alert.id, None)
                 return [alert if held is None else _first(alert)]
             cause.hidden[alert.id] = None
             if alert.status is Status.CLOSED:
@@ -98,12 +112,22 @@ class Correlator:
                 return [alert]
             del self._causes[key]
             return [_hiding(alert, cause), *map(_first, cause.held.values())]
+        freed: list[Alert] = []
         if cause is None or cause.alert.id != alert.id:
+            freed += [] if cause is None else map(_first, cause.held.values())
             cause = self._causes[key] = _Cause(alert)
             if len(self._causes) > MOST_GROUPS:
-                self._causes.popitem(last=False)
+                _, oldest = self._causes.popitem(last=False)
+                freed += map(_first, oldest.held.values())
         cause.alert = alert
-        return [_hiding(alert, cause)]
+        return [_hiding(alert, cause), *freed]
+
+    def flush(self) -> list[Alert]:
+        """Give up what is held back: whoever ends here must not keep it to himself."""
+        held = [_first(one) for cause in self._causes.values() for one in cause.held.values()]
+        for cause in self._causes.values():
+            cause.held.clear()
+        return held
 
     # --- campaigns -----------------------------------------------------------------------------
 
@@ -115,6 +139,8 @@ class Correlator:
         key = known if known is not None else found[1]  # type: ignore[index]
         if alert.status is Status.CLOSED:
             return self._closed(key, alert)
+        if known is not None and (found is None or found[1] != known):
+            return self._left(known, alert)
         if known is None:
             self._key_of[alert.id] = key
             if len(self._key_of) > MOST_GROUPS * 10:
@@ -124,9 +150,15 @@ class Correlator:
         if len(self._groups) > MOST_GROUPS:
             self._groups.popitem(last=False)
         is_new = alert.id not in group.members
-        if is_new and len(group.members) >= MOST_MEMBERS:
-            return [] if group.campaign else [alert]
+        newest = max((one.opened_at for one in group.members.values()), default=alert.opened_at)
+        late = group.campaign is not None and alert.opened_at - newest > WINDOW_US
+        if is_new and (late or len(group.members) >= MOST_MEMBERS):
+            self._key_of.pop(alert.id, None)
+            return [alert]  # an incident of its own
         group.members[alert.id] = alert
+        if not is_new and alert.id in group.folded and alert.severity >= Severity.CRITICAL:
+            del group.folded[alert.id]  # nothing that is critical stays behind a campaign
+            return [_first(alert), *self._updated(key, group, alert)]
         if group.campaign is not None:
             if is_new:
                 group.folded[alert.id] = None
@@ -175,6 +207,15 @@ class Correlator:
         )
         return [group.campaign]
 
+    def _left(self, key: Key, alert: Alert) -> list[Alert]:
+        """Tell a member that has turned out to be something else, and let it go."""
+        self._key_of.pop(alert.id, None)
+        group = self._groups.get(key)
+        if group is None:
+            return [alert]
+        group.members.pop(alert.id, None)
+        return [_first(alert) if alert.id in group.folded else alert]
+
     def _closed(self, key: Key, alert: Alert) -> list[Alert]:
         self._key_of.pop(alert.id, None)
         group = self._groups.get(key)
@@ -183,6 +224,7 @@ class Correlator:
         members = list(group.members.values())
         group.members.pop(alert.id, None)
         told = [] if alert.id in group.folded else [alert]
+        group.folded.pop(alert.id, None)
         if not group.members:
             del self._groups[key]
             if group.campaign is not None:
@@ -245,6 +287,12 @@ def _first(alert: Alert) -> Alert:
     if alert.status is not Status.UPDATED:
         return alert
     return alert.model_copy(update={"status": Status.OPEN})
+
+
+def _brings(cause: _Cause, alert: Alert) -> bool:
+    """Tell whether a cause can bring this along: what was refused adds no accepted calls."""
+    accepted = cause.alert.observed.get("accepted")
+    return alert.reason == "retry_flood" or (accepted is not None and accepted.value > 0)
 
 
 def _hiding(alert: Alert, cause: _Cause) -> Alert:

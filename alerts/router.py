@@ -96,7 +96,7 @@ def run(
         shown = alerts if options.shadow else without_shadow(alerts)
         counts["shadow"] += len(alerts) - len(shown)
         told = correlator.take(shown)
-        counts["folded"] += max(len(shown) - len(told), 0)
+        counts["folded"] = correlator.folded
         passed = at_least(told, options.lowest)
         counts["below"] += len(told) - len(passed)
         for deliverer in deliverers:
@@ -106,6 +106,9 @@ def run(
         except commit_errors:
             counts["uncommitted"] += sum(len(batch) for batch in records.values())
         active = clock()
+    if held := at_least(correlator.flush(), options.lowest):
+        for deliverer in deliverers:
+            deliverer.deliver(held)
     return counts
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from alerts.alert import MAX_ITEMS, MAX_NOTES, Alert, CloseReason, Severity, Status, alert_id
 from alerts.explain import runbook, safe
 from alerts.threat import techniques
-from detectors.base import CLOSE_REASONS, Described, Found
+from detectors.base import CLOSE_REASONS, MEDIUM, Described, Found
 from detectors.event import MINUTE
 from detectors.tuning import Finding, Judged, Tuning
 from ingest.prefix import source_prefix
@@ -231,8 +231,11 @@ class Incidents:
         return self.detectors[h.slot[0]].reasons[h.reason - 1]
 
     def _open(self, h: Happening) -> list[Alert]:
-        if len(self.open) >= self.limit:
+        # a fifth is kept for what is grave: strangers' names, being cold, fill only the rest
+        room = self.limit if h.severity >= MEDIUM else self.limit - self.limit // 5
+        if len(self.open) >= room:
             self.overflowed += 1  # at the limit nothing opens; what is open stays whole
+            self.count("incidents.refused")
             return []  # the row stays open: its next event is told when there is room
         detector = self.detectors[h.slot[0]]
         raw = h.value() if h.value is not None else None

@@ -2,7 +2,7 @@
 
 A stream that is partitioned by sender hides a source that tries one sender after the other. So each
 partition passes on the rejected calls that may be part of such a search: without a right signature,
-and not from a network where this sender has verified (an own fault of that sender, or ours). The
+neither from its published ranges nor from where it has verified (a fault of its own, or ours). The
 same source, sender and path is passed on once in five minutes, and one source at most 64 times:
 more would say no more. Everything is decided by the events alone, so a replay passes on the same.
 """
@@ -59,6 +59,8 @@ def _suspects(
             rows[p]["verified"] = 1
         if verdict != rejected or int(events[e]["signature_ok"]) == 1:
             continue
+        if int(events[e]["in_range"]) == 1:
+            continue  # the provider's own addresses: a fault of theirs or ours
         if int(events[e]["kind"]) != webhook and int(events[e]["sender"]) != 0:
             continue  # a browser that fails says nothing about its network
         if int(events[e]["reason"]) <= last_check and (p < 0 or int(rows[p]["verified"]) == 0):

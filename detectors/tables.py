@@ -17,7 +17,7 @@ position, so that rows of other keys are hardly ever looked at.
 >>> now = np.array([1, 2, 3, 4], np.int64)
 >>> where = table.locate(np.array([7, 8, 7, 9], np.int64), now)
 >>> where.position.tolist(), where.fresh.tolist(), where.before.tolist(), table.evicted
-([0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 1, 0], 1)
+([0, 1, 0, 1], [1, 1, 0, 2], [0, 0, 1, 0], 1)
 """
 
 from __future__ import annotations

@@ -142,12 +142,15 @@ def parse_control(value: bytes, key: bytes | None, *, unsigned: bool = False) ->
     if type(schema) is not int or schema != SCHEMA_VERSION or not isinstance(fields, dict):
         msg = f"control: allowed is schema {SCHEMA_VERSION}; given {shown(schema)}"
         raise ControlError(msg)
-    if not unsigned or key is not None:
-        _authenticate(fields, key)
     try:
+        if not unsigned or key is not None:
+            _authenticate(fields, key)
         return _ADAPTER.validate_json(json.dumps(fields))
     except ValidationError as error:
         msg = f"control: {explained(error).message}"
+        raise ControlError(msg) from None
+    except (ValueError, OverflowError, RecursionError):  # numbers and times beyond all bounds
+        msg = "control: allowed are finite numbers and times before the year 9998"
         raise ControlError(msg) from None
 
 

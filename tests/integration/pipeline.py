@@ -205,7 +205,7 @@ class Pipeline:
         """For each partition a core that walked its events in one go."""
         cores = []
         for each in range(PARTITIONS):
-            records, core = self.records(EVENTS, each), Core(config, each)
+            records, core = self.records(EVENTS, each), Core(config, each, partitions=PARTITIONS)
             core.feed_log(
                 [record.value or b"" for record in records],
                 [record.offset for record in records],

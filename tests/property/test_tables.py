@@ -34,11 +34,11 @@ class Plain:
     evicted: int = 0
 
     def find(self, key: int, now: int) -> tuple[int, int, int]:
-        """Return position, fresh and uses before."""
+        """Return position, fresh (2 where a live row had to go) and uses before."""
         if key == 0:
             return -1, 0, 0
         p = self.of.get(key, -1)
-        fresh = p < 0
+        fresh, evicted = p < 0, self.evicted
         if fresh:
             p = self.place(now)
             if p < len(self.keys):
@@ -58,7 +58,7 @@ class Plain:
             self.seen[p] = max(self.seen[p], now)
         before = self.hits[p]
         self.hits[p] += 1
-        return p, int(fresh), before
+        return p, int(fresh) + (self.evicted - evicted), before
 
     def place(self, now: int) -> int:
         """Return where a new key goes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from alerts.alert import Alert, Severity, Status, alert_id
+from alerts.alert import Alert, Quantity, Severity, Status, alert_id
 from alerts.correlate import Correlator
 from tests.unit.alerts.samples import OPENED, make_alert
 
@@ -33,6 +33,12 @@ def forged(n: int, **changes: Any) -> Alert:
     """Return the n-th sender's incident of forged calls, a minute after the one before."""
     at = OPENED + n * 60 * SECOND
     return incident(f"s{n}", "spoofed-source", "forged_from_new_network", at, **changes)
+
+
+def replay_of(sender: str, accepted: float = 3, **changes: Any) -> Alert:
+    """Return a sender's replay, of which so many calls were accepted."""
+    observed = {"accepted": Quantity(accepted, "events")}
+    return incident(sender, "replay-burst", "same_signature", observed=observed, **changes)
 
 
 def test_a_campaign_over_many_senders_is_three_alerts_at_most() -> None:
@@ -80,17 +86,20 @@ def test_a_provider_that_falls_silent_is_named_but_a_format_is_not() -> None:
 
 
 def test_a_graver_member_makes_the_campaign_graver() -> None:
-    """A severity that rises in a member that is not told rises in the campaign."""
+    """A severity that rises in a folded member rises in the campaign; what is critical is told."""
     correlator = Correlator()
     correlator.take(forged(n) for n in range(4))
-    (told,) = correlator.take([forged(3, severity=Severity.CRITICAL, status=Status.UPDATED)])
+    (told,) = correlator.take([forged(3, severity=Severity.HIGH, status=Status.UPDATED)])
+    assert (told.sender, told.severity, told.status) == (None, "high", "updated")
+    own, told = correlator.take([forged(3, severity=Severity.CRITICAL, status=Status.UPDATED)])
+    assert (own.sender, own.status) == ("s3", "open")
     assert (told.sender, told.severity, told.status) == (None, "critical", "updated")
 
 
 def test_a_replay_hides_the_volume_that_it_brings_and_says_so() -> None:
     """While the replay is open its volume is held back, counted, and forgotten when it ends."""
     correlator = Correlator()
-    replay = incident("acme", "replay-burst", "same_signature")
+    replay = replay_of("acme")
     volume = incident("acme", "payload-volume", "count_high", OPENED + SECOND)
     assert correlator.take([replay, volume]) == [replay]
     over = {"status": Status.CLOSED, "close_reason": "expired"}
@@ -103,7 +112,7 @@ def test_a_replay_hides_the_volume_that_it_brings_and_says_so() -> None:
 def test_volume_that_lasts_longer_than_the_replay_is_told() -> None:
     """What was held back and is still there when its cause has ended is no consequence."""
     correlator = Correlator()
-    replay = incident("acme", "replay-burst", "same_signature")
+    replay = replay_of("acme")
     volume = incident("acme", "payload-volume", "count_high", OPENED + SECOND)
     correlator.take([replay, volume])
     over = {"status": Status.CLOSED, "close_reason": "expired"}
@@ -120,7 +129,7 @@ def test_other_senders_earlier_or_graver_findings_are_not_hidden() -> None:
     """A replay explains no other sender's volume, none from before it, and nothing graver."""
     correlator = Correlator()
     before = incident("acme", "payload-volume", "count_high", OPENED - SECOND)
-    replay = incident("acme", "replay-burst", "same_signature")
+    replay = replay_of("acme")
     other = incident("shop", "payload-volume", "count_high", OPENED + SECOND)
     graver = incident(
         "acme", "payload-volume", "size_high", OPENED + SECOND, severity=Severity.HIGH
@@ -134,10 +143,10 @@ def test_a_restart_in_between_changes_nothing() -> None:
     """With a snapshot and a restore after each alert the same is told."""
     stream = [
         *(forged(n) for n in range(9)),
-        incident("acme", "replay-burst", "same_signature"),
+        replay_of("acme"),
         incident("acme", "payload-volume", "count_high", OPENED + SECOND),
         *(forged(n, status=Status.CLOSED, later=HOUR) for n in range(9)),
-        incident("acme", "replay-burst", "same_signature", status=Status.CLOSED, later=HOUR),
+        replay_of("acme", status=Status.CLOSED, later=HOUR),
     ]
     whole = Correlator().take(stream)
     told: list[Alert] = []
@@ -156,3 +165,41 @@ def test_what_is_on_trial_hides_nothing() -> None:
     volume = incident("s0", "payload-volume", "campaign", OPENED + SECOND)
     trials = [forged(n, shadow=True) for n in range(5)]
     assert Correlator().take([replay, volume, *trials]) == [replay, volume, *trials]
+
+
+def test_a_refused_replay_hides_no_accepted_volume() -> None:
+    """What was refused brings no calls along; sizes are no consequence of any replay."""
+    volume = incident("acme", "payload-volume", "count_high", OPENED + SECOND)
+    size = incident("acme", "payload-volume", "size_high", OPENED + SECOND)
+    refused = replay_of("acme", 0)
+    assert Correlator().take([refused, volume, size]) == [refused, volume, size]
+    accepted = replay_of("acme")
+    assert Correlator().take([accepted, volume, size]) == [accepted, size]
+
+
+def test_a_member_that_turns_into_something_else_is_told() -> None:
+    """A folded forgery that becomes a valid call from a new network is an alert of its own."""
+    correlator = Correlator()
+    correlator.take(forged(n) for n in range(5))
+    turned = forged(4, status=Status.UPDATED).model_copy(
+        update={"reason": "valid_from_new_network"}
+    )
+    (told,) = correlator.take([turned])
+    assert (told.id, told.status, told.reason) == (turned.id, "open", "valid_from_new_network")
+
+
+def test_a_campaign_does_not_swallow_what_comes_days_later() -> None:
+    """One member that stays open for days does not fold the incidents of other days."""
+    correlator = Correlator()
+    correlator.take(forged(n) for n in range(5))
+    late = forged(3 * 24 * 60)
+    assert correlator.take([late]) == [late]
+
+
+def test_what_is_held_back_can_be_given_up() -> None:
+    """At the end of a router's life nothing is kept back for ever."""
+    correlator = Correlator()
+    volume = incident("acme", "payload-volume", "count_high", OPENED + SECOND)
+    correlator.take([replay_of("acme"), volume])
+    assert correlator.flush() == [volume]
+    assert correlator.flush() == []

@@ -68,7 +68,7 @@ def test_sizes_are_judged_by_event_type() -> None:
     start = MONDAY + 10 * DAY
     run.feed(calls(5, 300, start, event_type="export", body_bytes=900_000))
     run.feed(calls(5, 300, start + HOUR, event_type="brand.new", body_bytes=900_000))
-    assert run.incidents == []
+    assert run.of(ID) == []
     run.feed(calls(3, 300, start + 2 * HOUR, event_type="small", body_bytes=900_000))
     assert run.loud() == [f"{ID} size_high medium"]
 

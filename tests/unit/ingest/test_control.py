@@ -174,3 +174,14 @@ def test_a_file_of_records_is_read_line_by_line(tmp_path: Path) -> None:
         read_controls(path, None)
     with pytest.raises(ControlError, match="cannot be read"):
         read_controls(tmp_path / "none", None)
+
+
+@pytest.mark.parametrize(
+    "value", ["1e999", "-1e999", "[" * 300 + "]" * 300, '"' + "9" * 5000 + '"']
+)
+def test_a_record_beyond_all_bounds_is_refused_like_any_other(value: str) -> None:
+    """Whatever anybody writes is an answer in one line, with a key and without: no other error."""
+    text = f'{{"schema":1,"control":{{"mac":"a","x":{value}}}}}'.encode()
+    for key in (KEY, None):
+        with pytest.raises(ControlError):
+            parse_control(text, key)
