@@ -32,13 +32,14 @@ class Plain:
     hits: list[int] = field(default_factory=list)
     hand: int = 0
     evicted: int = 0
+    took_live: bool = False
 
     def find(self, key: int, now: int) -> tuple[int, int, int]:
         """Return position, fresh (2 where a live row had to go) and uses before."""
         if key == 0:
             return -1, 0, 0
         p = self.of.get(key, -1)
-        fresh, evicted = p < 0, self.evicted
+        fresh, self.took_live = p < 0, False
         if fresh:
             p = self.place(now)
             if p < len(self.keys):
@@ -58,7 +59,7 @@ class Plain:
             self.seen[p] = max(self.seen[p], now)
         before = self.hits[p]
         self.hits[p] += 1
-        return p, int(fresh) + (self.evicted - evicted), before
+        return p, int(fresh) + self.took_live, before
 
     def place(self, now: int) -> int:
         """Return where a new key goes."""
@@ -81,6 +82,7 @@ class Plain:
         if not self.spec.refresh:
             self.hand = (ring[best] + 1) % used
         self.evicted += 1
+        self.took_live = now - self.seen[ring[best]] <= self.spec.ttl
         return ring[best]
 
 
