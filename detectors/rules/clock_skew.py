@@ -49,10 +49,9 @@ from detectors.base import (
     expire,
     is_due,
     is_held,
-    linger,
+    minute_of,
     param,
     tell,
-    usual_pause,
     wake_at,
     warmth,
 )
@@ -115,8 +114,12 @@ class Params:
         0.6, unit="share", low=0.1, high=1.0, why="of the tolerance: at most hours are left"
     )
     close_after_s: float = param(
-        3600.0, unit="s", low=60.0, high=7 * 86400.0, why="clocks are set in steps"
-    )
+        3600.0,
+        unit="s",
+        low=60.0,
+        high=7 * 86400.0,
+        why="clocks are set in steps: so long it must be right again",
+    )  # fmt: skip
 
 
 PER_ATTEMPT = FRESHNESS["per_attempt"]
@@ -210,6 +213,9 @@ def judge(a: Any, event: Any, params: Any, out: Any, minute: int) -> int:
     before = int(a["minute"]) // 60
     a["minute"] = minute
     if 2.0 * abs(away) < limit:
+        if int(a["opened_at"]) > 0 and int(a["since"]) != 0:
+            back = int(event["t"]) + int(float(params["close_after_s"]) * SECOND)
+            a["open_until"] = minute_of(back)
         a["since"] = 0
         a["calls"] = 0
         if minute // 60 > before:
@@ -241,8 +247,7 @@ def report(a: Any, event: Any, params: Any, out: Any, limit: float, tolerance: f
     if int(a["opened_at"]) == 0:
         wake_at(a, t + WEEK)
     first = int(a["since"]) * MINUTE
-    pause = usual_pause(first, t, int(a["calls"]) // BLOCK)
-    until = t + linger(pause, float(params["close_after_s"]))
+    until = t + WEEK + DAY  # until the clock is right again, however few calls show it
     offset, usual = real(a["mean"]), real(a["usual"])
     a["top"] = max(real(a["top"]), abs(offset - usual))
     severity = MEDIUM if abs(offset) >= float(params["grave_share"]) * tolerance else LOW
