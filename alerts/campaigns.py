@@ -46,6 +46,8 @@ KINDS: Final = (
     Kind("clock-skew", ("sender_drift",), "", "drift, so it is the receivers' clock",
          "receiver_drift"),
 )  # fmt: skip
+CAMPAIGN_REASONS: Final = {kind.detector: (kind.reason,) for kind in KINDS if kind.reason}
+"""Reasons that only a campaign has, by detector."""
 Key = tuple[str, ...]
 
 

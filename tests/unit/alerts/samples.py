@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from alerts.alert import Alert, CloseReason, Quantity, Severity, Status, alert_id
+from alerts.campaigns import CAMPAIGN_REASONS
 from alerts.explain import runbook
 from detectors.registry import alerting_found
 
@@ -14,7 +15,10 @@ seeded = settings(derandomize=True, deadline=None, max_examples=100)
 
 OPENED = 1_772_323_200_000_000  # 2026-03-01T00:00:00Z
 
-REASONS = {one.id: one.reasons for one in alerting_found()}
+REASONS = {
+    detector.id: (*detector.reasons, *CAMPAIGN_REASONS.get(detector.id, ()))
+    for detector in alerting_found()
+}
 """All that alert, and their reason codes."""
 
 HOSTILE = (
