@@ -87,7 +87,7 @@ def walk(
     position = np.zeros(n, np.int64)
     written, left = walk_for(DETECTOR)(
         events, 0, ticks, int(ticks[-1]) + HOUR, np.zeros(4, np.int64), numbers, records,
-        model.reshape(1), position, np.zeros(n, np.int8), row, np.zeros(1, row.dtype), 1,
+        np.zeros((0, 2), np.int64), model.reshape(1), position, np.zeros(n, np.int8), row, np.zeros(1, row.dtype), 1,
     )  # fmt: skip
     assert left == -1
     return records[:written]
