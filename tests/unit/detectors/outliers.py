@@ -84,10 +84,11 @@ def walk(
         numbers[name] = value
     ticks = events["now"] - events["now"] % MINUTE
     records = np.zeros(n + 5_000, record_dtype(DETECTOR))
-    position = np.zeros(n, np.int64)
+    clock, pauses = np.zeros(4, np.int64), np.zeros((0, 2), np.int64)
+    place, fresh, blank = np.zeros(n, np.int64), np.zeros(n, np.int8), np.zeros(1, row.dtype)
     written, left = walk_for(DETECTOR)(
-        events, 0, ticks, int(ticks[-1]) + HOUR, np.zeros(4, np.int64), numbers, records,
-        np.zeros((0, 2), np.int64), model.reshape(1), position, np.zeros(n, np.int8), row, np.zeros(1, row.dtype), 1,
+        events, 0, ticks, int(ticks[-1]) + HOUR, clock, numbers, records, pauses,
+        model.reshape(1), place, fresh, row, blank, 1,
     )  # fmt: skip
     assert left == -1
     return records[:written]
