@@ -18,7 +18,8 @@ from ..fingerprint import fingerprint
 from ..kafka_transport import KafkaTransport
 from ..publisher import Publisher
 from ..schema import UNKNOWN_SENDER
-from ..signatures.standard_webhooks import Verification, verify
+from ..signatures.base import Verification
+from ..signatures.standard_webhooks import verify
 from ..vocabulary import Kind, Reason, SourceIpFrom, Verdict, clean_ip, clean_text
 from .settings import Settings, load_settings
 

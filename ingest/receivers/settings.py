@@ -9,7 +9,8 @@ from pathlib import Path
 from ..errors import IngestError
 from ..fingerprint import MIN_PEPPER_BYTES
 from ..kafka_config import KafkaConfig, kafka_config
-from ..signatures.standard_webhooks import Key, parse_key
+from ..signatures.base import Key
+from ..signatures.standard_webhooks import parse_key
 
 
 class SettingsError(IngestError):

@@ -11,47 +11,18 @@ import binascii
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from ..rfc3339 import from_us, to_us
 from ..vocabulary import Reason, Verdict
+from .base import Key, Verification
 
 TOLERANCE_S: Final = 300
 _PREFIXES: Final = ("webhook-", "svix-")
 _PARTS: Final = ("id", "timestamp", "signature")
 _MAX_SIGNATURES: Final = 32  # a header of thousands must not cost thousands of comparisons
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,11}")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A shared secret under an opaque label.
-
-    A retired key is known and no longer accepted: a callback signed by it is rejected as such.
-    """
-
-    label: str
-    secret: bytes = field(repr=False)
-    retired: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What a verifier found out; the fields are those of the event.
-
-    signature_ok is None where the signature could not be checked. signature holds the decoded
-    bytes of the signature that verified, else of the first well-formed one, for fingerprinting.
-    """
-
-    verdict: Verdict
-    reason: Reason | None = None
-    signature_ok: bool | None = None
-    key_id: str | None = None
-    signed_at: datetime | None = None
-    delivery_id: str | None = None
-    signature: bytes | None = field(default=None, repr=False)
 
 
 def parse_key(label: str, secret: str, *, retired: bool = False) -> Key:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from ingest.signatures.standard_webhooks import Key, Verification, parse_key, verify
+from ingest.signatures.base import Key, Verification
+from ingest.signatures.standard_webhooks import parse_key, verify
 from ingest.vocabulary import Reason, Verdict
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)

@@ -1,0 +1,61 @@
+# ruff: noqa: TID252 - relative, because this folder is also a package of its own
+"""What every signature scheme takes and gives: request and keys in, a verdict and a reason out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ..vocabulary import Reason, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A shared secret under an opaque label.
+
+    A retired key is known and no longer accepted: a callback signed by it is rejected as such.
+    """
+
+    label: str
+    secret: bytes = field(repr=False)
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a verifier found out; the fields are those of the event.
+
+    signature_ok is None where the signature could not be checked. signature holds the decoded
+    bytes of the signature that verified, else of the first well-formed one, for fingerprinting.
+    """
+
+    verdict: Verdict
+    reason: Reason | None = None
+    signature_ok: bool | None = None
+    key_id: str | None = None
+    signed_at: datetime | None = None
+    delivery_id: str | None = None
+    signature: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request as its sender signed it.
+
+    url is the one that the sender called, with scheme, host and query, as some schemes sign it;
+    now is the time of receipt, with a zone.
+    """
+
+    method: str
+    url: str = field(repr=False)  # a query may hold secrets
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    now: datetime
+
+
+class Verifier(Protocol):
+    """Judges requests of one sender. Never raises, whatever a request holds."""
+
+    def __call__(self, request: SignedRequest) -> Verification:
+        """Whether the request was signed as it should be."""
+        ...
