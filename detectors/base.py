@@ -206,7 +206,7 @@ class Detector(Described):
 
     @property
     def listens(self) -> bool:
-        """Whether its timers are told of the pauses of the stream."""
+        """Whether its timers are told of the pauses of the stream, and of the row's ``service``."""
         return bool(getattr(self.module, "LISTENS", False))
 
     @property

@@ -298,7 +298,7 @@ def run(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Walk events over one row a table; return the records, and the part that stayed unused."""
     n = len(events)
-    arguments: list[Any] = [np.zeros((0, 2), np.int64), *default_model(detector)]
+    arguments: list[Any] = [np.zeros((0, 3), np.int64), *default_model(detector)]
     for row, table in zip(rows, detector.tables, strict=True):
         position, fresh = np.zeros(n, np.int64), np.zeros(n, np.int8)
         arguments += [position, fresh, row, np.zeros(1, table.row), 1]

@@ -358,13 +358,15 @@ class Core:
         self._roster.meet(batch, located[SENDER])
         final = max(until - until % MINUTE, 0)
         happenings: list[tuple[tuple[int, ...], Happening]] = []
-        for which, runner in enumerate(self._runners):
-            for records in self._walk(runner, events, located, ticks, final):
-                self._collect(which, runner, records, batch, happenings)
-        if self.health is not None:
+        pauses = np.insert(self._pauses, 2, 0, axis=1)  # of every service
+        if self.health is not None:  # first: who is not heard is not silent
             where = located[SENDER]
             scored = Scored(events, now, where.position, where.fresh, batch.sender)
             happenings += self.health.walk(passage, scored)
+            pauses = np.concatenate([pauses, self.health.unheard])
+        for which, runner in enumerate(self._runners):
+            for records in self._walk(runner, events, located, ticks, final, pauses):
+                self._collect(which, runner, records, batch, happenings)
         happenings.sort(key=lambda item: item[0])
         alerts: list[Alert] = []
         for _, happening in happenings:
@@ -386,9 +388,10 @@ class Core:
         located: Mapping[tuple[str, ...], Any],
         ticks: NDArray[np.int64],
         final: int,
+        pauses: NDArray[np.int64],
     ) -> list[NDArray[Any]]:
         """Run a detector over the batch; again from where it stopped when the room was used up."""
-        arguments: list[Any] = [self._pauses, *self.config.model(runner.detector)]
+        arguments: list[Any] = [pauses, *self.config.model(runner.detector)]
         for table, blank in zip(runner.detector.tables, runner.blanks, strict=True):
             keyed = self._tables[table.key]
             found = located[table.key]

@@ -53,10 +53,13 @@ from detectors.event import DAY, MINUTE, REJECTED, SECOND
 from detectors.health_parts import Counts, Open, Params, Passage, Scored, SlotClock
 from detectors.health_words import summary_of
 from detectors.incidents import Happening
+from detectors.keys import name_key
 from detectors.receivers import Receivers
+from detectors.walk import FORGOTTEN
 from ingest.partition import partition_for
 from ingest.profiles import Profile
 from ingest.schema import Report
+from models.novelty import short_tag
 
 ID = "pipeline-health"
 REASONS = (
@@ -111,6 +114,10 @@ _SCORES: Final = {INFO: 10.0, LOW: 30.0, MEDIUM: 60.0}
 _EPOCH_DAY: Final = 719_163  # date(1970, 1, 1).toordinal()
 
 
+MOST_UNHEARD: Final = 256
+"""Silences of services that detectors are told of; the oldest goes."""
+STILL: Final = 2**62
+"""End of a silence that lasts."""
 Ordered = tuple[tuple[int, ...], Happening]
 
 
@@ -145,6 +152,10 @@ class Health:
         self._open: dict[tuple[str, str], Open] = {}
         self._opened = 0
         self._rebuilt = ""
+        self._unheard: list[list[int]] = []
+        """Begin, end and service of each silence, for detectors of absence."""
+        self._unheard_lately: list[list[int]] = []
+        """The same, with all of the last batch: not part of the state."""
         self._out: list[Ordered] = []
         self._at = 0
 
@@ -159,9 +170,18 @@ class Health:
         """Services none of whose instances report any more."""
         return frozenset(s for s, (_, live, _) in self.receivers.silences().items() if not live)
 
+    @property
+    def unheard(self) -> NDArray[np.int64]:
+        """Begin, end and service (a short tag) of each silence of a whole service, up to now.
+
+        It tells of every tick of the last batch what was known then.
+        """
+        return np.array(self._unheard_lately, np.int64).reshape(-1, 3)
+
     def walk(self, passage: Passage, scored: Scored) -> list[Ordered]:
         """Take a batch; return what happened at its ticks, with the order among all happenings."""
         clock, times = self._clock, passage.times
+        self._unheard_lately = self._unheard.copy()
         if len(times) == 0:
             self.note(passage.faults)
             return []
@@ -377,9 +397,10 @@ class Health:
     def _judge_receivers(self, tick: int, active: int) -> None:
         params = self.params
         self.receivers.miss(active, int(params.silent_s * SECOND), int(params.least_reports))
+        silences = self.receivers.silences()
+        self._note_unheard(tick, {name for name, (_, live, _) in silences.items() if not live})
         if self._partition != 0:
             return
-        silences = self.receivers.silences()
         for service, (gone, reporting, heard) in silences.items():
             known = self._open.get(("receiver_silent", service))
             severity = INFO if reporting else MEDIUM
@@ -395,6 +416,20 @@ class Health:
         for key in [k for k in self._open if k[0] == "receiver_silent" and k[1] not in silences]:
             self._close(key, tick, tick, CONTRADICTED)
         self._judge_losses(tick)
+
+    def _note_unheard(self, tick: int, silent: set[str]) -> None:
+        """Note which services fell silent, and which are heard again."""
+        if not silent and not self._unheard:
+            return
+        tags = {short_tag(name_key(service)) for service in silent}
+        for one in self._unheard:
+            if one[1] == STILL and one[2] not in tags:
+                one[1] = tick
+        lasting = {one[2] for one in self._unheard if one[1] == STILL}
+        more = [[tick, STILL, tag] for tag in sorted(tags - lasting)]
+        kept = [one for one in self._unheard if one[1] > tick - 2 * FORGOTTEN]
+        self._unheard = [*kept, *more][-MOST_UNHEARD:]
+        self._unheard_lately += more
 
     def _judge_losses(self, tick: int) -> None:
         params = self.params
@@ -501,6 +536,7 @@ class Health:
             "open": [[*key, asdict(one)] for key, one in self._open.items()],
             "opened": self._opened,
             "rebuilt": self._rebuilt,
+            "unheard": self._unheard,
         }
 
     def restore(self, parts: Mapping[str, Any]) -> None:
@@ -515,6 +551,7 @@ class Health:
         self._open = {(reason, subject): Open(**one) for reason, subject, one in parts["open"]}
         self._opened = parts["opened"]
         self._rebuilt = parts["rebuilt"]
+        self._unheard = [list(one) for one in parts["unheard"]]
 
 
 def _facts_of(profile: Profile, params: Params) -> list[tuple[int, float]]:

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from detectors.base import EVICTED, Detector, Table
-from detectors.event import MINUTE
+from detectors.event import HOUR, MINUTE
 from models.kernel import kernel
 
+FORGOTTEN = 2 * HOUR
+"""A service's silence is of no interest so long after its end: rows are looked at every hour."""
 GRACE = MINUTE
 LAST_TICK, NEXT_DUE, WRITTEN, TOUCHED = range(4)
 """What a walk keeps between calls, and hands to its timers: see ``clock``."""
@@ -63,16 +65,22 @@ def give_up(row: Any) -> None:
 
 
 @kernel
-def heard_since(pauses: Any, tick: int) -> int:
+def heard_since(pauses: Any, tick: int, service: int) -> int:
     """Return the end of the last pause that began before the tick; 0 where there was none.
 
-    The pauses of a batch and the last one before it tell it of every tick that the batch crosses,
-    wherever the stream was cut.
+    Pauses of the whole stream have no service; of the others only those of this one count, and
+    while such a pause lasts, its end is the tick. The pauses of a batch and the last ones before it
+    tell it of every tick that the batch crosses, wherever the stream was cut.
     """
     found = 0
     for i in range(len(pauses)):
-        if int(pauses[i, 0]) < tick:
-            found = int(pauses[i, 1])
+        end = int(pauses[i, 1])
+        if int(pauses[i, 0]) >= tick or (int(pauses[i, 2]) != 0 and int(pauses[i, 2]) != service):
+            continue
+        if int(pauses[i, 2]) == 0:
+            found = max(found, end)
+        elif tick - end <= FORGOTTEN:
+            found = max(found, min(end, tick))
     return found
 
 
@@ -139,7 +147,7 @@ def walk(events, first, ticks, final_tick, clock, params, records, pauses{models
 
 _LISTEN = """
             fires = max(due + GRACE, int(clock[LAST_TICK]) + MINUTE)
-            records[n]["since"] = heard_since(pauses, fires)"""
+            records[n]["since"] = heard_since(pauses, fires, int(row["service"]))"""
 _UNHEARD = """
             else:
                 records[n]["since"] = 0"""

@@ -63,7 +63,8 @@ def arrivals(
 ) -> Times:
     """Sorted times of first attempts.
 
-    `factors` multiply the rate within their spans; `shifts` move the rhythm's clock from a time on.
+    `factors` multiply the rate within their spans, by whole slices but for 0, which leaves out just
+    its span; `shifts` move the rhythm's clock from a time on.
     """
     starts = np.arange(span.start // SLICE * SLICE, span.end, SLICE, dtype=np.int64)
     local = starts.copy()
@@ -74,10 +75,14 @@ def arrivals(
     rates *= _gamma(rng, DAY_NOISE, int(days[-1]) + 1)[days]
     rates *= _gamma(rng, noise, len(starts))
     for within, factor in factors:
-        rates[within.holds(starts)] *= factor
+        if factor > 0.0:
+            rates[within.holds(starts)] *= factor
     counts = rng.poisson(rates)
     times = np.repeat(starts, counts) + rng.integers(0, SLICE, size=int(counts.sum()))
     times.sort()
+    for within, factor in factors:
+        if factor == 0.0:
+            times = times[~within.holds(times)]
     return times[span.holds(times)]
 
 

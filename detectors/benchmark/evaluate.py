@@ -74,17 +74,25 @@ class Result:
         return [one for one in self.verdicts if one.scenario == name]
 
     def false_alerts(self, least: str = "low") -> Rate:
-        """Forbidden alerts of a severity or above, over test windows and histories."""
+        """Forbidden alerts of a severity or above, over test windows and histories.
+
+        All of them count; of the days only benign ones do.
+        """
         given = [str(f["severity"]) for one in self.verdicts for f in one.forbidden]
         given += self.history_alerts
-        days = sum(one.sender_days for one in self.verdicts) + self.history_sender_days
+        days = sum(one.benign_days for one in self.verdicts) + self.history_sender_days
         return Rate(sum(rank(severity) >= rank(least) for severity in given), days)
 
     @property
     def infos(self) -> Rate:
         """Infos that nobody asked for, over the test windows."""
-        days = sum(one.sender_days for one in self.verdicts)
+        days = sum(one.benign_days for one in self.verdicts)
         return Rate(sum(one.infos for one in self.verdicts), days)
+
+    def quiet_runs(self, least: str) -> int:
+        """How many runs brought no forbidden alert of a severity or above."""
+        worst = [one.worst_forbidden for one in self.verdicts]
+        return sum(one is None or rank(one) < rank(least) for one in worst)
 
     @property
     def recall_in_budget(self) -> tuple[int, int]:
@@ -279,6 +287,7 @@ def record(result: Result) -> dict[str, Any]:
         "attack_runs_in_time": sum(run.caught for run in attacks),
         "runs": len(result.verdicts),
         "quiet_runs": sum(run.quiet for run in result.verdicts),
+        "quiet_runs_of": {least: result.quiet_runs(least) for least in ("low", "medium")},
         "false_alerts": {
             name: {
                 "count": rate.count,
@@ -290,6 +299,7 @@ def record(result: Result) -> dict[str, Any]:
         },
         "infos_per_sender_day": round(result.infos.per_day, 5),
         "alerts_per_incident": round(sum(incidents) / len(incidents), 2) if incidents else None,
+        "incidents_of_at_most_two": [sum(n <= 2 for n in incidents), len(incidents)],
         "recall_at_5_a_day": round(met / asked, 4) if asked else None,
         "classes": {
             " or ".join(pair): {

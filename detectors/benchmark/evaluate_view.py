@@ -64,15 +64,20 @@ def faults_of(one: dict[str, Any]) -> list[str]:
 def summary_lines(found: dict[str, Any]) -> list[str]:
     """The figures over all runs."""
     low, high = found["false_alerts"]["low"], found["false_alerts"]["high"]
+    quiet, loud = found["quiet_runs"], found["quiet_runs_of"]
+    beyond = f"of low or above {loud['low']}, of medium or above {loud['medium']}"
     lines = [
         f"everything found in time: {found['attack_runs_in_time']} of {found['attack_runs']} runs",
-        f"without a forbidden alert: {found['quiet_runs']} of {found['runs']} runs",
+        f"without a forbidden alert: {quiet} of {found['runs']} runs; {beyond}",
         f"false alerts: {_rate(low)}",
         f"of high or critical: {_rate(high)}",
         f"infos that nobody asked for: {found['infos_per_sender_day']:g} per sender-day",
     ]
     if found["alerts_per_incident"] is not None:
-        lines.append(f"alerts per incident: {found['alerts_per_incident']:g}")
+        few, all_ = found["incidents_of_at_most_two"]
+        lines.append(
+            f"alerts per incident: {found['alerts_per_incident']:g}; at most two in {few} of {all_}"
+        )
     if found["recall_at_5_a_day"] is not None:
         lines.append(
             f"found among the five worst alerts of a day: {found['recall_at_5_a_day']:.1%}"
@@ -90,6 +95,7 @@ def summary_lines(found: dict[str, Any]) -> list[str]:
 
 def _rate(rate: dict[str, Any]) -> str:
     return (
-        f"{rate['count']} in {rate['sender_days']:,.0f} sender-days, {rate['per_sender_day']:.4f} "
+        f"{rate['count']} in {rate['sender_days']:,.0f} benign sender-days, "
+        f"{rate['per_sender_day']:.4f} "
         f"per sender-day (95 % upper bound {rate['upper_95']:.4f})"
     )

@@ -66,6 +66,20 @@ class Verdict:
     events: int
     named: tuple[tuple[str, str], ...] = field(default=())
     """What it was, and what it was taken for."""
+    attacked_days: float = 0.0
+    """Of the sender-days: of senders that a step attacks, or on which something is expected, on
+    the days of that step. Whatever is forbidden counts there as well, but these are no benign days.
+    """
+
+    @property
+    def benign_days(self) -> float:
+        """Sender-days without anything that should be found."""
+        return self.sender_days - self.attacked_days
+
+    @property
+    def worst_forbidden(self) -> str | None:
+        """The severity of the gravest forbidden alert."""
+        return max((str(one["severity"]) for one in self.forbidden), key=rank, default=None)
 
     @property
     def caught(self) -> bool:
@@ -125,7 +139,23 @@ def judge(
         days * len(scenario.fleet),
         events,
         tuple(_named(scenario, staged, histories, right, beyond)),
+        _attacked_days(scenario, staged, window),
     )
+
+
+def _attacked_days(scenario: Scenario, staged: Sequence[Staged], window: Span) -> float:
+    expected = {_step(staged, expect.step).name for expect in scenario.expect}
+    days = {
+        (sender, day)
+        for step in staged
+        if step.attack or step.name in expected
+        for sender in step.senders
+        for day in range(
+            (step.start - window.start) // DAY,
+            (min(step.end, window.end) - 1 - window.start) // DAY + 1,
+        )
+    }
+    return sum(min((window.end - window.start) / DAY - day, 1.0) for _, day in days)
 
 
 def histories_of(states: Sequence[Alert]) -> list[History]:

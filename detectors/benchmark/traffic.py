@@ -34,7 +34,10 @@ def sender_rows(world: World, sender: Sender) -> Rows:
         rng, sender.rhythm, sender.daily, world.span,
         noise=sender.noise, factors=boosts, shifts=shifts,
     )  # fmt: skip
-    return deliver(world, sender, first_attempts(world, sender, times, rng), rng)
+    rows = deliver(world, sender, first_attempts(world, sender, times, rng), rng)
+    for silence in (span for span, factor in boosts if factor == 0.0):
+        rows = rows[~silence.holds(rows["at"])]  # who is down does not retry either
+    return rows
 
 
 def first_attempts(world: World, sender: Sender, times: Times, rng: np.random.Generator) -> Rows:

@@ -6,7 +6,9 @@ a quiet day. From it follows how many calls a silence has swallowed. Gaps that s
 are the tail of the sender's own gaps; it is taken as exponential (peaks over a threshold), its mean
 is learned, and the silence is news when it has swallowed as many as happens by chance once in
 ``quiet_days`` days: never fewer than ``least_calls``, nor half as many again as any gap of the last
-weeks, and never before ``least_s``. So bursty senders get a longer rope than steady ones.
+weeks, and never before ``least_s``. So bursty senders get a longer rope than steady ones, and an
+hour of thirty calls and more without any such gap shortens it: chance leaves none out of thirty
+once in eighty hours.
 
 A sender with empty nights or days off may stay away on a holiday: its silence counts only from its
 last call to the next hour that is usually empty or nearly so, so that a day that does not begin is
@@ -18,15 +20,16 @@ Batches are not expected.
 Rejected calls are signs of life where the signature was right or they come from networks that
 verified lately: a sender whose key is broken is not silent, and strangers who use its name do not
 hide that it is. Where the whole partition was not heard (neither a call nor a report for five
-minutes) nothing is judged, and a silence counts from the end of the pause.
+minutes), or not one instance of the service that took the sender's last call reports any more
+(``pipeline-health`` tells that), nothing is judged, and a silence counts from the end of the pause.
 
 Reasons: *silent*: low; medium after an hour where the sender is warm and knows neither empty hours
 nor quiet days. Closes at the first sign of life (``contradicted``), or after two weeks
 (``level_adopted``).
 
 Known gaps: the first week of a sender; senders of a few calls a day are told after a week only, as
-is a whole working day that does not begin; a batch that does not come; one receiver that has
-stopped sending looks like the silence of its senders as long as others are heard; half holidays and
+is a whole working day that does not begin; a batch that does not come; a service that has stopped
+publishing and never reported looks like the silence of its senders; half holidays and
 a provider that stops at a month's end are told (low); sampling that becomes a hundred times thinner
 at once looks like a silence until the first sampled call; calls of a flood under a known network
 hide a silence.
@@ -98,7 +101,9 @@ ROW = np.dtype(
         ("weight", "f4"),  # of the last call
         ("homes", "i4", 2),  # networks that verified lately
         ("late", "i2"),  # how late this sender's calls were heard lately, s
+        ("service", "i2"),  # that took the last call
         ("rests", "i1"),  # 1 = some hours of its week are empty
+        ("gapped", "i1"),  # 1 = this hour had a long gap
         *TOLD,
     ]
 )
@@ -131,6 +136,8 @@ class Params:
 
 TAIL_FROM = 2.0
 TAIL_MEMORY = 64.0
+EVEN_HOUR, EVENER, LEAST_TAIL = 30.0, 0.95, 0.5
+"""An hour of so many calls without a long gap is no chance; it shortens the tail by this factor."""
 FIRST_TAIL, MOST_EXCESS = 2.0, 20.0
 """Until its own gaps are known, a sender counts as bursty; one absence tells little of its gaps."""
 LOOK = 5 * MINUTE
@@ -202,7 +209,7 @@ def missed(a: Any, start: int, end: int) -> float:
 def threshold(a: Any, params: Any) -> float:
     """Return how many calls a silence may swallow before it is news."""
     per_day = guard.ratio(86_400.0, real(a["gap"]), 1.0)
-    tail = 1.1 * max(real(a["tail"]), 0.5)
+    tail = 1.1 * max(real(a["tail"]), LEAST_TAIL)
     rare = guard.log(max(per_day, 1.0) * float(params["quiet_days"])) - TAIL_FROM
     return max(TAIL_FROM + tail * rare, float(params["least_calls"]), 1.5 * real(a["longest"]))
 
@@ -234,6 +241,7 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:  # noqa: ARG001 -- a
         a["last"] = t
     late = min(max(int(event["now"]) - t, 0) // SECOND, 3600)
     a["late"] = max(int(a["late"]), late)
+    a["service"] = novelty.short_tag(int(event["service"]))
     a["gap"] = int(event["gap"]) / 1e6
     a["weight"] = guard.small(float(event["weight"]))
     a["count"] = guard.small(real(a["count"]) + max(float(event["weight"]), 1.0))
@@ -262,7 +270,8 @@ def learn_gap(a: Any, t: int) -> None:
     tail, _, _ = ewma.update(
         real(a["tail"]), 0.0, TAIL_MEMORY, min(swallowed - TAIL_FROM, MOST_EXCESS), TAIL_MEMORY
     )
-    a["tail"] = guard.clip(tail, 0.5, 100.0)
+    a["tail"] = guard.clip(tail, LEAST_TAIL, 100.0)
+    a["gapped"] = 1
     a["longest"] = max(real(a["longest"]), swallowed)
 
 
@@ -371,9 +380,12 @@ def end_hour(a: Any, due: int, heard: int) -> None:
     if count > 0.0 and heard <= due - HOUR and int(a["opened_at"]) == 0:
         learn_hour(a, hour, count)
         a["seen"] = guard.small(RECENT * real(a["seen"]) + count)
+        if count >= EVEN_HOUR * max(real(a["weight"]), 1.0) and int(a["gapped"]) == 0:
+            a["tail"] = max(EVENER * real(a["tail"]), LEAST_TAIL)
         usual = course.expected(a, hour)
         a["expected"] = guard.small(RECENT * real(a["expected"]) + usual)
     a["count"] = 0.0
+    a["gapped"] = 0
     if due % DAY == 0:
         end_day(a, hour)
     a["longest"] = FADE * real(a["longest"])

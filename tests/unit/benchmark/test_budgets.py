@@ -27,34 +27,49 @@ def result(*verdicts):
     return Result(tuple(verdicts), (ONE,), (), 0.0)
 
 
-def test_what_went_wrong_is_counted_by_runs():
+def test_what_went_wrong_is_named_by_seeds():
     """A run that missed and was disturbed counts in both."""
     both = replace(LATE, forbidden=NOISY.forbidden)
-    assert spent(result(GOOD, LATE, NOISY, both)) == {"one": Budget(2, 2)}
+    runs = [replace(one, seed=n) for n, one in enumerate((GOOD, LATE, NOISY, both), start=1)]
+    assert spent(result(*runs)) == {"one": Budget((2, 4), (3, 4))}
 
 
 def test_worse_than_the_budget_is_told_and_as_bad_is_not():
-    """The line names scenario, what, how often, and how often it may."""
-    runs = result(GOOD, LATE, LATE)
-    assert overspent(runs, {"one": Budget(2, 0)}) == []
-    assert overspent(runs, {"one": Budget(1, 0)}) == ["one: missed in 2 of 3 runs, allowed in 1"]
-    assert overspent(result(NOISY), {"one": Budget(10, 0)}) == [
-        "one: disturbed in 1 of 1 runs, allowed in 0"
+    """The line names scenario, what, how often and with which seeds, and how often it may."""
+    runs = result(GOOD, replace(LATE, seed=2), replace(LATE, seed=3))
+    assert overspent(runs, {"one": Budget((1, 2), ())}) == []  # another seed is no slip
+    assert overspent(runs, {"one": Budget((2,), ())}) == [
+        "one: missed in 2 of 3 runs (seeds 2, 3), allowed in 1"
+    ]
+    assert overspent(result(NOISY), {"one": Budget(tuple(range(1, 11)), ())}) == [
+        "one: disturbed in 1 of 1 runs (seeds 1), allowed in 0"
     ]
     assert "has no budget" in overspent(runs, {})[0]
+
+
+def test_few_seeds_show_a_slip_as_surely_as_ten():
+    """What may go wrong with seeds that are not played is no allowance for those that are."""
+    runs = result(replace(LATE, seed=1), replace(GOOD, seed=2), replace(GOOD, seed=3))
+    assert overspent(runs, {"one": Budget((7, 9), ())}) == [
+        "one: missed in 1 of 3 runs (seeds 1), allowed in 0"
+    ]
 
 
 def test_budgets_are_only_ever_lowered(tmp_path):
     """A better figure is kept, a worse one is not; other scenarios stay as they are."""
     path = tmp_path / "budgets.toml"
-    before = {"one": Budget(1, 5), "two": Budget(3, 3)}
-    path.write_text(lowered(result(LATE, LATE, NOISY), before), "utf-8")
-    assert load_budgets(path) == {"one": Budget(1, 1), "two": Budget(3, 3)}
+    before = {"one": Budget((4,), (1, 4, 9)), "two": Budget((3,), (3,))}
+    runs = [replace(one, seed=n) for n, one in enumerate((LATE, LATE, NOISY), start=1)]
+    path.write_text(lowered(result(*runs), before), "utf-8")
+    assert load_budgets(path) == {"one": Budget((4,), (3,)), "two": Budget((3,), (3,))}
+    path.write_text(lowered(result(*runs), {}), "utf-8")
+    assert load_budgets(path) == {"one": Budget((1, 2), (3,))}
 
 
 @pytest.mark.parametrize(
-    "text", ["one = 3", "[one]\nmissed = 1", "[one]\nmissed = 11\ndisturbed = 0",
-             "[one]\nmissed = true\ndisturbed = 0", "[one]\nmissed = 0\ndisturbed = 0\nmore = 1"],
+    "text", ["one = 3", "[one]\nmissed = []", "[one]\nmissed = [11]\ndisturbed = []",
+             "[one]\nmissed = [true]\ndisturbed = []", "[one]\nmissed = [2, 1]\ndisturbed = []",
+             "[one]\nmissed = []\ndisturbed = []\nmore = 1"],
 )  # fmt: skip
 def test_a_wrong_budget_is_named_with_its_line(tmp_path, text):
     """What is allowed and what was given stand in one line."""
@@ -100,7 +115,7 @@ def test_the_command_ends_with_3_over_budget(tmp_path):
     assert "mine" in done.stdout
     assert done.return_value == 3
     assert "over budget: mine: has no budget" in done.stderr
-    budgets.write_text("[mine]\nmissed = 10\ndisturbed = 10\n", "utf-8")
+    budgets.write_text("[mine]\nmissed = [1]\ndisturbed = [1]\n", "utf-8")
     again = CliRunner().invoke(callwatch.cli, [*arguments, str(budgets)], standalone_mode=False)
     assert again.return_value == 0
     scenario.write_text(text.replace("oversize", "outsize"), "utf-8")

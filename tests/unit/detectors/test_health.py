@@ -118,6 +118,30 @@ def test_silent_services_are_known_in_every_partition_and_told_in_the_first() ->
     assert core.health.silent_services == {"hooks"}
 
 
+@pytest.mark.parametrize("cut", [10**6, 997])
+def test_senders_of_a_silent_service_are_not_silent(cut: int) -> None:
+    """Sx1: who is not heard is not judged; who stays away after the service is back is told."""
+    minutes, stop, back = 9 * 1440, 8 * 1440, 8 * 1440 + 180
+    blind = range(MONDAY + stop * MINUTE, MONDAY + back * MINUTE)
+    hooks = [r for r in reports("hooks/1@a", 0, minutes) if r[0] not in blind]
+    streams = [hooks, reports("other/1@x", 0, minutes)]
+    for name, receiver, until in [
+        ("returns", "hooks/1@a", minutes), ("stays", "hooks/1@a", stop), ("gone", "other/1@x", stop)
+    ]:  # fmt: skip
+        calls = steady(until, 40, sender=name, receiver=receiver)
+        streams.append([r for r in calls if r[0] not in blind or receiver == "other/1@x"])
+    core = Core(Config({}, disabled=ONLY - {"sender-silence"}))
+    records = sorted((one for stream in streams for one in stream), key=lambda one: one[0])
+    alerts = []
+    for start in range(0, len(records), cut):
+        alerts += feed_in_order(core, records[start : start + cut])
+    told = fold(alerts).values()
+    silent = {a.sender: a.opened_at for a in told if a.detector == "sender-silence"}
+    assert set(silent) == {"stays", "gone"}
+    assert 0 < silent["gone"] - blind.start <= 15 * MINUTE
+    assert 0 < silent["stays"] - blind.stop <= 15 * MINUTE
+
+
 @pytest.mark.parametrize(
     ("name", "streams"),
     [
