@@ -1,8 +1,8 @@
 """Get events onto the stream without ever slowing, blocking or breaking the receiver.
 
-`publish` checks, encodes and queues an event; a daemon thread, started with the first event in
-each process, sends. A broken transport costs memory up to a bound and then events, which are
-counted by reason and reported once a minute.
+`offer` queues an event, `publish` checks and encodes it first; a daemon thread, started with the
+first event in each process, does the rest. A broken transport costs memory up to a bound and then
+events, which are counted by reason and reported once a minute.
 """
 
 import atexit
@@ -11,16 +11,16 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from pydantic_core import to_json
 
 from .clock import Clock, SystemClock
-from .courier import EXIT_FLUSH_S, Courier
+from .courier import EXIT_FLUSH_S, LINGER_S, Courier
 from .errors import EventError
-from .outbox import Drop, Outbox, Stats
-from .records import event_record
+from .outbox import Drop, DropPolicy, Outbox, Stats
+from .records import Record, event_record
 from .rfc3339 import format_time
 from .schema import (
     MAX_EVENT_BYTES,
@@ -35,6 +35,15 @@ from .version import __version__
 
 Hook = Callable[[CallbackEvent], CallbackEvent | None]
 
+_FIXED_COST: Final = 2_048  # bytes of Python objects that an event holds until it is a record
+
+
+class Draft(Protocol):
+    """What an event can be made of later, in the publisher's thread."""
+
+    def fields(self) -> Mapping[str, Any]:
+        """The fields of the event; called once."""
+
 
 class Publisher:
     """Publishes callback events through a transport.
@@ -42,8 +51,11 @@ class Publisher:
     receiver: `service/version@instance`, also filled into events that are given as dicts.
     clock: the time; tests pass their own.
     report_every: seconds between reports; None sends none.
-    max_events, max_bytes: what may wait; more is dropped, the newest first, and counted.
+    max_events, max_bytes: what may wait; more is dropped and counted.
+    drop: which ones are dropped, the `newest` or the `oldest`.
     before_emit: sees every event and returns it, another one, or None to keep it off the stream.
+        It runs in the publisher's thread for what was offered, in the caller's for `publish`.
+    linger: seconds for which events gather before the thread works on them.
 
     Safe to use from any thread, in signal handlers and over forks: a child starts afresh with
     its own thread and counters, and what its parent had queued stays with the parent.
@@ -58,13 +70,16 @@ class Publisher:
         report_every: float | None = 60.0,
         max_events: int = 10_000,
         max_bytes: int = 32 * 1024 * 1024,
+        drop: DropPolicy = "newest",
         before_emit: Hook | None = None,
+        linger: float = LINGER_S,
     ) -> None:
         self._transport = transport
         self._receiver = receiver
         self._clock: Clock = clock or SystemClock()
         self._report_every = report_every
-        self._limits = max_events, max_bytes
+        self._limits = max_events, max_bytes, drop
+        self._linger = linger
         self._before_emit = before_emit
         self._disabled = os.environ.get("CALLWATCH_DISABLED", "") not in {"", "0", "false"}
         self._begin()
@@ -76,15 +91,80 @@ class Publisher:
 
     def _begin(self) -> None:
         """The state of a process that has published nothing; also that of a forked child."""
+        self._pid = os.getpid()
         self._outbox = Outbox(*self._limits)
         self._courier = Courier(
-            self._transport, self._outbox, self._clock, self._report_every, self._report
+            self._transport,
+            self._outbox,
+            self._clock,
+            self._report_every,
+            self._report,
+            self._encode,
+            self._linger,
         )
         self._courier.finished = self._disabled
         self._lock = self._courier.changed
         self._process = f"{os.getpid()}-{token_hex(4)}"
         self._started_at = self._clock.now()
         self._sampling = 1.0
+
+    def offer(self, event: CallbackEvent | Mapping[str, Any]) -> bool:
+        """Queue an event in a few microseconds; False when it was dropped at once. Never raises.
+
+        Fields of a dict may be left out as with `publish`; the time is taken now. What is wrong
+        with it is found in the publisher's thread, and counted.
+        """
+        try:
+            if isinstance(event, CallbackEvent):
+                if event.ext:  # the only part of an event that the host may change
+                    ext = dict(event.ext)
+                    return self._put(event.model_copy(update={"ext": ext}), _size(ext))
+                return self._put(event, 0)
+            given: dict[str, Any] = {"received_at": self._clock.now(), **event}
+            cost = sum([len(value) for value in given.values() if type(value) is str])
+            if type(given.get("ext")) is dict:
+                given["ext"] = dict(given["ext"])
+                cost += _size(given["ext"])
+            return self._put(given, cost)
+        except Exception as error:  # fail open: nothing may reach the host
+            return self._broken(error)
+
+    def offer_draft(self, draft: Draft, cost: int) -> bool:
+        """Queue what an event can be made of; it holds `cost` bytes beside what every event does.
+
+        False when it was dropped at once. Never raises.
+        """
+        try:
+            return self._put(draft, cost)
+        except Exception as error:  # fail open: nothing may reach the host
+            return self._broken(error)
+
+    def _put(self, thing: object, cost: int) -> bool:
+        if self._pid != os.getpid():  # forked without Python's knowledge, as uWSGI can do
+            self._begin_again()
+        with self._lock:
+            outbox = self._outbox
+            outbox.offered += 1
+            if self._courier.finished or self._courier.closing:
+                outbox.drop(Drop.DISABLED if self._disabled else Drop.CLOSED)
+                return False
+            if not outbox.put(cost + _FIXED_COST, thing):
+                outbox.drop(Drop.QUEUE_FULL)
+                return False
+            if self._courier.idle:
+                self._courier.wake()
+        return True
+
+    def _broken(self, error: Exception) -> bool:
+        self._courier.warn("an event was dropped: %s", type(error).__name__)
+        self.lose(Drop.INTERNAL)
+        return False
+
+    def lose(self, reason: Drop) -> None:
+        """Account for an event that could not even be offered."""
+        with self._lock:
+            self._outbox.offered += 1
+            self._outbox.drop(reason)
 
     def publish(self, event: CallbackEvent | Mapping[str, Any]) -> bool:
         """Queue an event; False when it was dropped. Never raises and never waits for a network.
@@ -93,6 +173,8 @@ class Publisher:
         datetimes, and enums, UUIDs and addresses may be Python's.
         """
         try:
+            if self._pid != os.getpid():
+                self._begin_again()
             with self._lock:
                 self._outbox.offered += 1
             reason: Drop | None = Drop.INTERNAL
@@ -106,6 +188,10 @@ class Publisher:
             self._courier.warn("an event was dropped: %s", type(error).__name__)
             return False
         return reason is None
+
+    def warn(self, text: str, *values: object) -> None:
+        """A log line, at most one a minute of each kind. Never raises."""
+        self._courier.warn(text, *values)
 
     def start(self) -> None:
         """Start the thread before the first event, so that reports flow in a quiet receiver."""
@@ -138,6 +224,7 @@ class Publisher:
                 waiting_bytes=self._outbox.bytes,
                 reports_sent=self._courier.reports_sent,
                 failures=self._courier.failures,
+                circuit=self._courier.circuit,
             )
 
     def _offer(self, given: CallbackEvent | Mapping[str, Any]) -> Drop | None:
@@ -146,6 +233,22 @@ class Publisher:
             return Drop.DISABLED
         if self._courier.closing:
             return Drop.CLOSED
+        record = self._encode(given)
+        if isinstance(record, Drop):
+            return record
+        with self._lock:
+            if self._courier.closing:
+                return Drop.CLOSED
+            if not self._outbox.put(record.cost, record):
+                return Drop.QUEUE_FULL
+            if self._courier.idle:
+                self._courier.wake()
+        return None
+
+    def _encode(self, given: object) -> Record | Drop:
+        """The record of an event, or why there is none. Never raises."""
+        if isinstance(given, Record):
+            return given
         try:
             event = self._event(given)
         except EventError as error:
@@ -154,30 +257,35 @@ class Publisher:
         except Exception as error:  # whatever was passed
             self._courier.warn("an event was dropped: no event: %s", type(error).__name__)
             return Drop.INVALID
-        if self._before_emit is not None:
-            try:
+        try:
+            if self._before_emit is not None:
                 kept = self._before_emit(event)
                 if kept is None:
                     return Drop.HOOK_REFUSED
                 event = event if kept is event else parse_event(dump_event(kept))
-            except Exception as error:  # a user's hook
-                self._courier.warn("an event was dropped: before_emit: %s", type(error).__name__)
-                return Drop.HOOK_FAILED
-        record = event_record(event)
-        if len(record.value) > MAX_EVENT_BYTES:
-            return Drop.TOO_LARGE
-        with self._lock:
-            if self._courier.closing:
-                return Drop.CLOSED
-            self._sampling = min(self._sampling, event.sample_rate)
-            if not self._outbox.put(record):
-                return Drop.QUEUE_FULL
-            self._courier.wake()
-        return None
+        except Exception as error:  # a user's hook
+            self._courier.warn("an event was dropped: before_emit: %s", type(error).__name__)
+            return Drop.HOOK_FAILED
+        try:
+            record = event_record(event)
+            if len(record.value) > MAX_EVENT_BYTES:
+                return Drop.TOO_LARGE
+            if event.sample_rate < self._sampling:
+                self._sampling = event.sample_rate
+        except Exception as error:  # fail open
+            self._courier.warn("an event was dropped: %s", type(error).__name__)
+            return Drop.INTERNAL
+        return record
 
-    def _event(self, given: CallbackEvent | Mapping[str, Any]) -> CallbackEvent:
+    def _begin_again(self) -> None:
+        self._begin()
+        self._transport.after_fork()
+
+    def _event(self, given: Any) -> CallbackEvent:
         if isinstance(given, CallbackEvent):
             return given
+        if not isinstance(given, Mapping):
+            given = given.fields()
         filled = {
             "schema": SCHEMA_VERSION,
             "id": str(uuid4()),
@@ -202,6 +310,10 @@ class Publisher:
             )
 
 
+def _size(ext: Mapping[str, Any]) -> int:
+    return sum([len(name) + len(str(value)) for name, value in ext.items()])
+
+
 _publishers: "weakref.WeakSet[Publisher]" = weakref.WeakSet()
 
 
@@ -215,8 +327,7 @@ def _close_all() -> None:
 def _begin_afresh() -> None:
     """In a forked child: no lock, thread or queue of the parent is of use."""
     for publisher in list(_publishers):
-        publisher._begin()
-        publisher._transport.after_fork()
+        publisher._begin_again()
 
 
 atexit.register(_close_all)

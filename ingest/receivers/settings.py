@@ -48,16 +48,17 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             raise SettingsError(msg) from None
     return Settings(
         kafka=kafka_config(environ=env),
-        topic=_value(env, "CALLWATCH_TOPIC") or "callwatch.events",
-        receiver=_value(env, "CALLWATCH_RECEIVER") or "demo-receiver/0@local",
-        sender=_value(env, "CALLWATCH_SENDER") or "demo",
+        topic=value_of(env, "CALLWATCH_TOPIC") or "callwatch.events",
+        receiver=value_of(env, "CALLWATCH_RECEIVER") or "demo-receiver/0@local",
+        sender=value_of(env, "CALLWATCH_SENDER") or "demo",
         keys=tuple(keys),
-        pepper=_pepper(_required(env, "CALLWATCH_PEPPER")),
-        max_body=_size(_value(env, "CALLWATCH_MAX_BODY") or "1048576"),
+        pepper=pepper_of(_required(env, "CALLWATCH_PEPPER")),
+        max_body=_size(value_of(env, "CALLWATCH_MAX_BODY") or "1048576"),
     )
 
 
-def _pepper(text: str) -> bytes:
+def pepper_of(text: str) -> bytes:
+    """A pepper written in hexadecimal."""
     try:
         pepper = bytes.fromhex(text)
     except ValueError:
@@ -76,14 +77,15 @@ def _size(text: str) -> int:
 
 
 def _required(env: Mapping[str, str], name: str) -> str:
-    value = _value(env, name)
+    value = value_of(env, name)
     if not value:
         msg = f"{name}: is missing; set it, or {name}_FILE to a file that holds it"
         raise SettingsError(msg)
     return value
 
 
-def _value(env: Mapping[str, str], name: str) -> str:
+def value_of(env: Mapping[str, str], name: str) -> str:
+    """The value of a variable, or of the file that NAME_FILE names; empty when there is none."""
     file = env.get(f"{name}_FILE")
     if not file:
         return env.get(name, "").strip()

@@ -1,6 +1,7 @@
 """What the code does not say by itself: meanings of keys, variables and topics, for the tables."""
 
 from ingest.kafka_config import PREFIX, VARIABLES
+from ingest.receivers.options import VARIABLES as RECEIVER_VARIABLES
 
 EXAMPLES = {
     "spoofed-source": "stripe-eu: three calls with a wrong signature in 2.5 s from a network "
@@ -73,13 +74,8 @@ _KAFKA = {
     "SSL_KEYFILE": "PEM; its key",
 }
 _OTHERS = [
-    ("CALLWATCH_DISABLED", "`ingest.Publisher`", "any value but `0` and `false`: publish nothing"),
+    *((f"CALLWATCH_{name}", "receivers", means) for name, means in RECEIVER_VARIABLES.items()),
     ("CALLWATCH_SECRET", "demo receiver", "`label:whsec_...`, several separated by blanks; needed"),
-    ("CALLWATCH_PEPPER", "demo receiver", "at least 16 bytes in hexadecimal; needed"),
-    ("CALLWATCH_SENDER", "demo receiver", "the one sender that it knows; default `demo`"),
-    ("CALLWATCH_RECEIVER", "demo receiver", "`service/version@instance`"),
-    ("CALLWATCH_TOPIC", "demo receiver", "default `callwatch.events`"),
-    ("CALLWATCH_MAX_BODY", "demo receiver", "largest body in bytes; default 1048576"),
     (
         "CALLWATCH_CACHE_DIR",
         "all that detect",
@@ -98,6 +94,6 @@ _OTHERS = [
 
 def environment() -> list[list[str]]:
     """Every environment variable: name, who reads it, meaning."""
-    clients = "`topics`, `worker`, `route`, demo receiver"
+    clients = "`topics`, `worker`, `route`, receivers"
     rows = [[f"`{PREFIX}{name}`", clients, _KAFKA[name]] for name in VARIABLES]
     return rows + [[f"`{name}`", who, meaning] for name, who, meaning in _OTHERS]

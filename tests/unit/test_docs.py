@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import alerts.sinks
 import callwatch
 import ingest
+import ingest.receivers
 from alerts.formats import format_names
 from detectors.benchmark.day import labelled_day
 from detectors.benchmark.demo import SEED
@@ -259,3 +260,27 @@ def test_kept_figures_become_a_table(tmp_path: Path) -> None:
         "| start | 1.25 s |  |  |",
     ]
     assert "make bench" in figures(tmp_path / "none")
+
+
+def test_the_receivers_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The shown FastAPI receiver answers, and its verdicts are recorded."""
+    import anyio
+    import httpx
+
+    monkeypatch.setenv("CALLWATCH_EVENTS_TO", str(tmp_path / "events.jsonl"))
+    monkeypatch.setenv("CALLWATCH_RECEIVER", "example/1@here")
+    monkeypatch.setenv("CALLWATCH_PEPPER", "00" * 16)
+    (example,) = fences(ROOT / "docs" / "receivers.md", "python")
+    found: dict[str, object] = {}
+    exec(compile(example, "receivers.md", "exec"), found)
+
+    async def post(headers: dict[str, str]) -> int:
+        app = httpx.ASGITransport(app=found["app"])  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=app, base_url="http://test") as client:
+            return (await client.post("/hooks/a", headers=headers)).status_code
+
+    assert [anyio.run(post, one) for one in ({"x-token": "as agreed"}, {})] == [204, 401]
+    assert ingest.receivers.default_publisher().close()
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    verdicts = [(one["verdict"], one.get("reason")) for one in events if "verdict" in one]
+    assert verdicts == [("verified", None), ("rejected", "signature_invalid")]

@@ -75,7 +75,7 @@ def publish_with(clock: FakeClock) -> Iterator[Callable[..., Publisher]]:
     made: list[Publisher] = []
 
     def make(transport: Any, **options: Any) -> Publisher:
-        options = {"receiver": "shop/1.4.0@shop-1", "clock": clock, **options}
+        options = {"receiver": "shop/1.4.0@shop-1", "clock": clock, "linger": 0, **options}
         made.append(Publisher(transport, **options))
         return made[-1]
 

@@ -142,6 +142,7 @@ def test_without_a_broker_publishing_costs_nothing(closed_port: str) -> None:
         "dropped": {"queue_full": 10},
         "waiting": 50,
         "reports_sent": 0,
+        "circuit": "closed",
         "failures": 0,
     }
     found = json.loads(done.stdout)

@@ -1,0 +1,150 @@
+# ruff: noqa: TID252 - relative, because this folder is also a package of its own
+"""Watch an ASGI application (Starlette, FastAPI, Django, any other) in one line.
+
+    app = CallwatchMiddleware(app)          # or app.add_middleware(CallwatchMiddleware)
+
+Pure ASGI: it changes no message, reads no body that the application does not read, and answers
+nothing. The body is counted and hashed as it passes.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Final, Unpack
+from urllib.parse import quote
+
+from ..publisher import Hook, Publisher
+from ..signatures.base import SignedRequest
+from .call import Call
+from .options import Given
+from .verdicts import current
+from .watch import Watch, make_watch
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+STATE: Final = "callwatch"
+"""A handler may leave its verdict in `request.state.callwatch`."""
+
+
+class CallwatchMiddleware:
+    """Watches the callbacks that an ASGI application receives.
+
+    publisher: by default one made of `CALLWATCH_*`, shared by all middlewares of the process.
+    before_emit: sees every event and returns it, another one, or None to keep it off the stream.
+    given: the settings of `ingest.receivers.options.Given`, over those of the environment.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        publisher: Publisher | None = None,
+        before_emit: Hook | None = None,
+        **given: Unpack[Given],
+    ) -> None:
+        self.app = app
+        self.watch = make_watch(publisher, before_emit, given)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, watched where it is a callback."""
+        watch = self.watch
+        if watch is None or scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call = None
+        try:
+            wanted = watch.wanted_bytes
+            peer = scope.get("client")
+            call = watch.begin(
+                scope["method"],
+                scope["path"],
+                peer[0] if peer else None,
+                [header for header in scope["headers"] if header[0] in wanted],
+            )
+        except Exception as error:  # fail open
+            watch.fault(error)
+        if call is None:
+            await self.app(scope, receive, send)
+            return
+        await self._watched(watch, call, scope, receive, send)
+
+    async def _watched(
+        self, watch: Watch, call: Call, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        async def receive_watched() -> Message:
+            message = await receive()
+            try:
+                if not call.done and message["type"] == "http.request":
+                    if chunk := message.get("body"):
+                        call.add(chunk)
+                    if not message.get("more_body"):
+                        call.whole = True
+            except Exception as error:  # fail open
+                watch.fault(error)
+                call.done = True
+            return message
+
+        async def send_watched(message: Message) -> None:
+            await send(message)
+            try:
+                if message["type"] == "http.response.start":
+                    call.status = message["status"]
+                elif not call.done and not message.get("more_body"):
+                    _end(watch, call, scope)  # now, not after background tasks
+            except Exception as error:  # fail open
+                watch.fault(error)
+
+        before = current.set(call)
+        try:
+            await self.app(scope, receive_watched, send_watched)
+        except Exception:
+            call.status = call.status or 500  # what the server will answer
+            raise
+        finally:
+            try:
+                current.reset(before)
+                if not call.done:
+                    _end(watch, call, scope)
+            except Exception as error:  # fail open
+                watch.fault(error)
+
+
+def _end(watch: Watch, call: Call, scope: Scope) -> None:
+    call.done = True  # first: whatever happens now, it happens once
+    if call.template is None and (route := scope.get("route")) is not None:
+        call.template = getattr(route, "path_format", None) or getattr(route, "path", None)
+    if call.params is None:
+        call.params = scope.get("path_params")
+    state = scope.get("state")
+    left = state.get(STATE) if isinstance(state, Mapping) else None
+    request = None
+    if watch.options.verifier is not None:
+        request = lambda: _signed_request(watch, call, scope)  # noqa: E731 - made where it is needed
+    watch.end(call, left, request)
+
+
+def _signed_request(watch: Watch, call: Call, scope: Scope) -> SignedRequest:
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        text = value.decode("latin-1")
+        key = name.decode("latin-1").lower()
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return SignedRequest(
+        method=call.method,
+        url=_url(watch.options.public_url, scope, headers.get("host", "")),
+        headers=headers,
+        body=call.body() or b"",
+        now=datetime.fromtimestamp(call.at_ns / 1e9, UTC),
+    )
+
+
+def _url(public: str | None, scope: Scope, host: str) -> str:
+    """The URL as the sender called it, query included."""
+    base = public.rstrip("/") if public else f"{scope.get('scheme', 'http')}://{host}"
+    raw = scope.get("raw_path")
+    path = raw.decode("latin-1") if raw else quote(scope["path"])
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{base}{path}?{query}" if query else f"{base}{path}"
