@@ -22,6 +22,8 @@ from detectors.base import Described
 from detectors.plans import COVERS
 from detectors.registry import alerting_found
 from ingest import inventory
+from ingest.importers import mapping, outcomes
+from ingest.importers.run import FORMATS
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
@@ -299,6 +301,34 @@ def commands() -> Iterable[tuple[str, click.Command]]:
             yield from ((f"{name} {inner}", one) for inner, one in command.commands.items())
 
 
+def mapping_keys() -> str:
+    """The keys of a mapping file: of the file, of routes, and of what is left out."""
+    rules = {
+        "": mapping.TOP,
+        "[[route]]": {**mapping.WHERE, **mapping.ROUTE},
+        "[[ignore]]": mapping.WHERE,
+    }
+    rows = [
+        [where or "file", f"`{name}`", words.MAPPING[name]]
+        for where, names in rules.items()
+        for name in names
+    ]
+    return table("in | key | meaning", rows)
+
+
+def mapping_statuses() -> str:
+    """What each status means by default."""
+    kinds = list(outcomes.DEFAULTS)
+    keys = sorted({key for kind in kinds for key in outcomes.DEFAULTS[kind]})
+    rows = [
+        [f"`{key}`", *(f"`{outcomes.DEFAULTS[kind].get(key, 'as its class')}`" for kind in kinds)]
+        for key in keys
+    ]
+    said = table("status | webhook | redirect", rows).replace("`as its class`", "as its class")
+    meaning = [f"`{word}`: {means}." for word, means in outcomes.MEANING.items()]
+    return f"{said}\n\n{' '.join(meaning)}"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(detector_part, one) for name, one in DETECTORS.items()},
     "detectors": detector_table,
@@ -315,6 +345,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "topics": topic_table,
     "commands": command_table,
     "command-reference": command_reference,
+    "mapping-keys": mapping_keys,
+    "mapping-statuses": mapping_statuses,
+    "mapping-formats": lambda: table(
+        "format | reads", ([f"`{name}`", says] for name, says in FORMATS.items())
+    ),
     "quality": lambda: quality.tables(ROOT / quality.KEPT, table),
     "scenario-keys": partial(scenarios.keys, table),
     "bench": partial(bench.figures, ROOT / bench.KEPT),

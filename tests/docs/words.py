@@ -41,6 +41,32 @@ PLAN = {
     "reason": ("for people", "no"),
 }
 
+MAPPING = {
+    "receiver": "who received: `service/version@instance`; part of the ids; `--receiver` overrides",
+    "hosts": "only these hosts; `*.example.com` means all below it",
+    "status": 'what statuses mean, such as `{ 400 = "signature_invalid", 5xx = "ignore" }`',
+    "unmatched": "paths without a route: `ignore` (default), or `rejected`: 404, 405 and 410 "
+    "become events of `(unmatched)`",
+    "size": "`none` (default), or `request`: a request's size with headers stands for its body's",
+    "source_ip_from": "how much the address can be believed: `socket` (default), "
+    "`trusted_proxy` (realip and the like), `untrusted_header`",
+    "trusted_proxies": "networks of proxies before which `forwarded_for` says who called",
+    "timezone": "of times without an offset, such as `+01:00` or `Europe/Berlin`",
+    "extra": "nginx, apache: names of the fields after the user agent, in order",
+    "fields": "nginx-json: under which keys the facts stand",
+    "path": "a template: `{name}` is one whole segment",
+    "prefix": "all paths that begin so",
+    "regex": "a regular expression for whole paths; `(?P<sender>...)` captures",
+    "methods": "only these methods; others are ignored",
+    "endpoint": "the endpoint's name; default: `path`",
+    "sender": "the sender's name, with placeholders of the path; default: its `{sender}`",
+    "kind": "`webhook` (default) or `redirect`",
+    "provider": "the provider's [profile](providers.md)",
+    "accepted": "what an accepted call is: `unverified` (default), or `verified` where the "
+    "endpoint verifies",
+    "event_type": "the event's type, with placeholders of the path",
+}
+
 TOPICS = {
     "callwatch.events": (
         "sender; for `(unknown)` the source network",
