@@ -58,7 +58,7 @@ def credentials(kafka: KafkaConfig) -> Any:
     if kafka.security_protocol.endswith("SSL"):
         context = ssl.create_default_context(cafile=kafka.ssl_cafile)
         if kafka.ssl_certfile:
-            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile)
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile, kafka.ssl_password)
     if kafka.security_protocol.startswith("SASL"):
         return faust.SASLCredentials(
             username=kafka.sasl_username,

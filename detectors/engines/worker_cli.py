@@ -83,6 +83,9 @@ def worker(
     set_up_logging(verbose=verbose)
     try:
         kafka = kafka_config(bootstrap_servers)
+        if kafka.tokens is not None:
+            msg = "CALLWATCH_KAFKA_SASL_MECHANISM: allowed for a worker are PLAIN and SCRAM"
+            raise EngineError(msg)
         known = None if inventory is None else load_inventory(inventory)
         config = load_config(config_file, inventory=known, profiles=profiles)
         config.control_key = control_key()

@@ -539,3 +539,103 @@ def _json(fields: dict[str, Any]) -> str:
     import json
 
     return json.dumps(fields)
+
+
+def test_offered_events_are_checked_by_the_thread(
+    publish_with: Make, event: dict[str, Any]
+) -> None:
+    """Good ones are sent in order with published ones, bad ones counted by reason."""
+    memory = MemoryTransport()
+    publisher = publish_with(memory, before_emit=lambda e: None if e.sender == "no" else e)
+    results = [
+        publisher.offer(event | {"sender": "1"}),
+        publisher.publish(event | {"sender": "2"}),
+        publisher.offer(parse_event(_json(event | {"sender": "3"}))),
+        publisher.offer(event | {"sender": "no"}),
+        publisher.offer({"sender": "x"}),
+        publisher.offer(event | {"ext": {"a": "x" * 20_000}}),
+    ]
+    assert all(results)
+    assert publisher.flush()
+    assert [found.sender for found in memory.events()] == ["1", "2", "3"]
+    stats = publisher.stats()
+    assert stats.dropped == {"hook_refused": 1, "invalid": 1, "too_large": 1}
+    assert (stats.offered, stats.sent, stats.waiting_bytes) == (6, 3, 0)
+    assert publisher.close(30)
+    assert publisher.offer(event) is False
+    assert publisher.stats().dropped["closed"] == 1
+
+
+@pytest.mark.parametrize("by_bytes", [False, True])
+def test_the_oldest_may_be_dropped_instead(
+    publish_with: Make, event: dict[str, Any], by_bytes: bool
+) -> None:
+    """With drop="oldest" a full queue keeps the newest; the batch in flight is not touched."""
+    held = Held()
+    limits = {"max_bytes": 12_500} if by_bytes else {"max_events": 5}
+    publisher = publish_with(held, drop="oldest", report_every=None, **limits)
+    publisher.publish(_numbered(event, 0))
+    assert held.entered.wait(20)
+    for number in range(1, 21):
+        assert publisher.offer(_numbered(event, number))
+    stats = publisher.stats()
+    assert stats.dropped == {"queue_full": 21 - stats.waiting}
+    assert stats.waiting_bytes <= 12_500
+    assert publisher.offer(event | {"endpoint": "x" * 20_000}) is (not by_bytes)
+    held.go.set()
+    assert publisher.flush()
+    sent = [found.id[-2:] for found in held.events()]
+    kept = sent[1:]
+    assert sent[0] == "00"
+    assert kept == [f"{number:02}" for number in range(21 - len(kept), 21)]
+    assert _balanced(publisher.stats())
+
+
+def test_an_open_circuit_tries_one_record_at_a_time(
+    publish_with: Make, event: dict[str, Any], clock: Any, wait_until: Wait
+) -> None:
+    """After five failures in a row a hand-over is small, until one gets through."""
+    answers = Answers(*[TransportError("away")] * 6)
+    publisher = publish_with(answers, report_every=None)
+    with publisher._courier.changed:
+        for number in range(4):
+            publisher.publish(_numbered(event, number))
+    for failures in range(1, 7):
+        wait_until(publisher, partial(_has_failed, publisher, failures))
+        assert publisher.stats().circuit == ("open" if failures >= 5 else "closed")
+        clock.advance(30)
+    assert publisher.flush()
+    assert [len(batch) for batch in answers.batches] == [4, 4, 4, 4, 4, 1, 1, 3]
+    assert publisher.stats().circuit == "closed"
+
+
+def test_bodies_are_let_go_while_a_broker_is_away(
+    publish_with: Make, event: dict[str, Any], wait_until: Wait
+) -> None:
+    """While nothing can be sent, drafts still become records, and what they held is freed."""
+
+    class Large:
+        def fields(self) -> dict[str, Any]:
+            return event
+
+    memory = MemoryTransport()
+    memory.broken = True
+    publisher = publish_with(memory, report_every=None)
+    publisher.publish(event)
+    wait_until(publisher, partial(_has_failed, publisher, 1))
+    for _ in range(3):
+        assert publisher.offer_draft(Large(), 100_000)
+    wait_until(publisher, lambda: publisher._outbox.bytes < 10_000)
+    assert publisher.stats().waiting == 4
+
+
+def test_events_gather_before_the_thread_works(
+    publish_with: Make, event: dict[str, Any], clock: Any, wait_until: Wait
+) -> None:
+    """Within `linger` many events become one batch; a flush does not wait for it."""
+    answers = Answers()
+    publisher = publish_with(answers, report_every=None, linger=0.05)
+    for number in range(9):
+        publisher.offer(_numbered(event, number))
+    assert publisher.flush()
+    assert [len(batch) for batch in answers.batches] == [9]
