@@ -6,6 +6,7 @@ IngestError
  +-- SourceError      a file, a pipe or a frame cannot be read
  +-- ProfileError     provider profiles are wrong; one line for each fault
  +-- InventoryError   an inventory file is wrong; lists all its faults
+ +-- SignatureError   a verification is configured wrongly; no secret is repeated
  +-- TopicError       the topics cannot be created or looked at
  +-- TransportError   records cannot be handed over now; the publisher tries again
 """
@@ -67,6 +68,10 @@ class InventoryError(IngestError):
 
     def __reduce__(self) -> tuple[type["InventoryError"], tuple[list[str]]]:
         return InventoryError, (self.faults,)
+
+
+class SignatureError(IngestError):
+    """A verification is configured wrongly; the text never repeats a key."""
 
 
 class TopicError(IngestError):

@@ -27,6 +27,7 @@ class Verification:
 
     signature_ok is None where the signature could not be checked. signature holds the decoded
     bytes of the signature that verified, else of the first well-formed one, for fingerprinting.
+    duplicate is what an idempotency store said; None where none was asked.
     """
 
     verdict: Verdict
@@ -34,8 +35,21 @@ class Verification:
     signature_ok: bool | None = None
     key_id: str | None = None
     signed_at: datetime | None = None
-    delivery_id: str | None = None
+    delivery_id: str | None = field(default=None, repr=False)
     signature: bytes | None = field(default=None, repr=False)
+    duplicate: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """The certificate that a client showed to the TLS end: by whom it was read does not matter.
+
+    sha256 is the fingerprint of its DER form in hexadecimal; names are its alternative names (DNS
+    names, URIs) as far as they are known.
+    """
+
+    sha256: str | None = None
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,8 @@ class SignedRequest:
     """A request as its sender signed it.
 
     url is the one that the sender called, with scheme, host and query, as some schemes sign it;
-    now is the time of receipt, with a zone.
+    now is the time of receipt, with a zone. source_ip and certificate are for the checks around a
+    signature, and are filled from what can be believed: the socket, or a trusted proxy.
     """
 
     method: str
@@ -51,6 +66,8 @@ class SignedRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     now: datetime
+    source_ip: str | None = field(default=None, repr=False)
+    certificate: ClientCertificate | None = field(default=None, repr=False)
 
 
 class Verifier(Protocol):

@@ -1,28 +1,29 @@
 # ruff: noqa: TID252 - relative, because this folder is also a package of its own
-"""Standard Webhooks, symmetric (`v1`): HMAC-SHA256 over `id.timestamp.body`.
+"""Standard Webhooks: `id.timestamp.body` under HMAC-SHA256 (`v1`) or Ed25519 (`v1a`).
 
 The specification: https://github.com/standard-webhooks/standard-webhooks. Svix sends the same
-with `svix-` headers. The asymmetric `v1a` is not verified here; a callback that carries nothing
-else counts as malformed.
+with `svix-` headers, GitLab with its signing token. Each version is a scheme of its own: a
+callback that carries only the other one counts as malformed.
 """
 
 import base64
 import binascii
-import hmac
-import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
-from ..rfc3339 import from_us, to_us
-from ..vocabulary import Reason, Verdict
-from .base import Key, Verification
+from ..vocabulary import Reason
+from .base import Key, SignedRequest, Verification
+from .judging import Claim, Loaded, SchemeVerifier, Window, by_hmac, by_public_key, judge
+from .keys import ED25519, STANDARD
+from .public_keys import holds_ed25519
+from .reading import MAX_SIGNATURES, Fault, bounded, header, seconds, stamped
+from .scheme import Scheme, reads
 
 TOLERANCE_S: Final = 300
 _PREFIXES: Final = ("webhook-", "svix-")
 _PARTS: Final = ("id", "timestamp", "signature")
-_MAX_SIGNATURES: Final = 32  # a header of thousands must not cost thousands of comparisons
-_TIMESTAMP: Final = re.compile(r"[0-9]{1,11}")
+_SHA256: Final = by_hmac("sha256")
 
 
 def parse_key(label: str, secret: str, *, retired: bool = False) -> Key:
@@ -49,95 +50,95 @@ def verify(
     now: datetime,
     tolerance_s: float = TOLERANCE_S,
 ) -> Verification:
-    """Whether one of `keys` signed this callback within `tolerance_s` seconds of `now`.
+    """Whether one of `keys` signed this callback (`v1`) within `tolerance_s` seconds of `now`.
 
     Never raises, whatever the headers hold. Every key is tried, in constant time.
     """
-    try:
-        return _verify(headers, body, keys, now, tolerance_s)
-    except Exception:  # anything unforeseen in what a stranger sent is malformed
-        return _rejected(Reason.SIGNATURE_MALFORMED)
-
-
-def _verify(
-    headers: Mapping[str, str], body: bytes, keys: Sequence[Key], now: datetime, tolerance_s: float
-) -> Verification:
-    unique, stamp, listed = _signed_headers(headers)
-    if not listed:
-        return _rejected(Reason.SIGNATURE_MISSING, delivery_id=unique)
-    signatures = _well_formed(listed)
-    if not signatures or not unique:
-        return _rejected(Reason.SIGNATURE_MALFORMED, delivery_id=unique)
-    if not stamp:
-        return _rejected(Reason.TIMESTAMP_MISSING, delivery_id=unique, signature=signatures[0])
-    if _TIMESTAMP.fullmatch(stamp) is None:
-        return _rejected(Reason.SIGNATURE_MALFORMED, delivery_id=unique, signature=signatures[0])
-    signed_at = from_us(int(stamp) * 1_000_000)
-    content = f"{unique}.{stamp}.".encode() + body
-    key, signature = _matching(keys, content, signatures)
-    late_us = to_us(now.astimezone(UTC)) - to_us(signed_at)
-    reason: Reason | None = None
-    if key is None:
-        reason = Reason.SIGNATURE_INVALID if keys else Reason.KEY_UNKNOWN
-    elif key.retired:
-        reason = Reason.KEY_RETIRED
-    elif late_us > tolerance_s * 1_000_000:
-        reason = Reason.TIMESTAMP_STALE
-    elif late_us < -tolerance_s * 1_000_000:
-        reason = Reason.TIMESTAMP_FUTURE
-    return Verification(
-        verdict=Verdict.VERIFIED if reason is None else Verdict.REJECTED,
-        reason=reason,
-        signature_ok=key is not None if keys else None,
-        key_id=key.label if key else None,
-        signed_at=signed_at,
-        delivery_id=unique,
-        signature=signature,
+    loaded = [Loaded(key, key.secret) for key in keys]
+    window = Window(tolerance_s, tolerance_s)
+    request = SignedRequest("POST", "", headers, body, now)
+    verifier = SchemeVerifier(
+        "standard-webhooks", lambda one: judge(one, _v1(one), loaded, _SHA256, window)
     )
+    return verifier(request)
 
 
-def _rejected(
-    reason: Reason, *, delivery_id: str | None = None, signature: bytes | None = None
-) -> Verification:
-    return Verification(
-        Verdict.REJECTED, reason, delivery_id=delivery_id or None, signature=signature
-    )
+def _reader(version: str, size: int) -> Callable[[SignedRequest], Claim]:
+    def read(request: SignedRequest) -> Claim:
+        unique, stamp, listed = _signed_headers(request)
+        named = bounded(unique)
+        if not listed:
+            raise Fault(Reason.SIGNATURE_MISSING, delivery_id=named)
+        signatures = _well_formed(listed, version, size)
+        if not signatures or not unique:
+            raise Fault(delivery_id=named)
+        signed_at = stamped(stamp, seconds, signatures[0], named)
+        content = f"{unique}.{stamp}.".encode() + request.body
+        return Claim(tuple(signatures), (content,), signed_at=signed_at, delivery_id=named)
+
+    return read
 
 
-def _signed_headers(headers: Mapping[str, str]) -> tuple[str, str, str]:
+def _signed_headers(request: SignedRequest) -> tuple[str, str, str]:
     """Id, timestamp and signatures, all of one prefix."""
-    found = {str(name).lower(): value for name, value in headers.items()}
     for prefix in _PREFIXES:
-        parts = [found.get(f"{prefix}{name}", "").strip() for name in _PARTS]
+        parts = [header(request, f"{prefix}{name}") for name in _PARTS]
         if any(parts):
             return parts[0], parts[1], parts[2]
     return "", "", ""
 
 
-def _well_formed(listed: str) -> list[bytes]:
+def _well_formed(listed: str, version: str, size: int) -> list[bytes]:
     signatures = []
-    for entry in listed.split(" ")[:_MAX_SIGNATURES]:
-        version, _, text = entry.partition(",")
-        if version != "v1":
+    for entry in listed.split(" ", MAX_SIGNATURES)[:MAX_SIGNATURES]:
+        named, _, text = entry.partition(",")
+        if named != version:
             continue
         try:
             signature = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             continue
-        if len(signature) == 32:
+        if len(signature) == size:
             signatures.append(signature)
     return signatures
 
 
-def _matching(
-    keys: Sequence[Key], content: bytes, signatures: list[bytes]
-) -> tuple[Key | None, bytes]:
-    """The key that signed, an active one before a retired one, and its signature."""
-    best: Key | None = None
-    used = signatures[0]
-    for key in keys:
-        expected = hmac.digest(key.secret, content, "sha256")
-        for signature in signatures:
-            if hmac.compare_digest(expected, signature) and (best is None or best.retired):
-                best, used = key, signature
-    return best, used
+_v1 = _reader("v1", 32)
+
+
+def _scheme(name: str, header: str, source: str) -> Scheme:
+    return Scheme(
+        name=name,
+        header=f"{header}: v1,base64, several by spaces",
+        algorithm="HMAC-SHA256",
+        signs="id.time.body",
+        timestamp=f"{header.removesuffix('signature')}timestamp (s)",
+        window=Window(TOLERANCE_S, TOLERANCE_S),
+        delivery=f"{header.removesuffix('signature')}id (signed)",
+        replay="time and delivery id",
+        source=source,
+        key=STANDARD,
+        build=reads(_v1, _SHA256),
+    )
+
+
+_SPEC: Final = "standard-webhooks spec; 300 s: its libraries"
+
+SCHEMES: Final = (
+    _scheme("standard-webhooks", "webhook-signature", _SPEC),
+    Scheme(
+        name="standard-webhooks-v1a",
+        header="webhook-signature: v1a,base64, several by spaces",
+        algorithm="Ed25519",
+        signs="id.time.body",
+        timestamp="webhook-timestamp (s)",
+        window=Window(TOLERANCE_S, TOLERANCE_S),
+        delivery="webhook-id (signed)",
+        replay="time and delivery id",
+        source=_SPEC,
+        key=ED25519,
+        build=reads(_reader("v1a", 64), by_public_key(holds_ed25519)),
+    ),
+    _scheme("svix", "svix-signature", "svix-webhooks python"),
+    _scheme("gitlab", "webhook-signature", "gitlab-org/gitlab merge requests 230944, 231325"),
+)

@@ -27,7 +27,7 @@ from ingest.importers.run import FORMATS
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
-from tests.docs import bench, quality, scenarios, words
+from tests.docs import bench, quality, scenarios, schemes, words
 
 ROOT = Path(__file__).parents[2]
 DETECTORS = {one.id: one for one in alerting_found()}
@@ -342,6 +342,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "profiles": profile_table,
     "providers": provider_facts,
     "facts": fact_kinds,
+    "schemes": partial(schemes.signed, table),
+    "scheme-keys": partial(schemes.keys, table),
     "topics": topic_table,
     "commands": command_table,
     "command-reference": command_reference,
