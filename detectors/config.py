@@ -150,7 +150,13 @@ class Config:
         self.inventory = inventory or Inventory()
         self.register = register_of(self.inventory)
         self.profiles = profiles or load_profiles()
-        enabled = [found for found in detectors_found() if found.id not in disabled]
+        self.models = dict(models or {})
+        """Learned models by detector; without one a learned detector does not run."""
+        enabled = [
+            found
+            for found in detectors_found()
+            if found.id not in disabled and (not found.is_learned or found.id in self.models)
+        ]
         self.detectors: tuple[Detector, ...] = tuple(d for d in enabled if not d.is_shared)
         self.shared: tuple[Detector, ...] = tuple(d for d in enabled if d.is_shared)
         watches = health.ID not in disabled
@@ -166,10 +172,8 @@ class Config:
         self.shadow = shadow
         self.allows = allows
         self.measures = self._measures()
-        self.models = dict(models or {})
-        """Learned models by detector."""
         self._learned = {
-            d.id: np.array([self.models[d.id].record if d.id in self.models else 0], d.module.MODEL)
+            d.id: np.array([self.models[d.id].record], d.module.MODEL)
             for d in enabled
             if d.is_learned
         }
@@ -286,10 +290,11 @@ class Config:
 
     @cached_property
     def state_hash(self) -> str:
-        """12 hex digits of what a state must fit: all but plans, allowlists, shadow and models.
+        """12 hex digits of what a state must fit: not of plans, allowlists, shadow, model files.
 
         They change what is told (a plan also what is learned), not what a row means. So announcing
-        something, holding something back, or training again costs nobody his baselines.
+        something, holding something back, or training again costs nobody his baselines. The first
+        model does, as it adds a detector.
         """
         parts: list[Any] = [LAYOUT_VERSION, [d.id for d in (*self.detectors, *self.shared)]]
         for d in (*self.detectors, *self.shared):

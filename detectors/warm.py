@@ -1,4 +1,4 @@
-"""Compiles all detectors before the first event, once for each version of the sources.
+"""Compiles detectors before the first event, once for each version of the sources.
 
 Compilation takes most of the first start. Detectors compile independently of each other, so each
 processor takes a share of them, in processes that share the cache folder.
@@ -9,27 +9,34 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from detectors.base import Detector
+from detectors.batch import Decoder, ReportAt
 from detectors.compile import cache_folder, walk_name
 from detectors.config import Config
 from detectors.core import Core
+from detectors.event import DAY
 from detectors.registry import detectors_found
 from detectors.walk import walk_source
+from models.store import StoredModel
 
 READY = "compiled"
-"""Name of the file that says which detectors this cache folder has."""
+"""Name of the file that says which walks this cache folder has."""
 MOST_PROCESSES = 4
 """Each compiles the tables' code for itself, so more of them gain little."""
 
 
-def warm_up() -> bool:
-    """Compile what is not in the cache; return whether anything had to be compiled."""
+def warm_up(config: Config) -> bool:
+    """Compile what a configuration needs and the cache has not; return whether there was any."""
+    wanted = {walk_name(d.id, walk_source(d)): d for d in (*config.detectors, *config.shared)}
     ready = cache_folder() / READY
-    wanted = "\n".join(walk_name(d.id, walk_source(d)) for d in detectors_found())
-    if ready.exists() and ready.read_text() == wanted:
+    there = set(ready.read_text().split()) if ready.exists() else set()
+    missing = {d.id: d for name, d in wanted.items() if name not in there}
+    if not missing:
         return False
-    mine, *others = shares(min(os.cpu_count() or 1, MOST_PROCESSES))
+    mine, *others = shares(missing.values(), min(os.cpu_count() or 1, MOST_PROCESSES))
     helpers = [
         subprocess.Popen(  # noqa: S603 -- this program itself
             [sys.executable, "-m", "detectors.warm", *share], stdin=subprocess.DEVNULL
@@ -37,30 +44,44 @@ def warm_up() -> bool:
         for share in others
         if share
     ]
-    _compile(mine)
+    compile_all(mine)
     for helper in helpers:
         helper.wait()
-    _compile([detector.id for detector in detectors_found()])
-    ready.write_text(wanted)
+    compile_all([*missing])  # what a helper failed to
+    found = [
+        name for name in sorted(there | set(wanted)) if (cache_folder() / f"{name}.py").exists()
+    ]
+    ready.write_text("\n".join(found))
     return True
 
 
-def shares(processes: int) -> list[list[str]]:
+def shares(detectors: Iterable[Detector], processes: int) -> list[list[str]]:
     """Divide the detectors so that no share is much more work; a longer file takes longer."""
-    work = {d.id: Path(d.module.__file__ or "").stat().st_size for d in detectors_found()}
+    work = {d.id: Path(d.module.__file__ or "").stat().st_size for d in detectors}
     divided: list[list[str]] = [[] for _ in range(processes)]
     for name in sorted(work, key=lambda name: -work[name]):
         min(divided, key=lambda share: sum(work[n] for n in share)).append(name)
     return divided
 
 
-def _compile(names: list[str]) -> None:
-    """Run an empty batch through these detectors: that compiles them and fills the cache."""
-    others = frozenset(detector.id for detector in detectors_found()) - frozenset(names)
-    config = Config(disabled=others)
+def compile_all(names: Collection[str]) -> None:
+    """Compile these detectors, or load what the cache has of them."""
+    found = {detector.id: detector for detector in detectors_found()}
+    models = {
+        name: StoredModel(found[name].module.example_model())
+        for name in names
+        if found[name].is_learned
+    }
+    config = Config(disabled=frozenset(found) - frozenset(names), models=models)
     for shared in (False, True):
-        Core(config, shared=shared).feed_log([b"{}"], [0], [0])
+        load(Core(config, shared=shared))
+
+
+def load(core: Core) -> None:
+    """Let a moment without events pass for a new core: that compiles or loads all of its walks."""
+    nothing = Decoder(core.config).values([]).batch
+    core.feed_sorted(nothing, reports=[ReportAt(0, DAY, None)])
 
 
 if __name__ == "__main__":
-    _compile(sys.argv[1:])
+    compile_all(sys.argv[1:])

@@ -109,7 +109,7 @@ def history_of(group: Group, seed: int) -> tuple[World, Rows]:
 
 def walk_history(group: Group, seed: int, config: Config) -> Warm:
     """Makes the history of a seed and walks it."""
-    warm_up()
+    warm_up(config)
     world, rows = history_of(group, seed)
     state = Partitions(config)
     states = _told(state, _feed(state, DirectDecoder(config), rows, world.words))

@@ -13,7 +13,7 @@ class LocalEngine:
     """Events in order of time through one core, a chunk at a time, so that alerts show early."""
 
     def __init__(self, config: Config) -> None:
-        warm_up()
+        warm_up(config)
         self._state = Partitions(config)
         self._decoder = Decoder(config)
 

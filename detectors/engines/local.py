@@ -100,7 +100,7 @@ def run_local(
         on_progress: Told how far it is.
     """
     started = time.perf_counter()
-    warm_up()
+    warm_up(config)
     state = state or Partitions(config, partitions)
     result = LocalResult(state=state)
     before = [dict(core.counters) for core in (*state.cores, state.shared.core)]

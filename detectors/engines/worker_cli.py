@@ -17,7 +17,7 @@ from detectors.engines.errors import EngineError
 from detectors.engines.journal import note
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
-from detectors.warm import warm_up
+from detectors.warm import load, warm_up
 from ingest.control import control_key
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
@@ -122,11 +122,11 @@ async def _work(
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
 
-    warm_up()  # compiles: not while others wait for a partition
+    warm_up(config)  # compiles: not while others wait for a partition
     cores = ConfiguredCores(config, counts["callwatch.events"])
     shared = ConfiguredSources(config, counts["callwatch.events"])
-    cores.new(0).core.feed_log([b"{}"], [0], [0])  # loads what was compiled
-    shared.new(0).shared.core.feed_log([b"{}"], [0], [0])
+    load(cores.new(0).core)
+    load(shared.new(0).shared.core)
     settings = WorkerSettings(
         kafka, cores, shared, counts["callwatch.sources"], group=group, save_seconds=every
     )

@@ -12,9 +12,9 @@ from time import perf_counter
 from tests.bench.figures import Figure
 
 CODE = (
-    "from detectors.warm import warm_up; warm_up();"
     "from detectors.config import Config; from detectors.core import Core;"
-    "from tests.bench.traffic import batches; config = Config(); core = Core(config);"
+    "from detectors.warm import warm_up; config = Config(); warm_up(config); core = Core(config);"
+    "from tests.bench.traffic import batches;"
     "[core.feed_sorted(b) for b in batches(config, 10, 100)]; core.finish()"
 )
 
