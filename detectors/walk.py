@@ -236,6 +236,25 @@ def _due_source(k: int) -> str:
             clock[NEXT_DUE] = due"""
 
 
+LINE = 64
+"""Bytes that a processor fetches together."""
+
+
+def _lines_of(row: np.dtype[Any], name: str) -> list[str]:
+    """Return reads of whole numbers that lie in all cache lines of a row, as far as it has some."""
+    reads: dict[int, str] = {}
+    for field in row.names or ():
+        kind, offset = row.fields[field][:2]  # type: ignore[index]
+        number = kind.subdtype[0] if kind.subdtype else kind
+        if number.kind != "i":
+            continue
+        for at in range(0, kind.itemsize, number.itemsize):
+            place = f"[{at // number.itemsize}]" if kind.subdtype else ""
+            last = f'int({name}["{field}"]{place})'
+            reads.setdefault((offset + at) // LINE, last)
+    return list(dict.fromkeys((*reads.values(), last))) if reads else []
+
+
 def _touch_source(detector: Detector) -> str:
     """Return the text that fetches a block's rows into the cache (see ``detectors.tables``)."""
     tables = range(len(detector.tables))
@@ -250,15 +269,12 @@ def touch(events, first, last{"".join(f", position{k}, rows{k}" for k in tables)
         if not relevant(events[e]):
             continue"""
     for k in tables:
-        row = detector.tables[k].row
-        whole = [name for name in row.names or () if row[name].kind == "i"]
-        some = dict.fromkeys((whole[0], whole[len(whole) // 2], whole[-1])) if whole else {}
         text += f"""
-        p = int(position{k}[e])"""
-        for name in some:
+        p = int(position{k}[e])
+        if p >= 0:"""
+        for read in _lines_of(detector.tables[k].row, f"rows{k}[p]"):
             text += f"""
-        if p >= 0:
-            bits ^= int(rows{k}[p]["{name}"]) & 1"""
+            bits ^= {read} & 1"""
     return (
         text
         + """

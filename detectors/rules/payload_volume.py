@@ -247,28 +247,42 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
 
 
 @kernel
+def farthest(params: Any) -> float:
+    """Return ``size_ratio`` in log sizes."""
+    return guard.log(max(float(params["size_ratio"]), 1.5))
+
+
+@kernel
+def is_far(b: Any, x: float, z: float, event: Any, params: Any) -> bool:
+    """Tell whether a size is out of what is usual, by deviations, by ratio, and by bytes."""
+    deviations = float(params["size_deviations"])
+    if abs(z) < deviations or real(b["n"]) < COLD_EVENTS:
+        return False  # nearly always: the rest takes logarithms
+    if abs(z) < deviations * lognormal.caution(real(b["n"])):
+        return False
+    if abs(x - real(b["mean"])) < farthest(params):
+        return False
+    size = float(int(event["body_bytes"]))
+    return abs(size - lognormal.usual(b)) >= float(params["least_bytes"])
+
+
+@kernel
 def judge_size(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     """Judge and learn the size of one delivery."""
     if real(b["n"]) <= 0.0:
         sizes.seed(params["sizes"], b, int(event["event_type"]))
-    size = float(int(event["body_bytes"]))
     x = lognormal.log_size(int(event["body_bytes"]))
     z = lognormal.deviations_of(b, x)
-    mean = real(b["mean"])
-    usual = lognormal.usual(b)
-    far = guard.log(max(float(params["size_ratio"]), 1.5))
-    deviations = float(params["size_deviations"]) * lognormal.caution(real(b["n"]))
-    out_there = abs(x - mean) >= far and abs(z) >= deviations
-    matters = abs(size - usual) >= float(params["least_bytes"]) and real(b["n"]) >= COLD_EVENTS
     is_open = int(b["opened_at"]) != 0
     if is_open:
         lognormal.learn_candidate(b, x)
-    if not (out_there and matters):
+    if not is_far(b, x, z, event, params):
         if not is_open:
             lognormal.learn(b, x)
             if minute_of(int(event["t"])) >= int(b["long_at"]):
                 return compare_sizes(b, event, params, out)
         return NOTHING
+    mean = real(b["mean"])
     if not is_open:
         if lognormal.is_habit(b, abs(x - mean)):
             return NOTHING
@@ -281,8 +295,9 @@ def judge_size(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     calls = int(b["calls"])
     reason = SIZE_HIGH if x > mean else SIZE_LOW
     ratio = guard.exp(abs(x - mean))
-    fill(out, calls, 0, size, usual)
-    reach = max(far, deviations * lognormal.deviation(b))
+    fill(out, calls, 0, float(int(event["body_bytes"])), lognormal.usual(b))
+    deviations = float(params["size_deviations"]) * lognormal.caution(real(b["n"]))
+    reach = max(farthest(params), deviations * lognormal.deviation(b))
     out["limit"] = guard.exp(mean + reach if reason == SIZE_HIGH else mean - reach) - 1.0
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
