@@ -293,11 +293,12 @@ class Config:
         """12 hex digits of what a state must fit: not of plans, allowlists, shadow, model files.
 
         They change what is told (a plan also what is learned), not what a row means. So announcing
-        something, holding something back, or training again costs nobody his baselines. The first
-        model does, as it adds a detector.
+        something, holding something back, or training costs nobody his baselines: a learned
+        detector that a state has no rows of begins with empty ones.
         """
-        parts: list[Any] = [LAYOUT_VERSION, [d.id for d in (*self.detectors, *self.shared)]]
-        for d in (*self.detectors, *self.shared):
+        fixed = [d for d in (*self.detectors, *self.shared) if not d.is_learned]
+        parts: list[Any] = [LAYOUT_VERSION, [d.id for d in fixed]]
+        for d in fixed:
             table = self.params(d)
             parts += [
                 [table[name].tolist() for name in table.dtype.names or ()

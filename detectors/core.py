@@ -36,7 +36,7 @@ from detectors.event import DAY, HOUR, MINUTE, REDIRECT
 from detectors.health import Health
 from detectors.health_parts import Passage, Scored
 from detectors.incidents import Happening, Incidents, Slot
-from detectors.keys import combine
+from detectors.keys import KeyColumns, combine
 from detectors.observer import Observation, Observer
 from detectors.roster import Roster
 from detectors.snapshot import pack, unpack
@@ -351,9 +351,9 @@ class Core:
         ticks = self._clock.ticks(now)
         located = {}
         minutes = now // MINUTE
+        keys = KeyColumns(events)
         for key, table in self._tables.items():
-            columns = [events[column].astype(np.int64, copy=False) for column in key]
-            located[key] = table.locate(combine(columns), minutes)
+            located[key] = table.locate(keys.of(key), minutes)
         events["repeats"] = np.where(events["delivery"] != 0, located[DELIVERY].before, 0)
         self._roster.meet(batch, located[SENDER])
         final = max(until - until % MINUTE, 0)
@@ -547,9 +547,12 @@ class Core:
             table, _, part = name.partition("/")
             parts.setdefault(table, {})[part] = array
         try:
+            learned = frozenset(r.detector.id for r in core._runners if r.detector.is_learned)
             for key, keyed in core._kept().items():
-                keyed.restore(parts["+".join(key)])
+                keyed.restore(parts["+".join(key)], may_lack=learned)
             for runner in core._runners:
+                if runner.detector.id in learned - parts["clock"].keys():
+                    continue  # its first model was named since: it begins now
                 runner.clock[:WRITTEN] = parts["clock"][runner.detector.id]
             core.incidents.restore(header["incidents"])
             core.controls.restore(header["controls"])

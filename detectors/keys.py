@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,9 @@ def hex_key(digits: str) -> int:
     return int.from_bytes(bytes.fromhex(digits)[:8], "big", signed=True) or 1
 
 
-def _mix(x: NDArray[np.uint64], scratch: NDArray[np.uint64]) -> None:
+def _mix(x: NDArray[np.uint64]) -> None:
     """Mix every number in place."""
+    scratch = np.empty_like(x)
     for shift, factor in ((_S1, _M1), (_S2, _M2), (_S3, None)):
         np.right_shift(x, shift, out=scratch)
         np.bitwise_xor(x, scratch, out=x)
@@ -41,24 +43,48 @@ def _mix(x: NDArray[np.uint64], scratch: NDArray[np.uint64]) -> None:
             np.multiply(x, factor, out=x)
 
 
+class KeyColumns:
+    """The columns of a batch as keys of rows, each gathered and mixed once."""
+
+    def __init__(self, columns: NDArray[Any]) -> None:
+        self._columns = columns
+        self._gathered: dict[str, NDArray[np.int64]] = {}
+        self._combined: dict[tuple[str, ...], NDArray[np.int64]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.int64]:
+        """Return a column's values, one after the other in memory."""
+        if name not in self._gathered:
+            self._gathered[name] = np.ascontiguousarray(self._columns[name], np.int64)
+        return self._gathered[name]
+
+    def of(self, names: tuple[str, ...]) -> NDArray[np.int64]:
+        """Return one key for each row of several key columns; 0 where any of them is 0."""
+        if len(names) == 1:
+            return self[names[0]]
+        if names not in self._combined:
+            self._combined[names] = _joined(self.of(names[:-1]), self[names[-1]])
+        return self._combined[names]
+
+
 def combine(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return one key for each row of several key columns; 0 where any of them is 0."""
-    if len(columns) == 1:
-        return np.ascontiguousarray(columns[0])
-    null = columns[0] == 0
+    key = np.ascontiguousarray(columns[0])
     for column in columns[1:]:
-        null |= column == 0
-    if null.all():  # tables of redirects, in most batches
-        return np.zeros(len(null), np.int64)
-    key = columns[0].astype(np.uint64)  # a copy
-    scratch = np.empty_like(key)
-    for column in columns[1:]:
-        key *= _ODD
-        key += column.view(np.uint64)
-        _mix(key, scratch)
-    key[key == 0] = 1
-    key[null] = 0
-    return key.view(np.int64)
+        key = _joined(key, column)
+    return key
+
+
+def _joined(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the keys of pairs; 0 where one of a pair is 0."""
+    if not column.any():  # of redirects, in most batches
+        return np.zeros(len(key), np.int64)
+    joined = key.view(np.uint64) * _ODD
+    joined += np.ascontiguousarray(column).view(np.uint64)
+    _mix(joined)
+    joined[joined == 0] = 1
+    if not (key.all() and column.all()):
+        joined[(key == 0) | (column == 0)] = 0
+    return joined.view(np.int64)
 
 
 def places(keys: NDArray[np.int64]) -> NDArray[np.int64]:

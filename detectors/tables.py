@@ -298,14 +298,21 @@ class KeyedTable:
         parts = {f"rows.{name}": rows[: self.used] for name, rows in self.rows.items()}
         return {"state": self.state[:TOUCHED].copy(), "slots": slots, **parts}
 
-    def restore(self, parts: dict[str, NDArray[Any]]) -> None:
-        """Take over what ``snapshot`` returned; row layouts must be the same."""
+    def restore(
+        self, parts: dict[str, NDArray[Any]], may_lack: frozenset[str] = frozenset()
+    ) -> None:
+        """Take over what ``snapshot`` returned; row layouts must be the same.
+
+        Rows of the users ``may_lack`` may be missing: they begin empty.
+        """
         used = int(parts["state"][USED])
         self.state[:] = 0
         self.reserve(used)
         self.state[:TOUCHED] = parts["state"]
         self.slots[:used] = parts["slots"]
         for name, rows in self.rows.items():
+            if name in may_lack and f"rows.{name}" not in parts:
+                continue
             given = parts[f"rows.{name}"]
             if given.dtype != rows.dtype:  # numpy would convert it, field by field
                 msg = f"rows of {name} have another layout"

@@ -17,8 +17,8 @@ The finding is an info; a low from the third outlier in a row on. It is never mo
 that something is unlike the rest, not that it is bad. The alert names the three numbers that are
 furthest off.
 
-Without a model (``model`` in the configuration) nothing is found, but usual numbers are learned, so
-that a model that comes later can begin at once. Windows of a sender whose migration, maintenance,
+Without a model (``model`` in the configuration) the detector does not run, and costs nothing; with
+the first one it begins to learn usual numbers. Windows of a sender whose migration, maintenance,
 backfill or campaign was announced stay infos.
 
 Known gaps: a change within the first ``history_windows`` windows of a sender, or slower than a week

@@ -179,3 +179,42 @@ print(cache_folder())
 """
     (folder,) = run(copy, copy, code)
     assert "callwatch-numba-" in folder
+
+
+WARM = """
+from detectors.compile import walk_of
+from detectors.config import Config
+from detectors.event import EVENT
+from detectors.warm import warm_up
+from detectors.walk import walk_source
+config = Config(disabled=frozenset({DISABLED}))
+print(warm_up(config), warm_up(config))
+print(*(len(walk_of(d.id, walk_source(d)).stats.cache_hits) for d in config.detectors))
+from detectors.core import Core
+from detectors.warm import load
+load(Core(config))
+print(*(sum(walk_of(d.id, walk_source(d)).stats.cache_hits.values()) for d in config.detectors))
+"""
+
+
+def test_a_warm_up_leaves_nothing_to_compile(tmp_path: Path) -> None:
+    """After a warm-up every walk comes from the cache, and a second warm-up has nothing to do."""
+    from detectors.registry import detectors_found
+
+    few = {"clock-skew", "unregistered"}
+    others = {d.id for d in detectors_found()} - few
+    code = WARM.replace("DISABLED", ", ".join(map(repr, sorted(others))))
+    run(ROOT, tmp_path, code)
+    again = run(ROOT, tmp_path, code)
+    assert again == ["False", "False", "0", "0", "1", "1"]
+
+
+def test_what_a_configuration_does_not_run_is_not_compiled(tmp_path: Path) -> None:
+    """A detector that is disabled, or has no model, costs no start."""
+    from detectors.registry import detectors_found
+
+    others = {d.id for d in detectors_found()} - {"clock-skew", "behaviour-outlier"}
+    code = WARM.replace("DISABLED", ", ".join(map(repr, sorted(others))))
+    assert run(ROOT, tmp_path, code)[:2] == ["True", "False"]
+    walks = {path.name.rpartition("_")[0] for path in tmp_path.rglob("walk_*.py")}
+    assert walks == {"walk_clock_skew"}

@@ -177,10 +177,17 @@ def test_only_a_learned_detector_has_a_model(tmp_path: Path) -> None:
 
 def test_another_model_costs_no_baselines() -> None:
     """A state goes on under another model, and judges by it at once."""
-    kept = Run(traffic(days=5)).core.snapshot()
     low, high = (Config(models={"behaviour-outlier": model(limit)}) for limit in (0.4, 0.9))
-    assert low.state_hash == high.state_hash == Config().state_hash
-    run = Run(config=low)
-    run.core = Core.restore(low, kept)
-    core = next(run.core.baselines())
+    kept = Run(traffic(days=5), config=high).core.snapshot()
+    core = next(Core.restore(low, kept).baselines())
     assert core.baselines["behaviour-outlier"].state == "warming"
+
+
+def test_the_first_model_costs_no_baselines() -> None:
+    """What other detectors know stays, the learned one begins; without a model it is left out."""
+    kept = Run(traffic(days=5)).core.snapshot()
+    core = Core.restore(Config(models={"behaviour-outlier": model(0.4)}), kept)
+    known = next(core.baselines()).baselines
+    assert known["payload-volume"].state != "cold"
+    assert known["behaviour-outlier"].state == "cold"
+    assert "behaviour-outlier" not in next(Core.restore(Config(), kept).baselines()).baselines
