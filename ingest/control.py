@@ -161,6 +161,22 @@ def dump_control(control: Control, key: bytes | None = None) -> bytes:
     return json.dumps({"schema": SCHEMA_VERSION, "control": fields}, separators=(",", ":")).encode()
 
 
+def control_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a control record in its envelope."""
+    control = _ADAPTER.json_schema(by_alias=True)
+    return {
+        "title": "ControlRecord",
+        "type": "object",
+        "properties": {
+            "schema": {"type": "integer", "const": SCHEMA_VERSION},
+            "control": {name: part for name, part in control.items() if name != "$defs"},
+        },
+        "required": ["schema", "control"],
+        "additionalProperties": False,
+        "$defs": control["$defs"],
+    }
+
+
 def control_record(control: Control, value: bytes) -> Record:
     """Return the record for the events topic: under the sender's key, in the sender's partition."""
     headers = record_headers(CONTROL_TYPE, control.id, control.by or "callwatch", control.at)

@@ -53,6 +53,7 @@ __all__ = [
     "json_schema",
     "parse_event",
     "parse_report",
+    "report_json_schema",
 ]
 
 SCHEMA_VERSION: Final = 1
@@ -253,3 +254,10 @@ def json_schema() -> dict[str, Any]:
         "$id": f"urn:callwatch:callback:v{SCHEMA_VERSION}",
         **schema,
     }
+
+
+def report_json_schema() -> dict[str, Any]:
+    """The JSON Schema of a report in its envelope."""
+    schema = _ReportEnvelope.model_json_schema(by_alias=True)
+    schema["properties"]["schema"]["const"] = SCHEMA_VERSION
+    return {**schema, "title": "Report"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alerts import reference
 from ingest import event_docs
+from tests.docs import asyncapi
 from tests.docs.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,7 @@ def stale() -> Iterator[tuple[Path, str]]:
 def main() -> None:
     """Write every document that changed, and say which."""
     event_docs.write(ROOT / "docs")
+    (ROOT / "docs" / "asyncapi.yaml").write_text(asyncapi.text(), "utf-8")
     alerts = ROOT / "docs" / "alerts.md"
     alerts.write_text(reference.render(alerts.read_text("utf-8")), "utf-8")
     for page, wanted in stale():
