@@ -138,6 +138,7 @@ def _signed_request(watch: Watch, call: Call, scope: Scope) -> SignedRequest:
         headers=headers,
         body=call.body() or b"",
         now=datetime.fromtimestamp(call.at_ns / 1e9, UTC),
+        source_ip=call.address(),
     )
 
 

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 from ..fingerprint import FINGERPRINT_BYTES, fingerprint
 from ..schema import SCHEMA_VERSION, UNKNOWN_SENDER, UNMATCHED_ENDPOINT
-from ..vocabulary import Kind, Reason, Verdict, clean_text
+from ..signatures.base import SignedRequest, Verifier
+from ..vocabulary import Kind, Reason, SourceIpFrom, Verdict, clean_text
 from .address import client_address
-from .verdicts import cleaned
+from .verdicts import cleaned, told
 
 if TYPE_CHECKING:
     from .options import Options
@@ -52,6 +53,7 @@ class Call:
         "parts",
         "path",
         "peer",
+        "pending",
         "sample_rate",
         "status",
         "template",
@@ -76,6 +78,7 @@ class Call:
         self.params: Mapping[str, str] | None = None
         self.status: int | None = None
         self.told: dict[str, Any] | None = None
+        self.pending: tuple[Verifier, SignedRequest] | None = None
         self.parts: list[bytes] = []
         self.hasher: hmac.HMAC | None = None
         self.body_size = 0
@@ -120,6 +123,8 @@ class Call:
     def cost(self) -> int:
         """Bytes that this holds beside what every event does."""
         held = self.body_size if self.parts else 0
+        if self.pending is not None:
+            held += sum([len(value) for value in self.pending[1].headers.values()]) + 4_096
         for _, value in self.headers:
             held += len(value)
         if self.told is not None:
@@ -154,11 +159,19 @@ class Call:
                 return Verdict.REJECTED, _BY_STATUS[status]
         return Verdict.UNVERIFIED, None
 
+    def address(self) -> str | None:
+        """Whose request it is, as a verifier may believe it."""
+        found, source = client_address(self.peer, self._read_headers()[3], self.options.proxies)
+        return None if source is SourceIpFrom.UNTRUSTED_HEADER else found
+
     # --- in the publisher's thread -------------------------------------------------------------
 
     def fields(self) -> dict[str, Any]:
         """The fields of the event; everything in them is checked, cut or a fingerprint."""
         options = self.options
+        if self.pending is not None:  # it may fetch certificates, and so was left to this thread
+            verifier, request = self.pending
+            self.told = {**(told(verifier(request)) or {}), **(self.told or {})}
         agent, content_type, length, forwarded = self._read_headers()
         address, source = client_address(self.peer, forwarded, options.proxies)
         verdict, reason = self._by_status()
@@ -205,8 +218,8 @@ class Call:
                 found["body_fp"] = self.hasher.digest()[:FINGERPRINT_BYTES].hex()
         elif (self.parts or not self.body_size) and (body := self.body()) is not None:
             found["body_fp"] = fingerprint(pepper, "body", body)
-        told = self.told or {}
-        named, signature = told.get("delivery_id"), told.get("signature")
+        said = self.told or {}
+        named, signature = said.get("delivery_id"), said.get("signature")
         if isinstance(named, str) and named:
             found["delivery_fp"] = fingerprint(pepper, "delivery", _bytes(named))
         if isinstance(signature, bytes) and signature:

@@ -138,4 +138,5 @@ def _signed_request(watch: Watch, call: Call, request: Any) -> SignedRequest:
         headers={name.lower(): value for name, value in request.headers.items()},
         body=call.body() or b"",
         now=datetime.fromtimestamp(call.at_ns / 1e9, UTC),
+        source_ip=call.address(),
     )

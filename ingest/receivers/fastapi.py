@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from ..signatures.base import SignedRequest, Verification, Verifier
@@ -65,18 +66,21 @@ class Callback:
             return Verification(Verdict.REJECTED, Reason.BODY_TOO_LARGE)
         url = str(request.url)
         if self._public_url is not None:
-            url = self._public_url.rstrip("/") + url.partition("://")[2].partition("/")[1] + (
-                url.partition("://")[2].partition("/")[2]
-            )  # fmt: skip
-        found: Verification = chosen(
-            SignedRequest(
-                method=request.method,
-                url=url,
-                headers=request.headers,
-                body=body,
-                now=datetime.now(UTC),
-            )
+            _, slash, rest = url.partition("://")[2].partition("/")
+            url = self._public_url.rstrip("/") + slash + rest
+        signed = SignedRequest(
+            method=request.method,
+            url=url,
+            headers=request.headers,
+            body=body,
+            now=datetime.now(UTC),
+            source_ip=request.client.host if request.client else None,
         )
+        found: Verification
+        if getattr(chosen, "may_block", False):  # it fetches certificates
+            found = await run_in_threadpool(chosen, signed)
+        else:
+            found = chosen(signed)
         return found
 
 

@@ -100,8 +100,9 @@ class Watch:
         if options.verifier is not None:
             if request is not None and not (call.told and "verdict" in call.told):
                 self._verify(call, request)
-            call.let_go()
-        if options.sample_rate < 1.0 and call.judged() is Verdict.VERIFIED:
+            if call.pending is None:
+                call.let_go()
+        if options.sample_rate < 1.0 and call.pending is None and call.judged() is Verdict.VERIFIED:
             if random() >= options.sample_rate:  # noqa: S311 - chance, no secret
                 return
             call.sample_rate = options.sample_rate
@@ -144,6 +145,9 @@ class Watch:
         if call.body() is None:  # not read to its end, or too large: the status has to do
             if call.body_size > self.options.max_body:
                 call.told = {"verdict": "rejected", "reason": Reason.BODY_TOO_LARGE, **said}
+            return
+        if getattr(chosen, "may_block", False):
+            call.pending = (chosen, request())
             return
         found = chosen(request())
         call.told = {**(told(found) or {}), **said}

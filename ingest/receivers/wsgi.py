@@ -180,6 +180,7 @@ def _signed_request(watch: Watch, call: Call, environ: Environ) -> SignedRequest
         headers=headers,
         body=call.body() or b"",
         now=datetime.fromtimestamp(call.at_ns / 1e9, UTC),
+        source_ip=call.address(),
     )
 
 

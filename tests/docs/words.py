@@ -109,7 +109,7 @@ _KAFKA = {
 }
 _OTHERS = [
     *((f"CALLWATCH_{name}", "receivers", means) for name, means in RECEIVER_VARIABLES.items()),
-    ("CALLWATCH_SECRET", "demo receiver", "`label:whsec_...`, several separated by blanks; needed"),
+    ("CALLWATCH_SECRET", "`ingest.examples`", "`label:whsec_...`, separated by blanks; needed"),
     (
         "CALLWATCH_CACHE_DIR",
         "all that detect",

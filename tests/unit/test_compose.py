@@ -13,8 +13,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import callwatch
+from ingest.examples.settings import load_settings
 from ingest.kafka_config import kafka_config
-from ingest.receivers.settings import load_settings
 from tests.docs.words import environment
 from tests.kafka.container import ENVIRONMENT, IMAGE
 

@@ -15,7 +15,7 @@ from ingest.version import __version__
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "ingest" / "pyproject.toml").read_text())
-FRAMEWORKS = {"receivers.fastapi", "receivers.demo"}
+FRAMEWORKS = {"receivers.fastapi"}
 """Modules that need a web framework when they are imported, and so are imported by hosts only."""
 COMMANDS = {"cli"}
 """They belong to the application `callwatch`, which has what they need."""

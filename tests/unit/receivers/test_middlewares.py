@@ -392,3 +392,38 @@ def test_a_verdict_may_be_left_elsewhere(
 def test_a_verdict_without_a_call_is_ignored() -> None:
     """Outside of a watched request nothing happens, and nothing is raised."""
     assert verdict("verified") is False
+
+
+def test_a_verifier_that_may_block_never_does_so_to_the_host(post: Post, stream: Stream) -> None:
+    """One that fetches certificates judges in the publisher's thread, with all that it needs."""
+    import threading
+
+    class Slow:
+        may_block = True
+        threads: list[str] = []  # noqa: RUF012 - one test's
+
+        def __call__(self, request: SignedRequest) -> Verification:
+            assert request.body == BODY
+            self.threads.append(threading.current_thread().name)
+            return Verification(Verdict.REJECTED, Reason.SIGNATURE_INVALID, delivery_id="d")
+
+    post(options={"verifier": Slow(), "sample_rate": 1e-9})
+    event = stream.event()
+    assert (event.verdict, event.reason) == ("rejected", "signature_invalid")
+    assert event.delivery_fp == fingerprint(PEPPER, "delivery", b"d")
+    assert event.body_fp == fingerprint(PEPPER, "body", BODY)
+    assert Slow.threads == ["callwatch-publisher"]
+
+
+def test_a_verifier_learns_whom_to_believe(post: Post) -> None:
+    """The address that it is given is the client's behind trusted proxies, else the peer's."""
+    seen: list[str | None] = []
+
+    def verifier(request: SignedRequest) -> Verification:
+        seen.append(request.source_ip)
+        return Verification(Verdict.VERIFIED)
+
+    forwarded = {"headers": {"x-forwarded-for": "203.0.113.9"}, "peer": "10.0.0.1"}
+    post(options={"verifier": verifier, "proxies": "1"}, **forwarded)
+    post(options={"verifier": verifier}, **forwarded)
+    assert seen == ["203.0.113.9", "10.0.0.1"]

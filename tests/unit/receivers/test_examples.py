@@ -1,4 +1,4 @@
-"""The demo receiver: what it answers, and what it publishes."""
+"""The example receivers: what they answer, and what they publish. Real servers run all three."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,12 +10,15 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from ingest.examples import fastapi_app, flask_app
+from ingest.examples.intake import Intake
+from ingest.examples.settings import Settings, load_settings
 from ingest.fingerprint import fingerprint
 from ingest.publisher import Publisher
-from ingest.receivers.demo import create_app
-from ingest.receivers.settings import Settings, SettingsError, load_settings
+from ingest.receivers.settings import SettingsError
 from ingest.schema import CallbackEvent
 from ingest.transports import MemoryTransport
+from tests.unit.receivers.conftest import Stream
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -39,24 +42,31 @@ def _signed(at: datetime = NOW, body: bytes = BODY) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def post(publish_with: Callable[..., Publisher]) -> Post:
-    """Posts a callback to the receiver and gives the answer's status and the event."""
-    memory = MemoryTransport()
-    publisher = publish_with(memory, report_every=None)
-    app = create_app(load_settings(ENV), publisher, now=lambda: NOW)
+@pytest.fixture(params=["fastapi", "flask"])
+def post(
+    request: pytest.FixtureRequest,
+    stream: Stream,
+    ask_asgi: Callable[..., httpx.Response],
+    ask_wsgi: Callable[..., httpx.Response],
+) -> Post:
+    """Posts a callback to a receiver and gives the answer's status and the event."""
+    waiting: list[tuple[str, bytes]] = []
+
+    def enqueue(sender: str, body: bytes) -> bool:
+        waiting.append((sender, body))
+        return len(waiting) < 3
+
+    intake = Intake(load_settings(ENV), stream.publisher, enqueue, now=lambda: NOW)
 
     def send(
-        path: str, headers: dict[str, str], body: bytes = BODY, peer: str = "192.0.2.7"
-    ) -> Any:
-        async def call() -> int:
-            transport = httpx.ASGITransport(app=app, client=(peer, 4711))
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return (await client.post(path, content=body, headers=headers)).status_code
-
-        status = anyio.run(call)
-        assert publisher.flush()
-        return status, memory.events()[-1]
+        path: str, headers: dict[str, Any], body: bytes = BODY, peer: str = "192.0.2.7"
+    ) -> tuple[int, CallbackEvent]:
+        given: Any = {"headers": headers, "content": body, "peer": peer}
+        if request.param == "fastapi":
+            found = ask_asgi(fastapi_app.create_app(intake), path, **given)
+        else:
+            found = ask_wsgi(flask_app.create_app(intake), path, **given)
+        return found.status_code, stream.event()
 
     return send
 
@@ -69,8 +79,7 @@ def test_a_signed_callback_is_accepted_and_published(post: Post) -> None:
     import base64
 
     wanted = {
-        "receiver": "shop/1.4.0@shop-1",
-        "received_at": NOW,
+        "receiver": "demo-receiver/0@local",
         "endpoint": "/hooks/{sender}",
         "kind": "webhook",
         "sender": "acme",
@@ -121,16 +130,22 @@ def test_a_refused_callback_is_published_with_its_reason(
 
 
 def test_a_body_over_the_limit_is_not_read_to_its_end(post: Post) -> None:
-    """413, the size read so far, and no fingerprint of a body that was not seen whole."""
+    """413, the announced size, and no fingerprint of a body that was not seen whole."""
     status, event = post("/hooks/acme", _signed(), b"x" * 5_000)
     assert (status, event.reason, event.body_fp) == (413, "body_too_large", None)
-    assert event.body_bytes > 1_000
+    assert event.body_bytes == 5_000
+
+
+def test_what_cannot_be_queued_is_sent_again(post: Post) -> None:
+    """A full queue is 503 for a call that was verified, so that its sender tries again."""
+    assert [post("/hooks/acme", _signed())[0] for _ in range(3)] == [204, 204, 503]
+    status, event = post("/hooks/acme", _signed())
+    assert (status, event.verdict, event.status) == (503, "verified", 503)
 
 
 def test_hostile_headers_do_not_hide_an_event(post: Post) -> None:
     """Control characters and overlong values are cleaned, so the event is published."""
-    agent = "evil\x85agent" + "x" * 400
-    headers = {"user-agent": agent.encode("latin-1"), "content-type": b"\t"}
+    headers = {"user-agent": "evil\x01agent" + "x" * 400, "content-type": "\t"}
     status, event = post("/hooks/acme", headers, peer="socket")
     assert status == 401
     assert event.user_agent == ("evil agent" + "x" * 400)[:256]
@@ -138,12 +153,11 @@ def test_hostile_headers_do_not_hide_an_event(post: Post) -> None:
     assert (event.source_ip, event.source_ip_from) == ("0.0.0.0", "untrusted_header")
 
 
-def test_reports_flow_while_the_application_lives(
-    publish_with: Callable[..., Publisher],
-) -> None:
+def test_reports_flow_while_the_application_lives() -> None:
     """The application starts its publisher's reports and closes it at the end."""
     memory = MemoryTransport()
-    app = create_app(load_settings(ENV), publish_with(memory), now=lambda: NOW)
+    intake = Intake(load_settings(ENV), Publisher(memory, receiver="shop/1@a"))
+    app = fastapi_app.create_app(intake)
 
     async def live() -> int:
         async with app.router.lifespan_context(app):
@@ -153,6 +167,7 @@ def test_reports_flow_while_the_application_lives(
 
     assert anyio.run(live) == 200
     assert len(memory.reports()) >= 1
+    assert memory.events() == []
 
 
 def test_settings_come_from_variables_and_files(tmp_path: Path) -> None:
@@ -176,7 +191,7 @@ def test_settings_come_from_variables_and_files(tmp_path: Path) -> None:
     assert found.kafka.keywords()["sasl_plain_password"] == "canary"
     assert "canary" not in repr(found)
     assert PEPPER.hex() not in repr(found)
-    assert isinstance(create_app(found).title, str)
+    assert Intake(found).publisher.close()
 
 
 @pytest.mark.parametrize(
