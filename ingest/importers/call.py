@@ -56,6 +56,7 @@ class Call:
     unique: what tells this request from all others, where the log has it; else the line does.
     blocked: the edge turned the request away, so the receiver never saw it.
     captures: names for placeholders of the mapping, beside those of the path.
+    rest: the first fields at the end of the line that the mapping has no name for.
     """
 
     time_us: int
@@ -80,6 +81,7 @@ class Call:
     unique: str | None = None
     blocked: bool = False
     captures: dict[str, str] = field(default_factory=dict)
+    rest: tuple[str, ...] = ()
 
 
 def clf_time(text: str) -> int:
@@ -161,9 +163,15 @@ def _bad_time(given: object, allowed: str) -> LineError:
     return LineError(code="bad_time", message=f"time: allowed is {allowed}; given {shown(given)}")
 
 
+@lru_cache(maxsize=65_536)
+def known_ip(text: str) -> str | None:
+    """An address in canonical form, or None; a log has the same ones again and again."""
+    return clean_ip(text)
+
+
 def address(value: object) -> str:
     """An address in canonical form; LineError where a log has a host name or nothing there."""
-    found = clean_ip(value)
+    found = known_ip(value) if isinstance(value, str) else None
     if found is None:
         msg = f"source_ip: allowed is an IPv4 or IPv6 address; given {shown(value)}"
         raise LineError(code="bad_address", message=msg)

@@ -15,6 +15,7 @@ import click
 
 from ..errors import IngestError, shown
 from ..fingerprint import MIN_PEPPER_BYTES
+from ..profiles import load_profiles
 from .call import LineError
 from .guess import look, propose
 from .mapping import load_mapping
@@ -77,6 +78,10 @@ def import_command(
     started, broken, spill = time.perf_counter(), _Broken(), Spill()
     try:
         mapping = load_mapping(mapping_path, format_name)
+        given = {one.provider for one in mapping.routes if one.provider is not None}
+        for name in sorted(given - load_profiles().keys()):
+            text = f"provider {shown(name)} is no shipped profile: detect takes it as generic"
+            click.echo(f"warning: {mapping_path}: {text}, or give --profiles", err=True)
         summary = import_logs(
             format_name,
             files,

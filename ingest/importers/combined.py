@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..errors import shown
-from ..vocabulary import clean_ip
 from .call import (
     Call,
     LineError,
@@ -30,6 +29,7 @@ from .call import (
     any_time,
     clf_time,
     host_name,
+    known_ip,
     number,
     status_of,
     target,
@@ -90,14 +90,20 @@ def parse(line: str, extra: Sequence[str], *, starts: bool) -> Call:
         found["time_us"] = max(found["time_us"] - round(found["duration_ms"] * 1000), 0)
     agent = unescape(tokens[3]) if len(tokens) > 3 else None
     return Call(
-        status=status, source_ip=source, method=method, path=path, user_agent=text(agent), **found
+        status=status,
+        source_ip=source,
+        method=method,
+        path=path,
+        user_agent=text(agent),
+        rest=tuple(tokens[4 + len(extra) : 12]),
+        **found,
     )
 
 
 def _who(before: str) -> tuple[str | None, str]:
     """The virtual host, if there is one, and the address."""
     words = before.split(" ", 3)
-    if clean_ip(words[0]) is None and len(words) > 1 and clean_ip(words[1]) is not None:
+    if known_ip(words[0]) is None and len(words) > 1 and known_ip(words[1]) is not None:
         return host_name(words[0]), words[1]
     return None, words[0]
 

@@ -21,9 +21,9 @@ from ..schema import (
     UNMATCHED_ENDPOINT,
     CallbackEvent,
 )
-from ..vocabulary import Kind, Reason, SourceIpFrom, Verdict, clean_ip, clean_text
+from ..vocabulary import Kind, Reason, SourceIpFrom, Verdict, clean_text
 from ..wire import explained
-from .call import MAX_PATH, Call, LineError, SkippedError
+from .call import MAX_PATH, Call, LineError, SkippedError, known_ip
 from .github import NOWHERE
 from .mapping import Mapping, Network, Route, Where, takes
 from .outcomes import ACCEPTED, DEFAULTS, IGNORE, outcome
@@ -155,7 +155,7 @@ class Maker:
             return peer, self.mapping.source_ip_from
         hops = call.forwarded_for[-2048:].split(",")[-MOST_HOPS:]
         for hop in reversed(hops):
-            found = clean_ip(hop.strip())
+            found = known_ip(hop.strip())
             if found is None:
                 msg = f"forwarded_for: allowed are addresses; given {shown(hop.strip())}"
                 raise LineError(code="bad_address", message=msg)

@@ -56,6 +56,10 @@ def parse(row: dict[str, Any]) -> Call:
         if row.get(name) is None:
             msg = f"{name}: is missing"
             raise LineError(code="missing_field", message=msg)
+    for name in ("guid", "event"):
+        if not isinstance(row[name], str):
+            msg = f"{name}: allowed is text; given {shown(row[name])}"
+            raise LineError(code="bad_value", message=msg)
     at = any_time(row["delivered_at"])
     status = status_of(row["status_code"])
     if status >= 500 and "connect" in str(row.get("status", "")).lower():
@@ -77,8 +81,8 @@ def parse(row: dict[str, Any]) -> Call:
         user_agent=text(headers.get("user-agent")),
         duration_ms=None if seconds is None else seconds * 1000.0,
         content_type=text(headers.get("content-type")),
-        event_type=f"{row['event']}.{action}" if action else str(row["event"]),
-        delivery=str(row["guid"]).encode("utf-8", "replace"),
+        event_type=f"{row['event']}.{action}" if action else row["event"],
+        delivery=row["guid"].encode("utf-8", "replace"),
         signature=bytes.fromhex(sent[1]) if sent else None,
         unique=f"{row['id']} {row['guid']}",
         captures={

@@ -11,11 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from ..profiles import load_profiles
 from ..vocabulary import clean_text
-from .call import Call, LineError
+from .call import Call, LineError, known_ip
 from .run import Parsed
 
 MOST_SHAPES: Final = 20_000
@@ -51,6 +53,13 @@ _VARIABLE: Final = re.compile(
     r"[0-9]+|[0-9a-fA-F-]{16,}|[A-Za-z]{24,}|(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_~.+=-]{12,}|[^/]{40,}"
 )
 _LITERAL: Final = re.compile(r"[A-Za-z0-9_.~-]{1,64}")
+_INSIDE: Final = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+        "::1/128", "fc00::/7",
+    )
+)  # fmt: skip
 _PROVIDERS: Final = {name for _, name in AGENTS}
 
 
@@ -92,6 +101,8 @@ class Seen:
     dropped: int = 0
     sized: bool = False
     measured: bool = False
+    inside: int = 0
+    rest: tuple[str, ...] = ()
 
 
 def look(lines: Iterable[Parsed]) -> Seen:
@@ -106,6 +117,8 @@ def look(lines: Iterable[Parsed]) -> Seen:
         seen.calls += 1
         seen.sized = seen.sized or call.request_bytes is not None
         seen.measured = seen.measured or call.body_bytes is not None
+        seen.inside += _is_inside(call.source_ip or "")
+        seen.rest = seen.rest or call.rest
         shape = shape_of(call.path or "")
         if shape not in seen.shapes and len(seen.shapes) >= MOST_SHAPES:
             _forget_rare(seen)
@@ -139,6 +152,15 @@ def propose(seen: Seen, format_name: str, place: str) -> str:
     if seen.sized and not seen.measured:
         lines += [
             'size = "request"  # the log has the size of whole requests, headers included',
+        ]
+    if seen.rest:
+        names = json.dumps([_named(value) for value in seen.rest])
+        lines.append(f"# extra = {names}  # what follows the user agent; check the names")
+    if 2 * seen.inside > seen.calls:
+        lines += [
+            "# Most addresses are private: those of a proxy? Then callers cannot be told apart,",
+            "# until `extra` names forwarded_for, and the proxies are named:",
+            '# trusted_proxies = ["10.0.0.0/8"]',
         ]
     chosen = routes(seen)
     if format_name == "github":
@@ -249,6 +271,19 @@ def _figures(shape: Shape) -> str:
     )
     agents = "; ".join(_plain(name) for name, _ in shape.agents.most_common(3) if name)
     return f"{shape.calls:,} calls; {methods}; {shares}" + (f"; {agents}" if agents else "")
+
+
+def _named(value: str) -> str:
+    """What a field at the end of a line may be, by how it looks."""
+    if all(known_ip(part.strip()) for part in value.split(",")):
+        return "forwarded_for"
+    return "request_time" if re.fullmatch(r"[0-9]{1,6}\.[0-9]{3}", value) else "-"
+
+
+@lru_cache(maxsize=65_536)
+def _is_inside(text: str) -> bool:
+    at = ip_address(text) if text else None
+    return any(at in network for network in _INSIDE if at and at.version == network.version)
 
 
 def _family(agent: str | None) -> str:

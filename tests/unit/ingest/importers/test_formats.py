@@ -1,6 +1,7 @@
 """The golden lines of every format, broken ones, and garbage."""
 
 import json
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.importers.call import Call, LineError, SkippedError
-from ingest.importers.mapping import Mapping
-from ingest.importers.run import FORMATS, parsed_lines
+from ingest.importers.mapping import Mapping, Route, Where
+from ingest.importers.paths import prefix, template
+from ingest.importers.run import FORMATS, import_logs, parsed_lines
+from ingest.importers.spill import Spill
+from ingest.schema import parse_event
 from tests.unit.ingest.importers.golden import BAD, GOOD, NGINX, Bad, Good
 
 good = [pytest.param(name, one, id=f"{name}: {one.name}") for name in GOOD for one in GOOD[name]]
@@ -126,3 +130,43 @@ def test_values_of_any_type_are_never_an_exception(
     row |= {key: data.draw(json_values) for key in keys}
     (found,) = parsed(tmp_path_factory.mktemp("log"), name, json.dumps(row))
     assert isinstance(found, Call | LineError | SkippedError)
+
+
+MAPPING = Mapping(
+    routes=(
+        Route(
+            Where(template("/hooks/{sender}")), "/hooks/{sender}", "{sender}", event_type="{sender}"
+        ),
+        Route(Where(prefix("/hooks")), "rest", "rest-{repository_id}", status={"2xx": "verified"}),
+    ),
+    unmatched="rejected",
+    size="request",
+    trusted_proxies=(ip_network("0.0.0.0/0"),),
+)
+
+
+@given(st.sampled_from(sorted(FORMATS)), st.data())
+def test_whatever_is_read_makes_valid_events_or_is_counted(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    """From any line to the event nothing fails: what is imported is valid, all else is counted."""
+    lines = data.draw(st.lists(st.sampled_from([one.line for one in GOOD[name]]), max_size=4))
+    if name in ("nginx-json", "cloudflare", "github"):
+        rows = [json.loads(line) for line in lines]
+        for row in rows:
+            for key in data.draw(st.lists(st.sampled_from(sorted(row)), max_size=3)):
+                row[key] = data.draw(json_values)
+        lines = [json.dumps(row) for row in rows]
+    else:
+        noise = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]))
+        lines = [line.replace(data.draw(st.sampled_from(line.split())), data.draw(noise))
+                 for line in lines]  # fmt: skip
+    path = tmp_path_factory.mktemp("log") / "log"
+    path.write_text("\n".join(lines), "utf-8")
+    spill = Spill()
+    summary = import_logs(name, [str(path)], MAPPING, spill, pepper=bytes(16))
+    assert summary.read == summary.imported + summary.ignored.total() + summary.broken.total()
+    assert summary.broken["invalid_event"] == 0
+    values = list(spill.sorted(summary.take_back))
+    assert all(parse_event(value) for value in values)
+    assert not any(b"s3cr3t" in value for value in values)

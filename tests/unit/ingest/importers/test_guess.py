@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ingest.importers.call import Call
 from ingest.importers.cli import import_command
 from ingest.importers.guess import MOST_SHAPES, look, propose, shape_of
 from ingest.importers.mapping import Mapping, load_mapping
@@ -77,6 +78,24 @@ def test_ids_and_secrets_of_paths_are_written_nowhere(tmp_path: Path) -> None:
         "/hooks/slack/T0/{id}/{id2}", "/hooks/a", "/hooks/{id}/{id2}",
     ]  # fmt: skip
     assert mapping.routes[0].sender == "slack"
+
+
+def test_a_log_behind_a_proxy_is_told(tmp_path: Path) -> None:
+    """Private addresses hide who calls: the draft says what to name, and the hint is valid."""
+    lines = [nginx("/hooks/a").replace("140.82.115.10", "10.0.0.9") + ' "192.0.2.1" 0.125 7'] * 3
+    text, _ = guessed(tmp_path, "nginx", lines)
+    assert '# extra = ["forwarded_for", "request_time", "-"]' in text
+    assert "# Most addresses are private" in text
+    path = tmp_path / "uncommented.toml"
+    path.write_text(text.replace("# extra", "extra").replace("# trusted", "trusted"), "utf-8")
+    mapping = load_mapping(path, "nginx")
+    first = next(iter(parsed_lines("nginx", [str(tmp_path / "log")], mapping)))
+    call = first.found
+    assert isinstance(call, Call)
+    assert (call.forwarded_for, call.duration_ms) == ("192.0.2.1", 125.0)
+    public, _ = guessed(tmp_path, "nginx", [nginx("/hooks/a")] * 3)
+    assert "private" not in public
+    assert "extra" not in public
 
 
 @pytest.mark.parametrize("name", FORMATS)

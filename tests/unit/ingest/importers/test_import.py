@@ -338,6 +338,14 @@ def test_what_cannot_be_read_is_an_error(
     assert "short" not in done.stderr
 
 
+def test_a_provider_that_nobody_knows_is_told(importer: Import) -> None:
+    """A typing error in a provider's name would cost its facts without a word."""
+    importer.mapping.write_text(MAPPING.replace('"github"', '"githup"'))
+    importer.run("nginx", importer.log(line()))
+    assert importer.result is not None
+    assert 'provider "githup" is no shipped profile' in importer.result.stderr
+
+
 def test_many_broken_lines_are_counted_and_few_are_shown(importer: Import) -> None:
     """Somebody else's file does not flood the terminal; nothing imported is said."""
     summary = importer.run("nginx", importer.log(*["x"] * 500))
