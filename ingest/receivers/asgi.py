@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Unpack
 from urllib.parse import quote
 
+from ..courier import EXIT_FLUSH_S
 from ..publisher import Hook, Publisher
 from ..signatures.base import SignedRequest
 from .call import Call
@@ -51,6 +52,9 @@ class CallwatchMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, watched where it is a callback."""
         watch = self.watch
+        if watch is not None and scope["type"] == "lifespan":
+            await self.app(scope, receive, _flushing(watch, send))
+            return
         if watch is None or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -110,6 +114,20 @@ class CallwatchMiddleware:
                     _end(watch, call, scope)
             except Exception as error:  # fail open
                 watch.fault(error)
+
+
+def _flushing(watch: Watch, send: Send) -> Send:
+    """Send what waits before the server ends: uvicorn ends by its signal, without exit handlers."""
+
+    async def send_flushed(message: Message) -> None:
+        if message["type"] == "lifespan.shutdown.complete":
+            try:
+                watch.publisher.flush(EXIT_FLUSH_S)
+            except Exception as error:  # fail open
+                watch.fault(error)
+        await send(message)
+
+    return send_flushed
 
 
 def _end(watch: Watch, call: Call, scope: Scope) -> None:

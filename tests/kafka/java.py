@@ -40,36 +40,60 @@ auto.create.topics.enable=false
 """
 
 
+class Kafka:
+    """A broker with its own ports and files, which may be killed and started again."""
+
+    def __init__(self, data: Path) -> None:
+        java = _program("java", "a Java 17 runtime, as Debian's openjdk-17-jre-headless")
+        jars = cached_jars()
+        data.mkdir(parents=True, exist_ok=True)
+        port, controller = free_ports(2)
+        self.servers = f"127.0.0.1:{port}"
+        self._settings = data / "server.properties"
+        self._settings.write_text(PROPERTIES.format(port=port, controller=controller, data=data))
+        self._base = [java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        self._base += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
+        self._log = data / "broker.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        named = ["-t", cluster_id(), "-c", str(self._settings)]
+        _run(
+            [*self._base, "kafka.tools.StorageTool", "format", *named],
+            seconds=START_SECONDS,
+            what="formatting Kafka's storage",
+        )
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [*self._base, "kafka.Kafka", str(self._settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        _wait_until_up(self._process, self.servers, self._log)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process is not None:
+            stop(self._process)
+
+
 @contextmanager
 def running_kafka(data: Path) -> Iterator[str]:
     """`host:port` of a broker that answers, until the block ends."""
-    java = _program("java", "a Java 17 runtime, as Debian's openjdk-17-jre-headless")
-    jars = cached_jars()
-    data.mkdir(parents=True, exist_ok=True)
-    port, controller = free_ports(2)
-    settings = data / "server.properties"
-    settings.write_text(PROPERTIES.format(port=port, controller=controller, data=data))
-    base = [java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    base += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
-    _run(
-        [*base, "kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(settings)],
-        seconds=START_SECONDS,
-        what="formatting Kafka's storage",
-    )
-    log = data / "broker.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*base, "kafka.Kafka", str(settings)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
+    kafka = Kafka(data)
     try:
-        servers = f"127.0.0.1:{port}"
-        _wait_until_up(process, servers, log)
-        yield servers
+        kafka.start()
+        yield kafka.servers
     finally:
-        stop(process)
+        kafka.stop()
 
 
 def cached_jars() -> Path:

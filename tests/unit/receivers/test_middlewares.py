@@ -278,17 +278,34 @@ def test_an_application_that_fails_still_fails(stream: Stream, ask_asgi: Post) -
 
 
 def test_only_http_is_watched(stream: Stream) -> None:
-    """Lifespan and websockets pass through with their own receive and send."""
+    """Websockets pass through with their own receive and send."""
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append((scope, receive, send))
 
     watched = AsgiMiddleware(app, publisher=stream.publisher)
-    for kind in ("lifespan", "websocket"):
-        asyncio.run(watched({"type": kind}, 1, 2))  # type: ignore[arg-type]
-    assert seen == [({"type": "lifespan"}, 1, 2), ({"type": "websocket"}, 1, 2)]
+    asyncio.run(watched({"type": "websocket"}, 1, 2))  # type: ignore[arg-type]
+    assert seen == [({"type": "websocket"}, 1, 2)]
     assert stream.publisher.stats().offered == 0
+
+
+def test_what_waits_is_sent_before_the_server_ends(stream: Stream) -> None:
+    """Uvicorn ends by the signal it got, so the middleware flushes when the application is down."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "lifespan.startup.complete"})
+        stream.publisher.offer({})
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def send(message: Any) -> None:
+        waiting.append(stream.publisher.stats().waiting)
+
+    waiting: list[int] = []
+    watched = AsgiMiddleware(app, publisher=stream.publisher)
+    asyncio.run(watched({"type": "lifespan"}, send, send))  # type: ignore[arg-type]
+    assert waiting == [0, 0]
+    assert stream.publisher.stats().offered == 1
 
 
 def test_the_event_does_not_wait_for_background_tasks(stream: Stream) -> None:
