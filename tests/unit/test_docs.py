@@ -28,6 +28,7 @@ from detectors.registry import alerting_found, detectors_found
 from ingest.errors import InventoryError
 from ingest.inventory import load_inventory
 from ingest.kafka_config import PREFIX, VARIABLES
+from ingest.signatures.schemes import SCHEMES
 from ingest.transports import MemoryTransport
 from tests.docs.__main__ import rendered, stale
 from tests.docs.bench import figures, kept
@@ -260,6 +261,17 @@ def test_kept_figures_become_a_table(tmp_path: Path) -> None:
         "| start | 1.25 s |  |  |",
     ]
     assert "make bench" in figures(tmp_path / "none")
+
+
+@pytest.mark.parametrize("example", fences(ROOT / "docs" / "signatures.md", "python"))
+def test_the_signatures_examples_run(example: str) -> None:
+    """What is shown verifies, denies and notices a repeat."""
+    exec(compile(example, "signatures.md", "exec"), {})
+
+
+def test_the_readme_counts_the_signature_schemes() -> None:
+    """It names as many as there are."""
+    assert f"takes a verifier, too: {len(SCHEMES)} schemes" in README
 
 
 def test_the_receivers_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
