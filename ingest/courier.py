@@ -62,7 +62,8 @@ class Courier:
         self._retry_at = 0.0
         self._report_at = 0.0
         self._warned_at: dict[str, float] = {}
-        self.changed = threading.Condition(threading.RLock())  # RLock: signal handlers publish too
+        self.lock = threading.RLock()  # RLock: signal handlers publish too
+        self.changed = threading.Condition(self.lock)
         self.thread: threading.Thread | None = None
         self.idle = True  # nothing is to be done until somebody wakes it
         self.closing = False

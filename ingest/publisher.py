@@ -27,6 +27,7 @@ from .schema import (
     SCHEMA_VERSION,
     CallbackEvent,
     Report,
+    check_event,
     dump_event,
     parse_event,
 )
@@ -42,7 +43,7 @@ class Draft(Protocol):
     """What an event can be made of later, in the publisher's thread."""
 
     def fields(self) -> Mapping[str, Any]:
-        """The fields of the event; called once."""
+        """All fields of the event under their names in JSON, as Python's own types; called once."""
 
 
 class Publisher:
@@ -103,7 +104,7 @@ class Publisher:
             self._linger,
         )
         self._courier.finished = self._disabled
-        self._lock = self._courier.changed
+        self._lock = self._courier.lock
         self._process = f"{os.getpid()}-{token_hex(4)}"
         self._started_at = self._clock.now()
         self._sampling = 1.0
@@ -285,7 +286,7 @@ class Publisher:
         if isinstance(given, CallbackEvent):
             return given
         if not isinstance(given, Mapping):
-            given = given.fields()
+            return check_event(given.fields())
         filled = {
             "schema": SCHEMA_VERSION,
             "id": str(uuid4()),

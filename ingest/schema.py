@@ -5,7 +5,8 @@ number and a number is no time. docs/event.md explains every field.
 """
 
 import math
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
@@ -16,6 +17,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -35,7 +37,7 @@ from .vocabulary import (
     Uuid,
     Verdict,
 )
-from .wire import MAX_EVENT_BYTES, dump_model, parse_model
+from .wire import MAX_EVENT_BYTES, dump_model, explained, parse_model
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -48,6 +50,7 @@ __all__ = [
     "Report",
     "SourceIpFrom",
     "Verdict",
+    "check_event",
     "dump_event",
     "dump_report",
     "json_schema",
@@ -65,6 +68,8 @@ _INT64: Final = 2**63 - 1
 def _utc(value: object) -> object:
     if isinstance(value, str):
         return rfc3339.parse_time(value)
+    if isinstance(value, datetime) and value.tzinfo is UTC:
+        return value
     if isinstance(value, datetime) and value.tzinfo is not None:
         return rfc3339.parse_time(value.isoformat())
     raise ValueError(rfc3339.ALLOWED)
@@ -218,6 +223,14 @@ def parse_event(value: bytes | str) -> CallbackEvent:
     counts the event as `newer_schema` when its `schema_version` is higher.
     """
     return parse_model(CallbackEvent, value, SCHEMA_VERSION)
+
+
+def check_event(fields: Mapping[str, Any]) -> CallbackEvent:
+    """The event with these fields, of Python's own types; EventError when it is none."""
+    try:
+        return CallbackEvent.model_validate(fields)
+    except ValidationError as error:
+        raise explained(error) from None
 
 
 def dump_event(event: CallbackEvent) -> bytes:

@@ -1,6 +1,7 @@
 """The closed sets of words in an event, and the kinds of text that its fields allow."""
 
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Final
 
@@ -76,6 +77,7 @@ PATTERN_MEANS: Final = {
 }
 
 
+@lru_cache(maxsize=4_096)
 def _canonical_ip(text: str) -> str:
     try:
         return str(normal_ip(text))

@@ -73,37 +73,11 @@ class CallwatchMiddleware:
         if call is None:
             await self.app(scope, receive, send)
             return
-        await self._watched(watch, call, scope, receive, send)
 
-    async def _watched(
-        self, watch: Watch, call: Call, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        async def receive_watched() -> Message:
-            message = await receive()
-            try:
-                if not call.done and message["type"] == "http.request":
-                    if chunk := message.get("body"):
-                        call.add(chunk)
-                    if not message.get("more_body"):
-                        call.whole = True
-            except Exception as error:  # fail open
-                watch.fault(error)
-                call.done = True
-            return message
-
-        async def send_watched(message: Message) -> None:
-            await send(message)
-            try:
-                if message["type"] == "http.response.start":
-                    call.status = message["status"]
-                elif not call.done and not message.get("more_body"):
-                    _end(watch, call, scope)  # now, not after background tasks
-            except Exception as error:  # fail open
-                watch.fault(error)
-
+        receive, send = _watched(watch, call, scope, receive, send)
         before = current.set(call)
         try:
-            await self.app(scope, receive_watched, send_watched)
+            await self.app(scope, receive, send)
         except Exception:
             call.status = call.status or 500  # what the server will answer
             raise
@@ -114,6 +88,37 @@ class CallwatchMiddleware:
                     _end(watch, call, scope)
             except Exception as error:  # fail open
                 watch.fault(error)
+
+
+def _watched(
+    watch: Watch, call: Call, scope: Scope, receive: Receive, send: Send
+) -> tuple[Receive, Send]:
+    """The application's receive and send, which tell the call what passes."""
+
+    async def receive_watched() -> Message:
+        message = await receive()
+        try:
+            if not call.done and message["type"] == "http.request":
+                if chunk := message.get("body"):
+                    call.add(chunk)
+                if not message.get("more_body"):
+                    call.whole = True
+        except Exception as error:  # fail open
+            watch.fault(error)
+            call.done = True
+        return message
+
+    async def send_watched(message: Message) -> None:
+        await send(message)
+        try:
+            if message["type"] == "http.response.start":
+                call.status = message["status"]
+            elif not call.done and not message.get("more_body"):
+                _end(watch, call, scope)  # now, not after background tasks
+        except Exception as error:  # fail open
+            watch.fault(error)
+
+    return receive_watched, send_watched
 
 
 def _flushing(watch: Watch, send: Send) -> Send:

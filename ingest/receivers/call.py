@@ -39,27 +39,18 @@ _BY_STATUS: Final = {
 class Call:
     """A request that is being watched, and the draft of its event."""
 
-    __slots__ = (
-        "at_ns",
-        "began_ns",
-        "body_size",
-        "done",
-        "duration_ns",
-        "hasher",
-        "headers",
-        "method",
-        "options",
-        "params",
-        "parts",
-        "path",
-        "peer",
-        "pending",
-        "sample_rate",
-        "status",
-        "template",
-        "told",
-        "whole",
-    )
+    # What most calls never set stands here: an instance costs no more than what it holds.
+    template: str | None = None
+    params: Mapping[str, str] | None = None
+    status: int | None = None
+    told: dict[str, Any] | None = None
+    pending: tuple[Verifier, SignedRequest] | None = None
+    hasher: hmac.HMAC | None = None
+    body_size = 0
+    whole = False
+    done = False
+    sample_rate = 1.0
+    duration_ns = -1
 
     def __init__(
         self,
@@ -74,18 +65,7 @@ class Call:
         self.path = path
         self.peer = peer
         self.headers = headers  # only those of the allowlist
-        self.template: str | None = None
-        self.params: Mapping[str, str] | None = None
-        self.status: int | None = None
-        self.told: dict[str, Any] | None = None
-        self.pending: tuple[Verifier, SignedRequest] | None = None
         self.parts: list[bytes] = []
-        self.hasher: hmac.HMAC | None = None
-        self.body_size = 0
-        self.whole = False
-        self.done = False
-        self.sample_rate = 1.0
-        self.duration_ns = -1
         self.at_ns = time.time_ns()
         self.began_ns = time.perf_counter_ns()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.bench import core, decode, start
+from tests.bench import core, decode, receivers, start
 from tests.bench.figures import write
 
 if __name__ == "__main__":
     write("start", start.figures())
+    write("receivers", receivers.figures())
     write("decode", decode.figures())
     write("core", core.figures())
