@@ -16,7 +16,11 @@ from callwatch_ingest.fingerprint import fingerprint
 from callwatch_ingest.receivers import Privacy, Proxies, describe, load_options, record, verdict
 from callwatch_ingest.receivers.asgi import Application, CallwatchMiddleware, Receive, Scope, Send
 from callwatch_ingest.receivers.wsgi import CallwatchMiddleware as WsgiMiddleware
-from callwatch_ingest.signatures.base import SignedRequest, Verification, Verifier
+from callwatch_ingest.signatures.base import Key, SignedRequest, Verification, Verifier
+from callwatch_ingest.signatures.checks import Guarded, guarded
+from callwatch_ingest.signatures.deliveries import Deliveries, MemoryStore
+from callwatch_ingest.signatures.redirect import Pending, Redirects
+from callwatch_ingest.signatures.schemes import key_for, verifier_for
 
 
 def coarse(event: CallbackEvent) -> CallbackEvent | None:
@@ -62,3 +66,22 @@ assert_type(publisher.stats().dropped, dict[str, int])
 assert_type(fingerprint(b"0" * 16, "body", b""), str)
 assert_type(load_options().sample_rate, float)
 others = [KafkaTransport("localhost:9092", acks="all"), JsonLinesTransport("events.jsonl")]
+
+
+class Redis:
+    """A client with the arguments of redis-py."""
+
+    def set(
+        self, name: str | bytes, value: str | bytes | float, ex: int | None = None, nx: bool = False
+    ) -> bool | None:
+        """Keep a value under a name."""
+        return True
+
+
+signed: Verifier = verifier_for("stripe", [key_for("stripe", "k1", "s"), Key("k0", b"old", True)])
+checked = guarded(signed, networks=["192.0.2.0/24"], deliveries=Deliveries(Redis(), scope="acme"))
+assert_type(checked, Guarded)
+also: Verifier = checked
+redirects = Redirects(["https://shop.example/callback"], MemoryStore())
+assert_type(redirects.begin("https://shop.example/callback", datetime.now(UTC)), Pending)
+returned: Verifier = redirects.verifier(lambda request: None)

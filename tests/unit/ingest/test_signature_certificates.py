@@ -152,6 +152,20 @@ def test_a_chain_over_another_certificate_leads_to_the_root() -> None:
     assert _paypal(_served(leaf)).reason is Reason.CERTIFICATE_INVALID
 
 
+def test_name_and_date_of_snss_certificate_are_checked() -> None:
+    """It has no chain: what is left is its name, its time and where it came from."""
+    public, by, body = rsa_key().public_key(), root()[0], sns_body("a", NOW)
+    early = NOW + timedelta(seconds=1)
+    for pem in (
+        certificate("sns.amazonaws.com", public, by=by, days=29),
+        certificate("sns.amazonaws.com", public, by=by, start=early),
+        certificate("sns.amazonaws.com.evil.example", public, by=by),
+    ):
+        assert _sns(body, _served(pem)).reason is Reason.CERTIFICATE_INVALID
+    regional = certificate("sns.eu-west-1.amazonaws.com", public, by=by)
+    assert _sns(body, _served(regional)).verdict is Verdict.VERIFIED
+
+
 def test_a_weak_key_is_no_key() -> None:
     """RSA under 2,048 bits can be broken."""
     weak = rsa.generate_private_key(65537, 1024)

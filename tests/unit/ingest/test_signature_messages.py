@@ -213,6 +213,19 @@ def test_times_of_a_message() -> None:
     assert _verify(ended, tolerance_s=7200).reason is Reason.TIMESTAMP_STALE
 
 
+@pytest.mark.parametrize(
+    "names", ['"@method" "@method"', '"X-One"', '"x-one";tr', '"@status"', "1"]
+)
+def test_parts_that_cannot_be_covered(names: str) -> None:
+    """One named twice, in capitals, of a response, or of a kind that is not supported."""
+    covered = f'({names});created={int(NOW.timestamp())};keyid="k1"'
+    lines = [f"{name}: POST" for name in names.split(" ")]
+    base = "\n".join([*lines, f'"@signature-params": {covered}']).encode()
+    headers = {"X-One": "POST", "Signature-Input": f"s={covered}",
+               "Signature": f"s=:{b64(mac(base))}:"}  # fmt: skip
+    assert _verify(headers, b"").reason is Reason.SIGNATURE_MALFORMED
+
+
 def test_key_ids_are_labels_or_translated() -> None:
     """An unknown id is told as such; a translated one shows our label."""
     headers = sign_message(BODY, NOW, key_id="https://sender.example/keys/7")
