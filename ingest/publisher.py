@@ -194,6 +194,11 @@ class Publisher:
         """A log line, at most one a minute of each kind. Never raises."""
         self._courier.warn(text, *values)
 
+    @property
+    def started(self) -> bool:
+        """Whether the thread of this process was started."""
+        return self._courier.thread is not None
+
     def start(self) -> None:
         """Start the thread before the first event, so that reports flow in a quiet receiver."""
         try:

@@ -53,6 +53,7 @@ class CallwatchMiddleware:
         """Pass a request on, watched where it is a callback."""
         watch = self.watch
         if watch is not None and scope["type"] == "lifespan":
+            watch.publisher.start()  # reports flow from now on, also while nobody calls
             await self.app(scope, receive, _flushing(watch, send))
             return
         if watch is None or scope["type"] != "http":

@@ -71,6 +71,8 @@ class Watch:
         """The call that a request is; None where it is none of ours. May raise: see `fault`."""
         if self._off_until and self._is_off():
             return None
+        if not self.publisher.started:  # with any request, so that a quiet receiver reports, too
+            self.publisher.start()
         if not self._routes:
             return None if method in _UNWATCHED_METHODS else Call(
                 self.options, method, path, peer, headers

@@ -187,3 +187,18 @@ def test_a_fork_that_python_does_not_see_starts_afresh(stream: Stream) -> None:
     assert publisher._pid == os.getpid()
     assert publisher._lock is not lock
     assert publisher.stats().offered == 1
+
+
+def test_a_quiet_receiver_reports(ask_asgi: Ask, stream: Stream) -> None:
+    """The first request of any kind, or the server's start, starts the thread and its reports."""
+    from ingest.transports import MemoryTransport
+
+    memory = MemoryTransport()
+    publisher = Publisher(memory, receiver="shop/1@a")
+    app = AsgiMiddleware(fastapi_app(accept), publisher=publisher, endpoints=HOOKS)
+    assert not publisher.started
+    assert ask_asgi(app, path="/health").status_code == 404
+    assert publisher.started
+    assert publisher.close(20)
+    assert memory.events() == []
+    assert [report.offered for report in memory.reports()][-1:] == [0]
