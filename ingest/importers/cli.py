@@ -92,7 +92,8 @@ def import_command(
             on_broken=broken,
             on_progress=_progress if sys.stderr.isatty() else None,
         )
-        _write(spill.sorted(summary.take_back), out)
+        events = spill.sorted(summary.take_back)
+        _write(summary.heard.among(events, f"import/{format_name}"), out)
     except IngestError as error:
         raise click.ClickException(str(error)) from None
     except BrokenPipeError:
@@ -203,6 +204,7 @@ def _finish(summary: Summary, seconds: float, *, as_json: bool) -> None:
     for name, counts in (("ignored", summary.ignored), ("broken", summary.broken)):
         if counts:
             parts.append(f"{counts.total():,} {name} ({_counts(counts.items())})")
+    parts.append(f"heard in {len(summary.heard.minutes):,} minutes")
     click.echo(f"{', '.join(parts)} in {seconds:.1f} s", err=True)
 
 

@@ -19,6 +19,7 @@ from ..sources import read_events
 from . import alb, combined, github, json_lines
 from .call import MAX_LINE, Call, LineError, SkippedError
 from .events import Maker
+from .heard import Heard
 from .mapping import Mapping
 from .spill import Spill
 
@@ -59,6 +60,7 @@ class Summary:
     verdicts: Counter[str] = field(default_factory=Counter)
     first_us: int | None = None
     last_us: int | None = None
+    heard: Heard = field(default_factory=Heard)
 
     def take_back(self, value: bytes) -> None:
         """An event was the same as another one."""
@@ -74,6 +76,7 @@ class Summary:
             "read": self.read,
             "imported": self.imported,
             "repeated": self.repeated,
+            "reports": len(self.heard.minutes),
             "ignored": dict(sorted(self.ignored.items())),
             "broken": dict(sorted(self.broken.items())),
             "verdicts": dict(sorted((+self.verdicts).items())),
@@ -142,6 +145,7 @@ def import_logs(
         try:
             if not isinstance(one.found, Call):
                 raise one.found
+            summary.heard.note(one.found.time_us)
             event = maker.event(one.found, one.position)
         except SkippedError as skipped:
             summary.ignored[skipped.reason] += 1

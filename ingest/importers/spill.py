@@ -42,8 +42,8 @@ class Spill:
             self._write(self._waiting)
             self._waiting, self._cost = [], 0
 
-    def sorted(self, on_repeated: Callable[[bytes], None]) -> Iterator[bytes]:
-        """All events by time; `on_repeated` is told of those that are left out."""
+    def sorted(self, on_repeated: Callable[[bytes], None]) -> Iterator[tuple[int, bytes]]:
+        """All events by time, with it; `on_repeated` is told of those that are left out."""
         self._waiting.sort()
         with ExitStack() as stack:
             runs = [stack.enter_context(path.open("rb")) for path in self._runs]
@@ -56,7 +56,7 @@ class Spill:
                     on_repeated(value)
                     continue
                 seen.add(id_)
-                yield value
+                yield time_us, value
 
     def close(self) -> None:
         """Remove what was spilled."""

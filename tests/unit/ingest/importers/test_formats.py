@@ -167,6 +167,6 @@ def test_whatever_is_read_makes_valid_events_or_is_counted(
     summary = import_logs(name, [str(path)], MAPPING, spill, pepper=bytes(16))
     assert summary.read == summary.imported + summary.ignored.total() + summary.broken.total()
     assert summary.broken["invalid_event"] == 0
-    values = list(spill.sorted(summary.take_back))
+    values = [value for _, value in spill.sorted(summary.take_back)]
     assert all(parse_event(value) for value in values)
     assert not any(b"s3cr3t" in value for value in values)

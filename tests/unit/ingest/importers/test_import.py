@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from ingest.fingerprint import fingerprint
 from ingest.importers.cli import import_command
 from ingest.importers.spill import Spill
-from ingest.schema import parse_event
+from ingest.schema import parse_event, parse_report
 from tests.unit.ingest.importers.golden import CLOUDFLARE, DELIVERY, NGINX, changed
 
 MAPPING = """
@@ -59,9 +59,14 @@ class Import:
         return summary
 
     @property
+    def lines(self) -> list[bytes]:
+        """The events and the reports between them."""
+        return (self.folder / "out.jsonl").read_bytes().splitlines()
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         """The events, each of them valid."""
-        values = (self.folder / "out.jsonl").read_bytes().splitlines()
+        values = [value for value in self.lines if b'"report":' not in value]
         assert all(parse_event(value) for value in values)
         return [json.loads(value) for value in values]
 
@@ -132,7 +137,7 @@ def test_importing_twice_gives_the_same_events(importer: Import, tmp_path: Path)
     assert len({event["id"] for event in importer.events}) == 3
     importer.run("nginx", log, "--receiver", "edge/1@b")
     assert not {event["id"] for event in importer.events} & {
-        json.loads(value)["id"] for value in first.splitlines()
+        json.loads(value).get("id") for value in first.splitlines()
     }
 
 
@@ -154,7 +159,8 @@ def test_spilled_runs_give_the_same_order() -> None:
         spill, left_out = Spill(size), list[bytes]()
         for n, (time_us, id_) in enumerate(items):
             spill.add(time_us, id_, b"%d" % n)
-        results.append((list(spill.sorted(left_out.append)), sorted(left_out)))
+        in_order = [value for _, value in spill.sorted(left_out.append)]
+        results.append((in_order, sorted(left_out)))
         spill.close()
     assert results[0] == results[1]
     kept = [items[int(value)] for value in results[0][0]]
@@ -173,8 +179,8 @@ def test_standard_input_and_gzip_output(importer: Import, tmp_path: Path) -> Non
         assert done.exit_code == 0, done.output
         made.append(out.read_bytes())
     assert made[0] == made[1]
-    assert parse_event(gzip.decompress(made[0]).strip()).sender == "github"
-    assert "1 read, 1 imported (verified 1) in " in done.stderr
+    assert parse_event(gzip.decompress(made[0]).splitlines()[0]).sender == "github"
+    assert "1 read, 1 imported (verified 1), heard in 1 minutes in " in done.stderr
 
 
 def test_events_go_to_standard_output(importer: Import, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +188,7 @@ def test_events_go_to_standard_output(importer: Import, monkeypatch: pytest.Monk
     log = importer.log(line())
     given = ["nginx", log, "--mapping", str(importer.mapping), "--out", "-"]
     done = CliRunner().invoke(import_command, given)
-    assert json.loads(done.stdout)["sender"] == "github"
+    assert json.loads(done.stdout.splitlines()[0])["sender"] == "github"
     assert CliRunner().invoke(import_command, [*given, "--json"]).exit_code == 2
 
 
@@ -336,6 +342,25 @@ def test_what_cannot_be_read_is_an_error(
     done = CliRunner().invoke(import_command, ["nginx", importer.log(line()), *base])
     assert "CALLWATCH_PEPPER: allowed are 16 bytes and more, in hexadecimal" in done.stderr
     assert "short" not in done.stderr
+
+
+def test_minutes_with_any_line_are_reported(importer: Import) -> None:
+    """Each minute with a request has a report at its last one, also where no callback came."""
+    log = importer.log(
+        line("08:00:10"), line("08:00:50", path="/"), line("08:05:01", path="/"), "broken",
+        line("08:09:00"), line("08:09:00", ip="example.com"),
+    )  # fmt: skip
+    summary = importer.run("nginx", log)
+    said = [parse_report(value) for value in importer.lines if b'"report":' in value]
+    assert [(f"{one.at:%H:%M:%S}", one.offered, one.sent) for one in said] == [
+        ("08:00:50", 1, 1), ("08:05:01", 1, 1), ("08:09:00", 2, 2),
+    ]  # fmt: skip
+    assert {(one.receiver, f"{one.started_at:%H:%M:%S}") for one in said} == {
+        ("import/nginx", "08:00:00")
+    }
+    assert (summary["reports"], summary["imported"]) == (3, 2)
+    kinds = ["report" if b'"report":' in value else "event" for value in importer.lines]
+    assert kinds == ["event", "report", "report", "event", "report"]
 
 
 def test_a_provider_that_nobody_knows_is_told(importer: Import) -> None:

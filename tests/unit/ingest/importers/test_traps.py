@@ -9,11 +9,17 @@ import pytest
 from click.testing import CliRunner
 
 import callwatch
-from tests.unit.ingest.importers.access_log import ATTACK, ATTACKER, line, month
+from tests.unit.ingest.importers.access_log import ATTACK, ATTACKER, DAYS, START, line, month
 
 Rows = Iterable[tuple[datetime, str]]
 MAPPING = """
 unmatched = "rejected"
+[[route]]
+path = "/hooks/github"
+sender = "github"
+provider = "github"
+accepted = "verified"
+methods = ["POST"]
 [[route]]
 path = "/hooks/{sender}"
 accepted = "verified"
@@ -52,6 +58,40 @@ def scan(rows: Rows) -> Iterator[tuple[datetime, str]]:
     return iter(sorted([*rows, *found]))
 
 
+def silent(rows: Rows) -> Iterator[tuple[datetime, str]]:
+    """Stripe stops calling; the server goes on, as the balancer's checks of its health show."""
+    checks = (START + timedelta(minutes=n) for n in range(DAYS * 1440))
+    alive = [(at, line(at, "10.0.0.2", "GET /healthz HTTP/1.1", 200, "ELB-HealthChecker/2.0"))
+             for at in checks]  # fmt: skip
+    return iter(sorted(
+        [*((at, text) for at, text in rows if at < ATTACK or "stripe" not in text), *alive]
+    ))  # fmt: skip
+
+
+def flood(rows: Rows) -> Iterator[tuple[datetime, str]]:
+    """Sixty times as many calls as usual from Stripe's own network, all accepted."""
+    usual = next(text for _, text in month(seed=2, attack=False) if "stripe" in text)
+    asked = [ATTACK + timedelta(seconds=2.4 * n) for n in range(1500)]
+    start, end = usual.index("["), usual.index("]")
+    found = [(at, f"{usual[:start]}[{at:%d/%b/%Y:%H:%M:%S} +0000{usual[end:]}") for at in asked]
+    return iter(sorted([*rows, *found]))
+
+
+def stolen(rows: Rows) -> Iterator[tuple[datetime, str]]:
+    """Somebody else signs right, from a network and with a client that were never seen."""
+    asked = [ATTACK + timedelta(seconds=30 * n) for n in range(20)]
+    found = [(at, line(at, ATTACKER, "POST /hooks/github HTTP/1.1", 200, "python-requests/2.31"))
+             for at in asked]  # fmt: skip
+    return iter(sorted([*rows, *found]))
+
+
+def new_range(rows: Rows) -> Iterator[tuple[datetime, str]]:
+    """GitHub goes on from another of its published networks."""
+    for at, text in rows:
+        moved = at >= ATTACK and "/hooks/github" in text
+        yield at, f"140.82.121.9 {text.partition(' ')[2]}" if moved else text
+
+
 @pytest.mark.parametrize(
     ("happens", "expected"),
     [
@@ -59,6 +99,10 @@ def scan(rows: Rows) -> Iterator[tuple[datetime, str]]:
         (gone, set()),
         (rotation, {("signature-failure-spike", "rotation", "medium")}),
         (scan, {("endpoint-probe", "endpoint_enumeration", "medium")}),
+        (silent, {("sender-silence", "silent", "medium")}),
+        (flood, {("payload-volume", "count_high", "medium")}),
+        (stolen, {("spoofed-source", "outside_published_ranges", "high")}),
+        (new_range, set()),
     ],
 )  # fmt: skip
 def test_what_is_told_of_it(

@@ -37,8 +37,9 @@ def walk(folder: Path, monkeypatch: pytest.MonkeyPatch, *, attack: bool) -> list
     """The whole page on a log; returns the last state of each alert that is low or graver."""
     monkeypatch.chdir(folder)
     Path("access.log").write_text("".join(f"{line}\n" for _, line in month(attack=attack)))
-    for line in commands(PAGE):
-        run(f"{line} --now 2026-11-01" if " detect " in line else line)
+    said = [run(f"{line} --now 2026-11-01" if " detect " in line else line)
+            for line in commands(PAGE)]  # fmt: skip
+    Path("said").write_text("\n".join(said), "utf-8")
     states = [json.loads(line) for line in Path("alerts.jsonl").read_text().splitlines()]
     last = {state["id"]: state for state in states}
     return [alert for alert in last.values() if alert["severity"] != "info"]
@@ -55,6 +56,23 @@ def test_the_walk_through_finds_the_attack(tmp_path: Path, monkeypatch: pytest.M
         assert alert["sender"] == "github"
         assert f"{ATTACK:%Y-%m-%dT%H:%M}" <= alert["opened_at"] < f"{ATTACK:%Y-%m-%dT%H:}01"
         assert alert["sources"] == [ATTACKER.rpartition(".")[0] + ".0/24"]
+
+
+def test_the_page_shows_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line that the page shows as output is one, but for the seconds that it took."""
+    found = walk(tmp_path, monkeypatch, attack=True)
+    told = " ".join((tmp_path / "said").read_text("utf-8").split())
+    told += " ".join(alert["summary"] for alert in found)
+    steps = PAGE.partition("## Five minutes")[2].partition("\n## ")[0]
+    draft, output = re.findall(r"```text\n(.*?)```", steps, re.DOTALL)
+    assert " ".join(draft.split()) in told
+    summary, alert = " ".join(output.split()).split(" in 1.6 s ")
+    assert summary in told
+    assert alert.partition("github: ")[0].split()[1:] == [
+        "medium", "open", "spoofed-source", "forged_from_new_network:",
+    ]  # fmt: skip
+    states = (tmp_path / "alerts.jsonl").read_text("utf-8").splitlines()
+    assert alert.partition("network: ")[2] in {json.loads(state)["summary"] for state in states}
 
 
 def test_a_benign_log_stays_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
