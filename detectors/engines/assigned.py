@@ -30,6 +30,7 @@ from detectors.engines.state_topic import (
     newest_checkpoint,
     tombstones,
 )
+from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
 from detectors.event import MINUTE
 from ingest.partition import partition_for
@@ -93,19 +94,15 @@ class Assigned:
             )
         note("partition.ready", partition=self.where, offset=self._next)
 
-    async def feed(self, records: Sequence[LogRecord]) -> None:
+    async def feed(self, stretch: Stretch) -> None:
         """Walk the records that were not walked yet, and those that are missing before them."""
-        ready: list[LogRecord] = []
-        for record in records:
-            if record.offset < self._next:
-                continue
-            if record.offset > self._next:
-                await self._apply(ready, emit=True)
-                ready = []
-                await self._fill(record.offset)
-            ready.append(record)
-            self._next = record.offset + 1
-        await self._apply(ready, emit=True)
+        if stretch.stop <= self._next:
+            return
+        if stretch.start > self._next:
+            await self._fill(stretch.start)
+        records = stretch.since(self._next)
+        self._next = stretch.stop
+        await self._apply(records, emit=True)
 
     async def save(self) -> int | None:
         """Write a checkpoint; the offset to commit, or None when nothing has happened since."""

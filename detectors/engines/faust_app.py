@@ -4,11 +4,12 @@ Stock Faust, with its known weak places kept out of the way (the numbers are iss
 github.com/faust-streaming/faust):
 
 - Events are raw bytes; no Records, no Tables, no windows, no web server, no topic creation.
-- The agent takes batches and acknowledges none. The group's offset is committed here, one number
-  per partition and only after its checkpoint, not collected from acknowledgements of single
-  records: that bookkeeping loses or blocks offsets around rebalances (606, 596).
-- `take` keeps a buffer of its own over a rebalance; records carry the generation of the group under
-  which they were fetched, and those of an earlier one are dropped.
+- The agent gets whole stretches of partitions (`detectors.engines.faust_transport`), and
+  acknowledges none. The group's offset is committed here, one number per partition and only after
+  its checkpoint, not collected from acknowledgements of single records: that bookkeeping loses or
+  blocks offsets around rebalances (606, 596).
+- Stretches carry the generation of the group under which they were fetched; those of an earlier one
+  are dropped.
 - An agent that raises is restarted by Faust as if nothing had happened. Here the first exception,
   wherever it comes from, is logged and ends the process with code 1.
 - Faust's own program is not used: no banner, no second logging set-up, no command line of its own.
@@ -27,12 +28,10 @@ from faust.types import TP
 from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.journal import LOGGER, line, note
-from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import Outside, TopicPartition
-from detectors.engines.share import RESTORES, Fetched, Share
+from detectors.engines.share import RESTORES, Share
 
-BATCH_EVENTS: Final = 1000
-BATCH_SECONDS: Final = 0.05
 SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
 STOP_SECONDS: Final = 4.0  # for Faust to stop; together with the checkpoints below 10 s
 
@@ -70,6 +69,7 @@ class Worker:
             key_serializer="raw",
             value_serializer="raw",
             allow_empty=True,
+            acks=False,
         )
         self._app.agent(both, name="detect", concurrency=1)(self._detect)
         self._app.on_partitions_assigned.connect(self._assigned)
@@ -135,9 +135,10 @@ class Worker:
 
     async def _detect(self, stream: Any) -> None:
         try:
-            async for events in stream.noack_take(BATCH_EVENTS, within=BATCH_SECONDS):
+            async for fetched in stream.noack():
                 if not self._failure.done():
-                    await self._share.feed(_fetched(event.message) for event in events)
+                    await self._share.feed(fetched)
+                self._app.consumer.landed(fetched)
         except Exception as error:  # Faust would log it, and start the agent again
             self._fail(error)
 
@@ -182,15 +183,6 @@ async def run_worker(settings: WorkerSettings) -> int:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def _fetched(message: Any) -> Fetched:
-    # Faust has the broker's milliseconds as a float of seconds: exact again after rounding.
-    time_us = round((message.timestamp or 0) * 1000) * 1000
-    headers = tuple(message.headers or ())
-    record = LogRecord(message.offset, time_us, message.key, message.value, headers)
-    where = TopicPartition(message.topic, message.partition)
-    return Fetched(where, message.generation_id, record)
 
 
 def _ours(where: Any) -> TopicPartition:

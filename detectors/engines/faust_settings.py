@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import faust
 
+from detectors.engines.faust_transport import SCHEME, Fetching
 from detectors.engines.ports import Cores, Topics
 from ingest.kafka_config import KafkaConfig
 
@@ -27,13 +28,14 @@ class WorkerSettings:
     group: str = GROUP
     save_seconds: float = 5.0
     save_events: int = 50_000
+    fetching: Fetching = field(default_factory=Fetching)
 
 
 def new_app(settings: WorkerSettings, folder: str) -> Any:
     """The Faust application: what it must not do is turned off."""
-    return faust.App(
+    app: Any = faust.App(
         settings.group,
-        broker=[f"kafka://{server}" for server in settings.kafka.bootstrap_servers],
+        broker=[f"{SCHEME}://{server}" for server in settings.kafka.bootstrap_servers],
         broker_credentials=credentials(settings.kafka),
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=SESSION_SECONDS / 4,
@@ -50,6 +52,8 @@ def new_app(settings: WorkerSettings, folder: str) -> Any:
         store="memory://",
         datadir=folder,
     )
+    app.fetching = settings.fetching
+    return app
 
 
 def credentials(kafka: KafkaConfig) -> Any:

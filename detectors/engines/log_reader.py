@@ -43,6 +43,7 @@ class LogReader:
             **keywords,
             group_id=group,
             enable_auto_commit=False,
+            isolation_level="read_committed",  # what a producer took back never was an event
             auto_offset_reset="earliest",  # only where retention overtakes a read
             bootstrap_timeout_ms=10_000,
         )

@@ -6,26 +6,17 @@ background; what was fetched under an earlier generation of the group is dropped
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from detectors.engines.assigned import Assigned
 from detectors.engines.journal import note
-from detectors.engines.log_reader import LogRecord
 from detectors.engines.ports import Outside, TopicPartition
+from detectors.engines.stretch import Fetched
 
 RESTORES: Final = 4
 """So many partitions are restored at a time; each opens a connection of its own."""
-
-
-class Fetched(NamedTuple):
-    """A record as it came: from which partition, under which generation of the group."""
-
-    where: TopicPartition
-    generation: int
-    record: LogRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +63,16 @@ class Share:
             self._held[where] = held
         note("partitions.assigned", partitions=list(self._held), generation=generation)
 
-    async def feed(self, fetched: Iterable[Fetched]) -> None:
-        """Walk the records, each partition's in order; save when many came since the last time."""
-        batches: defaultdict[_Held, list[LogRecord]] = defaultdict(list)
-        for where, generation, record in fetched:
-            held = self._held.get(where)
-            if held is not None and held.generation == generation:
-                batches[held].append(record)
-        for held, records in batches.items():
-            await asyncio.wait({held.ready})
-            async with self._turn:
-                if held.usable:
-                    await held.state.feed(records)
-                    self._since_saved += len(records)
+    async def feed(self, fetched: Fetched) -> None:
+        """Walk what was fetched of a partition; save when many came since the last time."""
+        held = self._held.get(fetched.where)
+        if held is None or held.generation != fetched.generation:
+            return
+        await asyncio.wait({held.ready})
+        async with self._turn:
+            if held.usable:
+                await held.state.feed(fetched.stretch)
+                self._since_saved += len(fetched.stretch.records)
         if self._since_saved >= self._save_events:
             await self.save()
 

@@ -14,6 +14,7 @@ import click
 from detectors.config import Config, load_config
 from detectors.engines.cores import ConfiguredCores, ConfiguredSources
 from detectors.engines.errors import EngineError
+from detectors.engines.hooks import check_hooks
 from detectors.engines.journal import note
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
@@ -82,6 +83,7 @@ def worker(
     """
     set_up_logging(verbose=verbose)
     try:
+        check_hooks()
         kafka = kafka_config(bootstrap_servers)
         if kafka.tokens is not None:
             msg = "CALLWATCH_KAFKA_SASL_MECHANISM: allowed for a worker are PLAIN and SCRAM"

@@ -12,6 +12,7 @@ from typing import Any
 from detectors.core import Outcome, Rejected
 from detectors.engines.log_reader import Bounds, LogRecord
 from detectors.engines.ports import Cores, Outside, TopicPartition, Topics
+from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
 
 TOPICS = Topics()
@@ -154,6 +155,13 @@ class FakeReader:
         assert start >= self._kafka.begin[topic, partition]
         for record in self._kafka.logs[topic, partition][start:stop]:
             yield [record]
+
+
+def one_fetch(records: Sequence[LogRecord]) -> Stretch:
+    """What a fetch that brought these records, and no others, hands over."""
+    if not records:
+        return Stretch(0, 0, [])
+    return Stretch(records[0].offset, records[-1].offset + 1, records)
 
 
 def run(work: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 from detectors.engines.assigned import Assigned
 from detectors.engines.ports import TopicPartition
-from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
+from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
 
 EVENTS = TopicPartition(TOPICS.events, 0)
 
@@ -30,12 +30,12 @@ def test_next_owner_continues_from_the_checkpoint() -> None:
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         first = await _owner(kafka, cores)
-        await first.feed(kafka.events(0, "a", "!b", "c"))
+        await first.feed(one_fetch(kafka.events(0, "a", "!b", "c")))
         await _save(kafka, first)
         first.close()
         second = await _owner(kafka, cores)
         again = kafka.logs[TOPICS.events, 0][1:]  # Kafka hands some over again
-        await second.feed([*again, *kafka.events(0, "d", "!e")])
+        await second.feed(one_fetch([*again, *kafka.events(0, "d", "!e")]))
         assert cores.made[-1].fed == ["a", "!b", "c", "d", "!e"]
         assert kafka.alerts() == [("!b", 2), ("!e", 5)]
 
@@ -48,11 +48,11 @@ def test_crash_repeats_alerts_and_loses_none() -> None:
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         first = await _owner(kafka, cores)
-        await first.feed(kafka.events(0, "a", "!b"))
+        await first.feed(one_fetch(kafka.events(0, "a", "!b")))
         await _save(kafka, first)
-        await first.feed(kafka.events(0, "!c"))  # and dies here
+        await first.feed(one_fetch(kafka.events(0, "!c")))  # and dies here
         second = await _owner(kafka, cores)
-        await second.feed(kafka.logs[TOPICS.events, 0][2:])
+        await second.feed(one_fetch(kafka.logs[TOPICS.events, 0][2:]))
         assert kafka.alerts() == [("!b", 2), ("!c", 3), ("!c", 3)]
 
     run(work)
@@ -65,7 +65,7 @@ def test_checkpoint_waits_for_alerts_and_commit_for_the_checkpoint() -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
         kafka.held = []
-        await assigned.feed(kafka.events(0, "!a", "?b"))
+        await assigned.feed(one_fetch(kafka.events(0, "!a", "?b")))
         saving = asyncio.ensure_future(assigned.save())
         for expected in (
             [TOPICS.alerts, TOPICS.rejected],
@@ -93,7 +93,7 @@ def test_refused_record_is_never_committed_over(topic: str) -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
         kafka.broken = topic
-        await assigned.feed(kafka.events(0, "!a", "?b"))
+        await assigned.feed(one_fetch(kafka.events(0, "!a", "?b")))
         with pytest.raises(OSError, match="refuses"):
             await assigned.save()
 
@@ -107,7 +107,8 @@ def test_gap_in_the_stream_is_read_from_the_log() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         assigned = await _owner(kafka, cores)
         records = kafka.events(0, "a", "!b", "c", "!d", "e")
-        await assigned.feed([records[0], records[4]])
+        await assigned.feed(one_fetch(records[:1]))
+        await assigned.feed(one_fetch(records[4:]))
         assert cores.made[-1].fed == ["a", "!b", "c", "!d", "e"]
         assert kafka.alerts() == [("!b", 2), ("!d", 4)]
 
@@ -122,7 +123,7 @@ def test_offsets_without_records_are_no_fault() -> None:
         assigned = await _owner(kafka, cores)
         records = kafka.events(0, "a", "b", "c")
         kafka.begin[TOPICS.events, 0] = 2
-        await assigned.feed(records[2:])
+        await assigned.feed(one_fetch(records[2:]))
         assert cores.made[-1].fed == ["c"]
 
     run(work)
@@ -134,13 +135,13 @@ def test_lost_state_is_rebuilt_in_silence(caplog: pytest.LogCaptureFixture) -> N
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         first = await _owner(kafka, cores)
-        await first.feed(kafka.events(0, "a", "!b", "?c"))
+        await first.feed(one_fetch(kafka.events(0, "a", "!b", "?c")))
         await _save(kafka, first)
         kafka.logs[TOPICS.state, 0].clear()
         second = await _owner(kafka, cores)
         assert cores.made[-1].fed == ["a", "!b", "?c"]
         assert [core.told_of for core in cores.made] == [[], ["no_checkpoint"]]
-        await second.feed(kafka.events(0, "!d"))
+        await second.feed(one_fetch(kafka.events(0, "!d")))
         assert kafka.alerts() == [("!b", 2), ("!d", 4)]
         assert len(kafka.logs[TOPICS.rejected, 0]) == 1
         assert await second.save() == 4
@@ -158,7 +159,7 @@ def test_damaged_state_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         first = await _owner(kafka, cores)
-        await first.feed(kafka.events(0, "a", "b"))
+        await first.feed(one_fetch(kafka.events(0, "a", "b")))
         await _save(kafka, first)
         log = kafka.logs[TOPICS.state, 0]
         log[0] = log[0]._replace(value=b"nonsense")
@@ -176,7 +177,7 @@ def test_state_of_another_configuration_is_rebuilt(caplog: pytest.LogCaptureFixt
     async def work() -> None:
         kafka = FakeKafka()
         first = await _owner(kafka, FakeCores())
-        await first.feed(kafka.events(0, "a", "b"))
+        await first.feed(one_fetch(kafka.events(0, "a", "b")))
         await _save(kafka, first)
         cores = FakeCores(config_hash="c2")
         await _owner(kafka, cores)
@@ -208,7 +209,7 @@ def test_new_group_starts_at_the_beginning(caplog: pytest.LogCaptureFixture) -> 
         kafka, cores = FakeKafka(), FakeCores()
         records = kafka.events(0, "!a")
         assigned = await _owner(kafka, cores)
-        await assigned.feed(records)
+        await assigned.feed(one_fetch(records))
         assert kafka.alerts() == [("!a", 1)]
 
     caplog.set_level(logging.WARNING)
@@ -222,14 +223,14 @@ def test_late_checkpoint_of_a_stalled_owner_is_caught_up() -> None:
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         stalled = await _owner(kafka, cores)
-        await stalled.feed(kafka.events(0, "a"))
+        await stalled.feed(one_fetch(kafka.events(0, "a")))
         owner = await _owner(kafka, cores)
-        await owner.feed([*kafka.logs[TOPICS.events, 0], *kafka.events(0, "b", "!c")])
+        await owner.feed(one_fetch([*kafka.logs[TOPICS.events, 0], *kafka.events(0, "b", "!c")]))
         await _save(kafka, owner)
         await stalled.save()  # its commit is refused, but this is written
         third = await _owner(kafka, cores)
         assert cores.made[-1].fed == ["a", "b", "!c"]
-        await third.feed(kafka.events(0, "!d"))
+        await third.feed(one_fetch(kafka.events(0, "!d")))
         assert kafka.alerts() == [("!c", 3), ("!c", 3), ("!d", 4)]
 
     run(work)
@@ -241,12 +242,12 @@ def test_topic_made_anew_is_walked_from_its_beginning() -> None:
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         first = await _owner(kafka, cores)
-        await first.feed(kafka.events(0, "a", "b", "c"))
+        await first.feed(one_fetch(kafka.events(0, "a", "b", "c")))
         await _save(kafka, first)
         kafka.logs[TOPICS.events, 0].clear()
         records = kafka.events(0, "!new")
         second = await _owner(kafka, cores)
-        await second.feed(records)
+        await second.feed(one_fetch(records))
         assert cores.made[-1].fed == ["!new"]
         assert kafka.alerts() == [("!new", 1)]
 
@@ -261,7 +262,7 @@ def test_only_the_newest_checkpoint_stays() -> None:
         for _ in range(3):
             owner = await _owner(kafka, cores)
             for value in ("a", "b"):
-                await owner.feed(kafka.events(0, value))
+                await owner.feed(one_fetch(kafka.events(0, value)))
                 await _save(kafka, owner)
         standing = {record.key: record.value for record in kafka.logs[TOPICS.state, 0]}
         assert len([value for value in standing.values() if value is not None]) == 2
@@ -276,7 +277,7 @@ def test_nothing_new_writes_no_checkpoint() -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
         assert await assigned.save() is None
-        await assigned.feed(kafka.events(0, "a"))
+        await assigned.feed(one_fetch(kafka.events(0, "a")))
         assert await assigned.save() == 1
         assert await assigned.save() is None
 
@@ -289,7 +290,7 @@ def test_rejected_record_is_kept_with_its_place() -> None:
     async def work() -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
-        await assigned.feed(kafka.events(0, "a", "?" + "x" * 100_000))
+        await assigned.feed(one_fetch(kafka.events(0, "a", "?" + "x" * 100_000)))
         [record] = kafka.logs[TOPICS.rejected, 0]
         assert (record.key, len(record.value or b"")) == (None, 16 * 1024)
         assert kafka.headers == [
@@ -312,7 +313,7 @@ def test_closed_partition_does_nothing() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         assigned = await _owner(kafka, cores)
         assigned.close()
-        await assigned.feed(kafka.events(0, "!a"))
+        await assigned.feed(one_fetch(kafka.events(0, "!a")))
         assert (await assigned.save(), kafka.journal, cores.made[-1].fed) == (None, [], [])
 
     run(work)
@@ -324,7 +325,7 @@ def test_readers_are_closed() -> None:
     async def work() -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
-        await assigned.feed([kafka.events(0, "a", "b")[1]])
+        await assigned.feed(one_fetch([kafka.events(0, "a", "b")[1]]))
         assert kafka.closed_readers == 2
 
     run(work)

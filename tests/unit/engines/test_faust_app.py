@@ -1,16 +1,11 @@
 """What the worker asks of Faust, checked against the Faust that is installed."""
 
-import inspect
 import ssl
 from pathlib import Path
 
 import pytest
 
-from detectors.engines.faust_app import _fetched
 from detectors.engines.faust_settings import WorkerSettings, credentials, new_app
-from detectors.engines.log_reader import LogRecord
-from detectors.engines.ports import TopicPartition
-from detectors.engines.share import Fetched
 from ingest.kafka_config import KafkaConfig, kafka_config
 from tests.unit.engines.fakes import FakeCores
 
@@ -18,52 +13,17 @@ PLAIN = KafkaConfig(("a:9092", "b:9093"))
 CANARY = "canary-password"
 
 
-def test_hooks_are_as_expected() -> None:
-    """The driver's commit and the batches without acknowledgement exist in this Faust.
-
-    The first is an inner method: where a new version moves it, this says so before a broker does.
-    """
-    from faust.streams import Stream
-    from faust.transport.drivers.aiokafka import Consumer
-
-    assert list(inspect.signature(Consumer._commit).parameters) == ["self", "offsets"]
-    assert inspect.iscoroutinefunction(Consumer._commit)
-    assert list(inspect.signature(Stream.noack_take).parameters) == ["self", "max_", "within"]
-
-
 def test_app_does_nothing_of_its_own(tmp_path: Path) -> None:
     """No web server, no topics, no standby tables, no waiting for acknowledgements."""
     conf = new_app(
         WorkerSettings(PLAIN, FakeCores(), FakeCores(), 1, group="g"), str(tmp_path)
     ).conf
-    assert [str(url) for url in conf.broker] == ["kafka://a:9092", "kafka://b:9093"]
+    assert [str(url) for url in conf.broker] == ["callwatch://a:9092", "callwatch://b:9093"]
     assert (conf.id, conf.web_enabled, conf.topic_allow_declare) == ("g", False, False)
     assert (conf.stream_wait_empty, conf.table_standby_replicas) == (False, 0)
     assert conf.consumer_auto_offset_reset == "earliest"
     assert conf.broker_session_timeout == 10.0
     assert conf.broker_heartbeat_interval < conf.broker_session_timeout / 3
-
-
-@pytest.mark.parametrize("milliseconds", [0, 1, 1_750_204_799_999, 4_102_444_800_001])
-def test_broker_time_is_exact(milliseconds: int) -> None:
-    """Faust's seconds, a float, become the broker's milliseconds again, in microseconds."""
-    from faust.types.tuples import TP, ConsumerMessage
-
-    message = ConsumerMessage(
-        "t",
-        3,
-        7,
-        milliseconds / 1000.0,
-        1,
-        [("h", b"1")],
-        b"k",
-        b"v",
-        None,
-        tp=TP("t", 3),
-        generation_id=5,
-    )
-    record = LogRecord(7, milliseconds * 1000, b"k", b"v", (("h", b"1"),))
-    assert _fetched(message) == Fetched(TopicPartition("t", 3), 5, record)
 
 
 def test_plain_connection_has_no_credentials() -> None:

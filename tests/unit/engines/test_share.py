@@ -1,12 +1,13 @@
 """The partitions of a worker through rebalances: nothing stale is used, nothing is saved late."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.ports import TopicPartition
-from detectors.engines.share import Fetched, Share
-from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
+from detectors.engines.share import Share
+from detectors.engines.stretch import Fetched
+from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
 
 
 class _Setting:
@@ -22,8 +23,8 @@ class _Setting:
         return [core.fed for core in self.cores.made]
 
 
-def _fetched(partition: int, generation: int, records: Iterable[LogRecord]) -> list[Fetched]:
-    return [Fetched(_event(partition), generation, record) for record in records]
+def _fetched(partition: int, generation: int, records: Sequence[LogRecord]) -> Fetched:
+    return Fetched(_event(partition), generation, one_fetch(records))
 
 
 def _event(partition: int) -> TopicPartition:
@@ -54,7 +55,8 @@ def test_records_of_another_generation_are_dropped() -> None:
         here = _Setting()
         records = here.kafka.events(1, "a")
         here.share.assign(_events(1), generation=4)
-        await here.share.feed(_fetched(1, 3, records) + _fetched(2, 4, records))
+        await here.share.feed(_fetched(1, 3, records))
+        await here.share.feed(_fetched(2, 4, records))
         await here.share.feed(_fetched(1, 4, records))
         assert here.fed() == [["a"]]
 

@@ -23,7 +23,7 @@ from detectors.errors import StateError
 from detectors.event import DAY, HOUR, MINUTE
 from detectors.observer import Observation
 from tests.unit.detectors.streams import TUESDAY, Event, at, encode, event
-from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
+from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
 from tests.unit.engines.search import SEARCHED, found_locally, search, searches, split
 
 CONFIG = Config()
@@ -56,7 +56,7 @@ class Pipeline:
     async def walk(self, where: TopicPartition, *, share: float = 1.0) -> None:
         """Feed what there is of a partition, from its beginning on, up to this share of it."""
         log = self.kafka.logs[where]
-        await self.held[where].feed(log[: int(len(log) * share)])
+        await self.held[where].feed(one_fetch(log[: int(len(log) * share)]))
 
     async def save(self, *places: TopicPartition) -> None:
         """Write checkpoints, then commit."""
@@ -181,7 +181,7 @@ def test_checkpoints_of_events_and_sources_are_told_apart() -> None:
                 kafka.append(topic, 0, value.encode())
                 owner = Assigned(where, outside)
                 await owner.restore()
-                await owner.feed(kafka.logs[where])
+                await owner.feed(one_fetch(kafka.logs[where]))
                 await kafka.commit({where: await owner.save() or 0})
         assert cores.made[-1].fed == ["e0", "e1", "e2"]
         assert shared.made[-1].fed == ["s0", "s1", "s2"]
@@ -313,7 +313,7 @@ def test_benign_traffic_costs_next_to_nothing() -> None:
         for where in made.events:
             log = made.kafka.logs[where]
             for start in range(0, len(log), 25):  # as it comes when nothing has piled up
-                await made.held[where].feed(log[start : start + 25])
+                await made.held[where].feed(one_fetch(log[start : start + 25]))
 
     run(work, 60)
     records = [record for where in made.sources for record in made.kafka.logs[where]]

@@ -1,0 +1,67 @@
+"""What one fetch brought of one partition, taken out of aiokafka's fetcher in one piece.
+
+Two names of `aiokafka.consumer.fetcher` are replaced by the classes here
+(`detectors.engines.faust_transport.hook_fetcher`): the first keeps the bytes of the broker's
+answer, the second gives out a single item, the `Stretch`, where aiokafka's gives out records.
+"""
+
+from typing import Any
+
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.errors import KafkaError
+from aiokafka.record.memory_records import MemoryRecords
+
+from detectors.engines.errors import EngineError
+from detectors.engines.log_reader import LogRecord
+from detectors.engines.stretch import Stretch
+
+
+class KeptBytes:
+    """A broker's answer for one partition: aiokafka's view of it, and the bytes themselves."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._batches = MemoryRecords(data)
+
+    def has_next(self) -> bool:
+        """Whether there is a whole batch of records."""
+        return bool(self._batches.has_next())
+
+    def next_batch(self) -> Any:
+        """The next batch, as aiokafka reads it."""
+        return self._batches.next_batch()
+
+    def size_in_bytes(self) -> int:
+        """The length of the answer."""
+        return len(self.data)
+
+
+class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
+    """Gives out one item: the stretch, and about how many bytes it holds."""
+
+    _given = False
+
+    def __next__(self) -> tuple[Stretch, int]:
+        if self._given:
+            raise StopIteration
+        self._given = True
+        return self._by_records()
+
+    def _by_records(self) -> tuple[Stretch, int]:
+        """Through aiokafka's own reading, record by record: it knows every format."""
+        start = self.next_fetch_offset
+        records = []
+        size = self._records.size_in_bytes()
+        try:
+            for one in self._records_iterator:
+                headers = tuple(one.headers)
+                records.append(
+                    LogRecord(one.offset, one.timestamp * 1000, one.key, one.value, headers)
+                )
+        except KafkaError as error:
+            msg = (
+                f"{self._tp.topic}/{self._tp.partition}: what the broker sent from offset "
+                f"{self.next_fetch_offset} on cannot be read: {error}"
+            )
+            raise EngineError(msg) from error
+        return Stretch(start, self.next_fetch_offset, records), size

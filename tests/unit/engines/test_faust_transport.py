@@ -1,0 +1,224 @@
+"""The transport against the Faust and aiokafka that are installed, without a broker."""
+
+import asyncio
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.transport.drivers import by_url
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from detectors.engines import faust_transport, hooks
+from detectors.engines.errors import EngineError
+from detectors.engines.faust_settings import WorkerSettings, new_app
+from detectors.engines.faust_transport import FLYING_BYTES, Consumer, Fetching, Transport
+from detectors.engines.log_reader import LogRecord
+from detectors.engines.ports import TopicPartition
+from detectors.engines.stretch import Fetched, Stretch
+from ingest.kafka_config import KafkaConfig
+from tests.unit.engines.fakes import FakeCores, run
+
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+WHERE = TopicPartition("t", 0)
+
+
+def test_hooks_are_as_expected() -> None:
+    """All that the transport uses of Faust and aiokafka without a promise is where it was."""
+    assert hooks.broken_hooks() == []
+    hooks.check_hooks()
+
+
+def test_changed_hook_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that takes other arguments, or is gone, is named before anything is fetched."""
+    from aiokafka.consumer.fetcher import Fetcher
+    from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+    monkeypatch.delattr(AIOKafkaConsumerThread, "_create_worker_consumer")
+    monkeypatch.setattr(Fetcher, "_proc_fetch_request", lambda self, request: None)
+    with pytest.raises(EngineError) as caught:
+        hooks.check_hooks()
+    assert str(caught.value) == (
+        "Faust or aiokafka was changed: not as expected: "
+        "AIOKafkaConsumerThread._create_worker_consumer, Fetcher._proc_fetch_request, "
+        "MemoryRecords in Fetcher._proc_fetch_request, "
+        "PartitionRecords in Fetcher._proc_fetch_request"
+    )
+
+
+def test_other_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that nobody has tested is refused with the range that was."""
+    monkeypatch.setattr(hooks, "version", lambda name: "0.16.0")
+    with pytest.raises(EngineError) as caught:
+        hooks.check_hooks()
+    assert str(caught.value) == (
+        "faust-streaming: allowed are versions >=0.15.3,<0.16 (installed: 0.16.0)"
+    )
+
+
+def test_versions_are_those_of_the_project() -> None:
+    """What a worker insists on is what its package asks for."""
+    wanted = {each.name: each.specifier for each in map(Requirement, PROJECT["dependencies"])}
+    for name, allowed in hooks.VERSIONS.items():
+        assert wanted[name] == SpecifierSet(allowed)
+
+
+def test_transport_is_registered() -> None:
+    """The scheme names it in a checkout, and the entry point does where callwatch is installed."""
+    assert by_url("callwatch://broker:9092") is Transport
+    [(name, value)] = PROJECT["entry-points"]["faust.transports"].items()
+    assert name == faust_transport.SCHEME
+    assert EntryPoint(name, value, "faust.transports").load() is Transport
+
+
+def _app(tmp_path: Path, **changes: Any) -> Any:
+    settings = WorkerSettings(
+        KafkaConfig(("a:9092", "b:9093")), FakeCores(), FakeCores(), 1, group="g", **changes
+    )
+    return new_app(settings, str(tmp_path))
+
+
+def test_fetches_wait_shortly_and_for_what_is_committed(tmp_path: Path) -> None:
+    """The client is told both brokers, 50 ms instead of 1.5 s, and to leave out rollbacks."""
+    made = _consumer(_app(tmp_path))
+    servers = made._client._bootstrap_servers
+    assert servers == ["a:9092", "b:9093"]
+    assert (made._fetch_max_wait_ms, made._isolation_level) == (50, "read_committed")
+    assert made._enable_auto_commit is False
+
+
+def test_waiting_time_can_be_set(tmp_path: Path) -> None:
+    """The setting of the worker reaches the consumer."""
+    app = _app(tmp_path, fetching=Fetching(wait_seconds=0.2))
+    assert _consumer(app)._fetch_max_wait_ms == 200
+
+
+def _consumer(app: Any) -> Any:
+    """The aiokafka consumer that a worker would use, not started."""
+
+    async def work() -> Any:
+        thread = app.consumer._thread
+        try:
+            made = thread._create_worker_consumer(app.transport)
+            await made.stop()
+        finally:
+            thread.thread_loop.close()
+        return made
+
+    return run(work)
+
+
+def _fetched(generation: int, size: int = 1, start: int = 0) -> Fetched:
+    return Fetched(
+        WHERE, generation, Stretch(start, start + 1, [LogRecord(start, 0, b"", b"")]), size
+    )
+
+
+class _Consumer(Consumer):
+    """The transport's consumer with answers given to it, on no broker."""
+
+    def __init__(self, app: Any, answers: list[dict[TopicPartition, Fetched]]) -> None:
+        super().__init__(
+            app.transport, callback=_nothing, on_partitions_revoked=_nothing,
+            on_partitions_assigned=_nothing, loop=asyncio.get_running_loop(),
+        )  # fmt: skip
+        self._thread.thread_loop.close()  # it is never started
+        self.asked = 0
+        self.flow_active = True
+        self._answers = answers
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        self.asked += 1
+        return self._answers.pop(0), set()
+
+
+async def _nothing(*_: object) -> None: ...
+
+
+async def _next(consumer: Consumer) -> list[Fetched]:
+    return [message.value async for _, message in consumer.getmany(1.0)]
+
+
+def test_one_message_holds_a_whole_fetch(tmp_path: Path) -> None:
+    """A stretch becomes one message with its generation; Faust's memory of offsets is not asked."""
+
+    async def work() -> None:
+        app = _app(tmp_path)
+        app.consumer_generation_id = 4
+        given = _fetched(4, start=17)
+        consumer = _Consumer(app, [{WHERE: given}])
+        consumer._read_offset[WHERE] = 1000
+        [(where, message)] = [each async for each in consumer.getmany(1.0)]
+        assert (where, message.value, message.offset) == (WHERE, given, 17)
+        assert message.generation_id == 4
+        assert consumer._read_offset[WHERE] is None
+
+    run(work)
+
+
+def test_nothing_of_another_generation_is_handed_over(tmp_path: Path) -> None:
+    """What was fetched before a rebalance does not reach the agent after it."""
+
+    async def work() -> None:
+        app = _app(tmp_path)
+        app.consumer_generation_id = 5
+        consumer = _Consumer(app, [{WHERE: _fetched(4)}, {WHERE: _fetched(5)}])
+        assert await _next(consumer) == []
+        assert [each.generation for each in await _next(consumer)] == [5]
+
+    run(work)
+
+
+def test_fetching_pauses_while_the_agent_is_behind(tmp_path: Path) -> None:
+    """With so many bytes in flight nothing more is asked for until some have landed."""
+
+    async def work() -> None:
+        app = _app(tmp_path)
+        app.consumer_generation_id = 1
+        big = _fetched(1, FLYING_BYTES)
+        consumer = _Consumer(app, [{WHERE: big}, {WHERE: _fetched(1)}])
+        assert await _next(consumer) == [big]
+        waiting = asyncio.ensure_future(_next(consumer))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert consumer.asked == 1
+        consumer.landed(big)
+        assert len(await waiting) == 1
+
+    run(work)
+
+
+@pytest.mark.parametrize("how", ["rebalance", "dropped"])
+def test_nothing_stays_in_flight_for_ever(tmp_path: Path, how: str) -> None:
+    """What Faust drops on its way, or a rebalance makes void, blocks no later fetch."""
+
+    async def work() -> None:
+        app = _app(tmp_path)
+        app.consumer_generation_id = 1
+        answers = [{WHERE: _fetched(1, FLYING_BYTES)}]
+        consumer = _Consumer(app, answers)
+        kept = await _next(consumer)
+        answers.append({WHERE: _fetched(2 if how == "rebalance" else 1)})
+        if how == "rebalance":
+            app.consumer_generation_id = 2
+        else:
+            kept.clear()
+        assert len(await _next(consumer)) == 1
+
+    run(work)
+
+
+def test_only_one_fetcher_is_hooked() -> None:
+    """The names are exchanged for the worker's fetcher alone; aiokafka itself stays as it is."""
+    from aiokafka.consumer import fetcher as module
+
+    before = (module.MemoryRecords, module.PartitionRecords)
+    one: Any = SimpleNamespace()
+    faust_transport.hook_fetcher(one)
+    names = one._proc_fetch_request.__func__.__globals__
+    assert names["PartitionRecords"] is faust_transport.WholeFetch
+    assert (module.MemoryRecords, module.PartitionRecords) == before
+    assert names["log"] is module.log
