@@ -1,9 +1,11 @@
 """A batch of decoded events: one buffer of JSON values with spans in, one structured array out.
 
-Two ways lead to the same columns. The fast one (msgspec) takes only events in canonical form: ASCII
-text without control characters, times in UTC with at most six decimals. Whatever it does not take
-goes to the pydantic model, which accepts it or names what is wrong. So the model alone decides what
-is valid, and the fast way can only be a subset of it (a test with hostile input holds both to it).
+Three ways lead to the same columns. The fastest (``detectors.scan``, compiled) takes events in
+their usual form whose texts were seen before. The second (msgspec) takes events in canonical form:
+ASCII text without control characters, times in UTC with at most six decimals. Whatever neither
+takes goes to the pydantic model, which accepts it or names what is wrong. So the model alone
+decides what is valid, and the fast ways can only be subsets of it (a test with hostile input holds
+all three to it).
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.config import Config
-from detectors.event import BELIEVED, EVENT, KINDS, REASONS, VERDICTS
-from detectors.keys import hex_key, name_key
+from detectors.event import BELIEVED, EVENT, KINDS, PROVED_BY_ORDER, REASONS, VERDICTS
+from detectors.keys import hex_key, id_key, name_key
 from detectors.plans import bits_at
+from detectors.scanner import Scanner, joined
+from detectors.words import CLIENT, CODES, FROM, NAME, RECEIVER, WHO
 from ingest.control import Control, parse_control
 from ingest.errors import ControlError, EventError
 from ingest.prefix import source_prefix
@@ -58,7 +62,6 @@ _KINDS: Mapping[str, int] = {str(name): code for name, code in KINDS.items()}
 _REASONS: Mapping[str | None, int] = {None: 0} | {str(n): code for n, code in REASONS.items()}
 _BELIEVED: Mapping[str, int] = {str(name): code for name, code in BELIEVED.items()}
 _FLAGS = {None: -1, False: 0, True: 1}
-_PROVED_BY_ORDER = {"duplicate_delivery", "schema_invalid"}
 
 
 class _NotCanonicalError(Exception):
@@ -117,7 +120,7 @@ _FILLED = (
     "t", "sender", "event_type", "endpoint", "path", "source", "address", "receiver", "service",
     "key_id", "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms",
     "weight", "asn", "country", "status", "attempt", "who", "kind", "verdict", "reason",
-    "signature_ok", "duplicate", "believed", "signed", "in_range", "plan", "registered",
+    "signature_ok", "duplicate", "believed", "signed", "in_range", "registered",
 )  # fmt: skip
 
 
@@ -202,6 +205,7 @@ class Decoder:
         self._plans = config.plans
         self._register = config.register
         self._decode = msgspec.json.Decoder(_Wire).decode
+        self._scanner = Scanner()
         self._names: dict[str, int] = {}
         self._clean: dict[tuple[str | None, ...], bool] = {}
         self._clients: dict[tuple[str | None, str | None, str | None], int] = {}
@@ -227,11 +231,14 @@ class Decoder:
         done = Decoded(_empty(buffer))
         newer = 0
         view = memoryview(buffer)
-        for i, (start, end) in enumerate(spans.tolist()):
+        scanned = self._scanner.begin(buffer, spans)
+        for i in scanned.left():
+            start, end = spans[i].tolist()
             value = view[start:end]
             try:
                 wire = self._canonical(value)
                 row, key = self._row(wire, canonical=False)
+                self._teach(wire)
             except (msgspec.MsgspecError, RecursionError, _NotCanonicalError, ValueError, KeyError):
                 wire_or_none, is_newer = self._slowly(i, bytes(value), done)
                 if wire_or_none is None:
@@ -242,18 +249,52 @@ class Decoder:
             rows.append(row)
             ids.append(key)
             index.append(i)
-        columns = np.zeros(len(rows), EVENT)
+        columns, keys, kept = scanned.columns, scanned.keys(), scanned.taken
         for name, column in zip(_FILLED, zip(*rows, strict=True), strict=False):
-            columns[name] = column
+            columns[name][index] = column
+        keys[index] = ids
+        kept[index] = True
+        places = np.arange(len(spans))
+        if not kept.all():
+            columns, keys, places, spans = columns[kept], keys[kept], places[kept], spans[kept]
         self._facts(columns)
-        batch = EventBatch(
-            columns,
-            np.array(ids, np.int64),
-            np.array(index, np.int64),
-            buffer,
-            spans[index] if index else np.zeros((0, 2), np.int64),
-        )
+        self._announced(columns)
+        batch = EventBatch(columns, keys, places, buffer, spans)
         return Decoded(batch, done.rejected, done.reports, done.controls, newer)
+
+    def _teach(self, w: _Wire) -> None:
+        """Let the scanner take events with these texts from now on."""
+        add = self._scanner.words.add
+        codes = _KINDS[w.kind] | _VERDICTS[w.verdict] << 8
+        codes |= _REASONS[w.reason] << 16 | _BELIEVED[w.source_ip_from] << 24
+        add(CODES, joined(w.kind, w.verdict, w.reason, w.source_ip_from), (codes, 0, 0))
+        for text in (w.event_type, w.key_id):
+            if text is not None:
+                add(NAME, text.encode(), (self._name(text, canonical=True), 0, 0))
+        receiver = self._receivers.get(w.receiver) or self._receiver(w.receiver, canonical=True)
+        add(RECEIVER, w.receiver.encode(), (*receiver, 0))
+        client = (w.user_agent, w.tls_fp, w.client_cert_fp)
+        add(CLIENT, joined(*client), (self._clients.get(client) or self._client(client), 0, 0))
+        if not self.config.is_steady(w.sender, w.provider):
+            return  # its class of parameters depends on the time
+        who = self.config.who(w.sender, w.provider, 0)
+        sender = self._name(w.sender, canonical=True) * (w.sender != UNKNOWN_SENDER)
+        endpoint = self._name(w.endpoint, canonical=True)
+        both = who << 8 | self._register.bits(w.sender, w.endpoint)
+        add(WHO, joined(w.sender, w.provider, w.endpoint), (sender, endpoint, both))
+        address = self._addresses.get(w.source_ip) or self._address(w.source_ip)
+        inside = self._in_range(who, w.source_ip)
+        add(FROM, who.to_bytes(4, "little") + joined(w.source_ip), (*address, inside))
+
+    def _announced(self, columns: NDArray[Any]) -> None:
+        """Fill what was announced for senders at the times of their events."""
+        planned = {name_key(sender): plans for sender, plans in self._plans.items()}
+        if not planned:
+            return
+        found = np.isin(columns["sender"], np.fromiter(planned, np.int64, len(planned)))
+        for e in np.flatnonzero(found).tolist():
+            row = columns[e]
+            row["plan"] = bits_at(planned[int(row["sender"])], int(row["t"]))
 
     def _canonical(self, value: memoryview) -> _Wire:
         if len(value) > MAX_EVENT_BYTES:
@@ -311,7 +352,7 @@ class Decoder:
         proved = (
             w.verdict == "verified"
             or w.signature_ok is True
-            or (w.reason in _PROVED_BY_ORDER and w.signature_ok is None)
+            or (w.reason in PROVED_BY_ORDER and w.signature_ok is None)
         )
         delivery = hex_key(w.delivery_fp) if w.delivery_fp else 0
         signature = hex_key(w.signature_fp) if w.signature_fp else 0
@@ -351,9 +392,8 @@ class Decoder:
             _BELIEVED[w.source_ip_from],
             1 if signature else 0,
             self._in_range(who, w.source_ip),
-            bits_at(self._plans[w.sender], t) if w.sender in self._plans else 0,
             self._register.bits(w.sender, w.endpoint),
-        ), _id_key(w.id)
+        ), id_key(w.id)
 
     def _check_texts(self, w: _Wire) -> None:
         """Raise unless every text is canonical; texts seen lately were looked at then."""
@@ -430,13 +470,6 @@ def _remember(memory: dict[K, V], name: K, value: V) -> V:
     return value
 
 
-def _id_key(text: str) -> int:
-    digits = text.replace("-", "")
-    mixed = hex_key(digits) * 0x9E3779B97F4A7C15 + hex_key(digits[16:])
-    return (mixed & _MASK) - _TOP or 1
-
-
-_MASK, _TOP = 2**64 - 1, 2**63
 _LIMITS = (("method", 32), ("country", 2), ("endpoint", 256), ("content_type", 256),
            ("user_agent", 256), ("receiver", 128), ("sender", 128), ("event_type", 128),
            ("tls_fp", 128), ("client_cert_fp", 128), ("provider", 64), ("key_id", 64))  # fmt: skip

@@ -244,6 +244,11 @@ class Config:
         which_or_none = self._of_provider.get(provider)
         return self._of_provider[None] if which_or_none is None else which_or_none
 
+    def is_steady(self, sender: str, provider: str | None) -> bool:
+        """Tell whether ``who`` gives the same answer at all times."""
+        named = self._of_sender.get(sender)
+        return named is None or len(named.get(provider) or named[None]) == 1
+
     def provider(self, who: int) -> str:
         """Return the name of a class's profile."""
         return self._classes[who].profile.name

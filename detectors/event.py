@@ -86,6 +86,9 @@ PLANS: dict[PlanKind, int] = {
     "maintenance": 16,
 }
 
+PROVED_BY_ORDER = {str(Reason.DUPLICATE_DELIVERY), str(Reason.SCHEMA_INVALID)}
+"""Checks that come after that of the signature: who fails one of them has passed it."""
+
 WEBHOOK = KINDS[Kind.WEBHOOK]
 REDIRECT = KINDS[Kind.REDIRECT]
 VERIFIED = VERDICTS[Verdict.VERIFIED]

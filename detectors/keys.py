@@ -33,6 +33,27 @@ def hex_key(digits: str) -> int:
     return int.from_bytes(bytes.fromhex(digits)[:8], "big", signed=True) or 1
 
 
+def id_key(text: str) -> int:
+    """Return the key of a UUID: both halves mixed, never 0.
+
+    >>> halves = np.array([[hex_key("0123456789abcdef"), hex_key("fedcba9876543210")]])
+    >>> id_key("01234567-89ab-cdef-fedc-ba9876543210") == int(id_keys(halves)[0])
+    True
+    """
+    digits = text.replace("-", "")
+    mixed = hex_key(digits) * int(_ODD) + hex_key(digits[16:])
+    return (mixed & 2**64 - 1) - 2**63 or 1
+
+
+def id_keys(halves: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the keys of UUIDs from their halves, two signed numbers each."""
+    parts = halves.view(np.uint64)
+    parts = np.where(parts == 0, np.uint64(1), parts)  # as ``hex_key`` has it
+    mixed = (parts[:, 0] * _ODD + parts[:, 1]) ^ np.uint64(2**63)
+    mixed[mixed == 0] = 1
+    return mixed.view(np.int64)
+
+
 def _mix(x: NDArray[np.uint64]) -> None:
     """Mix every number in place."""
     scratch = np.empty_like(x)

@@ -1,0 +1,182 @@
+"""The compiled scan takes nothing that the model would not, and makes the same columns of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors import scan, scanner
+from detectors.batch import Decoded, Decoder
+from detectors.config import Config
+from detectors.scan import NAMES
+from detectors.words import LONGEST, MOST_BYTES, NAME, Words
+from ingest.inventory import Inventory, Sender
+from ingest.schema import CallbackEvent
+from tests.property.test_decoder import BASE, CONFIG, model, objects
+from tests.unit.detectors.streams import MONDAY, event
+
+EPOCH = datetime.fromisoformat("1970-01-01")
+FULL = BASE | {
+    "provider": "stripe", "reason": None, "signature_ok": True, "duplicate": False,
+    "key_id": "k1", "signed_at": "2025-06-02T00:00:00.25Z", "event_type": "invoice.paid",
+    "event_created_at": "2024-02-29T23:59:59.999999Z", "delivery_fp": "0" * 31 + "1",
+    "signature_fp": "f" * 32, "body_fp": "0123456789abcdef" * 2, "path_fp": "8" * 32,
+    "content_type": "application/json", "method": "POST", "status": 204, "duration_ms": 12.75,
+    "attempt": 3, "asn": 4294967295, "country": "DE", "user_agent": "Agent/1.0 (+x)",
+    "tls_fp": "t13d", "client_cert_fp": "ab:cd", "sample_rate": 0.1,
+}  # fmt: skip
+"""An event with every field that the scan reads."""
+
+
+def encode(made: dict[str, Any]) -> bytes:
+    """Write an event as publishers do."""
+    return json.dumps(made, separators=(",", ":")).encode()
+
+
+DECODERS = Decoder(CONFIG), Decoder(CONFIG)
+"""With the scan and without it; what they have learned makes no difference either."""
+
+
+def ways(values: list[bytes], config: Config = CONFIG) -> tuple[Decoded, Decoded, int]:
+    """Decode with the scan and without it; also how many values the scan left to others."""
+    taught, slow = DECODERS if config is CONFIG else (Decoder(config), Decoder(config))
+    taught.values([encode(FULL), encode(BASE), *values])
+    with pytest.MonkeyPatch.context() as patch:
+        left: list[int] = []
+        asked = scanner.Scanned.left
+
+        def counted(self: scanner.Scanned) -> Any:
+            for place in asked(self):
+                left.append(place)
+                yield place
+
+        patch.setattr(scanner.Scanned, "left", counted)
+        fast = taught.values(values)
+        patch.setattr(scanner.Scanned, "left", lambda self: iter(range(len(self._spans))))
+        return fast, slow.values(values), len(left)
+
+
+def assert_equal(fast: Decoded, slow: Decoded) -> None:
+    """Compare everything that a decoder makes of values."""
+    assert fast.batch.columns.tobytes() == slow.batch.columns.tobytes()
+    assert fast.batch.ids.tolist() == slow.batch.ids.tolist()
+    assert fast.batch.index.tolist() == slow.batch.index.tolist()
+    assert fast.rejected == slow.rejected
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.lists(objects(), min_size=1, max_size=4))
+def test_with_and_without_the_scan_the_columns_are_the_same(values: list[bytes]) -> None:
+    """Events in any spelling, right or wrong: every column and every fault is the same."""
+    fast, slow, _ = ways(values)
+    assert_equal(fast, slow)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """A full event in its usual form with a few bytes replaced, left out or put in."""
+    value = bytearray(encode(FULL))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(value) - 1))
+        new = draw(st.sampled_from(b'"\\{}[]:, 0123456789.-+eEtfnullTZ\x00\x1f\x7f\x80\xffaF'))
+        how = draw(st.integers(0, 2))
+        value[at : at + (how != 0)] = b"" if how == 1 else bytes([new])
+    return bytes(value)
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True)
+@given(mutations())
+def test_a_changed_byte_is_seen(value: bytes) -> None:
+    """Damage anywhere in an event: the scan takes it only where the model does, alike."""
+    fast, slow, left = ways([value])
+    assert_equal(fast, slow)
+    if left == 0:
+        assert model(value) is not None
+
+
+def test_usual_events_are_taken() -> None:
+    """Events whose texts are known need no other way, with and without blanks between."""
+    turned = dict(reversed(FULL.items()))
+    made = [encode(FULL), encode(BASE), json.dumps(FULL).encode(), encode(turned)]
+    made += [encode(FULL | {name: None}) for name in sorted(set(NAMES) - {*BASE, "sample_rate"})]
+    fast, slow, left = ways(made)
+    assert left == 0
+    assert len(fast.batch) == len(made)
+    assert_equal(fast, slow)
+
+
+NUMBERS = {
+    "status": [100, 599, 99, 600, 0], "attempt": [1, 1_000_000, 0, 1_000_001],
+    "asn": [0, 1, 2**31, 2**32 - 1, 2**32], "body_bytes": [0, 2**40, 2**40 + 1],
+    "sample_rate": [1, 1.0, 0.5, 1e-9, 0.000001, 0, 1.0000001, 0.1, 0.3333333333333333],
+    "duration_ms": [0, 0.1, 0.30000000000000004, 123456789012.345, 1e15, 1e22, 5e-324, 99999.99999],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_read_to_the_last_bit(name: str) -> None:
+    """Least, greatest and awkward numbers give what the model gives."""
+    fast, slow, _ = ways([encode(FULL | {name: number}) for number in NUMBERS[name]])
+    assert_equal(fast, slow)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.decimals(0, 10**14, allow_nan=False, places=6) | st.decimals(0, 1, places=15))
+def test_a_fraction_is_the_nearest_float(number: Any) -> None:
+    """A plain decimal number becomes the float that Python reads."""
+    text = format(number, "f").encode()
+    found = scan.decimal(np.frombuffer(text, np.uint8), 0, len(text))
+    assert found in (-1.0, float(text))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.datetimes())
+def test_times_are_those_of_the_calendar(moment: datetime) -> None:
+    """Any time from year 1 to 9999 becomes its microseconds."""
+    text = (moment.isoformat() + "Z").encode()
+    found = scan.time_of(np.frombuffer(text, np.uint8), 0, len(text))
+    assert found == (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def test_the_scan_knows_every_field_of_the_event() -> None:
+    """A new field of the event is a name that the scan must know."""
+    fields = {field.alias or name for name, field in CallbackEvent.model_fields.items()}
+    assert fields == set(NAMES)
+
+
+def test_what_the_scan_joins_fits_its_room() -> None:
+    """The longest texts together are shorter than the room in which they are joined."""
+    for joined in (scan.IN_CODES, scan.IN_WHO, scan.IN_FROM, scan.IN_CLIENT):
+        assert all(n in scan.LIMITS for n in joined)
+        assert 4 + sum(scan.LIMITS[n] + 1 for n in joined) <= LONGEST
+
+
+def test_parameters_that_depend_on_the_time_are_left_to_others() -> None:
+    """Plans and registered endpoints are the same with and without the scan."""
+    config = Config(inventory=Inventory(senders={"s": Sender("s", "stripe", endpoints=("/a",))}))
+    values = [
+        encode(event(MONDAY + n, sender="s", endpoint=f"/{e}")) for n, e in enumerate("ab" * 3)
+    ]
+    fast, slow, _ = ways(values, config)
+    assert_equal(fast, slow)
+    assert len(set(fast.batch.columns["registered"].tolist())) > 1
+
+
+def test_random_names_fill_a_bounded_memory() -> None:
+    """More texts than there is room for: all is forgotten, what comes next is found again."""
+    words = Words()
+    for n in range(70_000):
+        words.add(NAME, b"%d" % n, (n, 0, 0))
+    found = [n for n in range(70_000) if words.get(NAME, b"%d" % n) is not None]
+    assert 0 < len(found) <= 1 << 16
+    assert all(words.get(NAME, b"%d" % n) == (n, 0, 0) for n in found)
+    assert 69_999 in found
+    for n in range(MOST_BYTES // LONGEST + 10):
+        words.add(NAME, b"%d" % n + b"x" * (LONGEST - 10), (n, 0, 0))
+    assert words.get(NAME, b"%d" % n + b"x" * (LONGEST - 10)) == (n, 0, 0)
