@@ -281,6 +281,15 @@ class Config:
         """Return what a walk takes for a learned model: nothing for a detector without one."""
         return [self._learned[detector.id]] if detector.is_learned else []
 
+    def _values(self, detector: Detector) -> list[Any]:
+        """Return a detector's parameters of all classes, for the hashes."""
+        table = self.params(detector)
+        names = table.dtype.names or ()
+        found = [[table[name].tolist() for name in names if name not in ("schedule", "sizes")]]
+        if "sizes" in names:
+            found += [table["sizes"][name].tolist() for name in SIZES.names or ()]
+        return found
+
     @cached_property
     def hash(self) -> str:
         """12 hex digits of everything that alerts depend on beside the events."""
@@ -290,7 +299,9 @@ class Config:
             for name, profile in sorted(self.profiles.items())
             for fact, of in sorted(profile.facts.items())
         ]
-        learned = sorted((name, model.hash) for name, model in self.models.items())
+        learned = [
+            [d.id, self.models[d.id].hash, self._values(d)] for d in self.detectors if d.is_learned
+        ]
         return _digest([self.state_hash, measures, self.register.identity(), read, learned])
 
     @cached_property
@@ -304,13 +315,7 @@ class Config:
         fixed = [d for d in (*self.detectors, *self.shared) if not d.is_learned]
         parts: list[Any] = [LAYOUT_VERSION, [d.id for d in fixed]]
         for d in fixed:
-            table = self.params(d)
-            parts += [
-                [table[name].tolist() for name in table.dtype.names or ()
-                 if name not in ("schedule", "sizes")]
-            ]  # fmt: skip
-            if "sizes" in (table.dtype.names or ()):
-                parts += [table["sizes"][name].tolist() for name in SIZES.names or ()]
+            parts += self._values(d)
         parts += [self.schedules[name].tolist() for name in self.schedules.dtype.names or ()]
         parts += [self.facts.tolist(), [[str(n) for n in ns] for ns in self.networks]]
         parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]

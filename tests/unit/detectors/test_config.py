@@ -13,6 +13,7 @@ from detectors.errors import ConfigError
 from detectors.event import POLICIES
 from detectors.registry import detectors_found
 from ingest.inventory import Inventory, Sender
+from models.store import StoredModel
 from tests.unit.detectors.streams import DAY, MONDAY
 
 PARAMETERS = [(d.id, f.name, f.metadata) for d in detectors_found() for f in fields(d.params)]
@@ -161,14 +162,16 @@ set = { size_ratio = 30 }
 @pytest.mark.parametrize(("detector", "name", "meta"), PARAMETERS)
 def test_the_hash_changes_with_every_parameter(detector: str, name: str, meta: object) -> None:
     """Another value of any parameter is another configuration, also in an override."""
-    plain = Config()
+    models = {
+        d.id: StoredModel(d.module.example_model()) for d in detectors_found() if d.is_learned
+    }
     default = {(d, n): f for d, n, f in PARAMETERS}[detector, name]
     other = default["low"] + 0.75 * (default["high"] - default["low"])
     override = Override("acme", detector, "why", UNTIL, {name: other})
     hashes = {
-        plain.hash,
-        Config({detector: {name: other}}).hash,
-        Config(overrides=(override,)).hash,
+        Config(models=models).hash,
+        Config({detector: {name: other}}, models=models).hash,
+        Config(overrides=(override,), models=models).hash,
     }
     assert len(hashes) == 3
 
