@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -41,21 +41,27 @@ auto.create.topics.enable=false
 
 
 class Kafka:
-    """A broker with its own ports and files, which may be killed and started again."""
+    """A broker with its own ports and files, which may be killed and started again.
 
-    def __init__(self, data: Path) -> None:
+    settings: more properties, which win; users: as `kafka-storage --add-scram` takes them.
+    """
+
+    def __init__(self, data: Path, settings: str = "", users: Sequence[str] = ()) -> None:
         java = _program("java", "a Java 17 runtime, as Debian's openjdk-17-jre-headless")
         jars = cached_jars()
         data.mkdir(parents=True, exist_ok=True)
         port, controller = free_ports(2)
         self.servers = f"127.0.0.1:{port}"
         self._settings = data / "server.properties"
-        self._settings.write_text(PROPERTIES.format(port=port, controller=controller, data=data))
+        properties = PROPERTIES.format(port=port, controller=controller, data=data)
+        settings = settings.format(port=port, controller=controller, data=data)
+        self._settings.write_text(properties + settings)
         self._base = [java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         self._base += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
         self._log = data / "broker.log"
         self._process: subprocess.Popen[bytes] | None = None
         named = ["-t", cluster_id(), "-c", str(self._settings)]
+        named += [part for user in users for part in ("--add-scram", user)]
         _run(
             [*self._base, "kafka.tools.StorageTool", "format", *named],
             seconds=START_SECONDS,
