@@ -219,10 +219,20 @@ class Call:
             elif name == "content-type":
                 content_type = text
             elif name == "content-length":
-                length = int(text) if text.isascii() and text.isdigit() and len(text) < 14 else 0
+                length = announced(text) or 0
             elif name == self.options.proxies.header:
                 forwarded.append(text)
         return agent, content_type, length, forwarded
+
+
+def announced(length: str | None) -> int | None:
+    """The length that a sender announced for a body, where it is one.
+
+    >>> announced("512"), announced("-1"), announced("9" * 5000)
+    (512, None, None)
+    """
+    text = length or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 14 else None
 
 
 def _bytes(text: str) -> bytes:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from ..signatures.base import SignedRequest
-from .call import Call
+from .call import Call, announced
 from .settings import SettingsError
 from .tee import Tee
 from .verdicts import current
@@ -87,9 +87,8 @@ class CallwatchMiddleware:
             found = [(name, headers[name]) for name in watch.wanted if name in headers]
             call = watch.begin(request.method, request.path, meta.get("REMOTE_ADDR"), found)
             if call is not None:
-                length = headers.get("content-length", "")
-                number = int(length) if length.isascii() and length.isdigit() else None
-                request._stream = Tee(request._stream, call, watch, number)
+                length = announced(headers.get("content-length"))
+                request._stream = Tee(request._stream, call, watch, length)
             return call
         except Exception as error:  # fail open
             watch.fault(error)

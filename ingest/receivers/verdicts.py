@@ -117,7 +117,12 @@ def told(value: object) -> dict[str, Any] | None:
         return {name: one for name, one in found if one is not None}
     if isinstance(value, str):
         return {"verdict": value}
-    return dict(value) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return None
+    said = dict(value)
+    if isinstance(ext := said.get("ext"), Mapping):
+        said["ext"] = _ext(ext)  # now: the host may change it
+    return said
 
 
 def cleaned(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..publisher import Hook, Publisher
 from ..signatures.base import SignedRequest
-from .call import Call
+from .call import Call, announced
 from .options import Given
 from .tee import Tee
 from .verdicts import current
@@ -56,7 +56,9 @@ class CallwatchMiddleware:
                 _headers(environ, watch),
             )
             if call is not None:
-                environ["wsgi.input"] = Tee(environ["wsgi.input"], call, watch, _length(environ))
+                environ["wsgi.input"] = Tee(
+                    environ["wsgi.input"], call, watch, announced(environ.get("CONTENT_LENGTH"))
+                )
         except Exception as error:  # fail open
             watch.fault(error)
             call = None
@@ -150,19 +152,17 @@ def _headers(environ: Environ, watch: Watch) -> list[tuple[str, str]]:
     return found
 
 
-def _length(environ: Environ) -> int | None:
-    """The length of the body where the sender told it."""
-    text = environ.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 14 else None
-
-
 def _status(line: str) -> int | None:
     return int(line[:3]) if line[:3].isascii() and line[:3].isdigit() else None
 
 
 def _text(native: str) -> str:
     """A path as text: WSGI has its bytes as latin-1."""
-    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
+    return (
+        native
+        if native.isascii()
+        else native.encode("latin-1", "replace").decode("utf-8", "replace")
+    )
 
 
 def _signed_request(watch: Watch, call: Call, environ: Environ) -> SignedRequest:
@@ -191,6 +191,7 @@ def _url(public: str | None, environ: Environ) -> str:
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
     if raw.startswith("/"):
         return f"{base}{raw}"
-    path = quote((environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1"))
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    path = quote(path.encode("latin-1", "replace"))
     query = environ.get("QUERY_STRING", "")
     return f"{base}{path}?{query}" if query else f"{base}{path}"
