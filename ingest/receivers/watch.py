@@ -6,8 +6,10 @@ Nothing here raises into the host. A fault is counted and costs that one event; 
 costs next to nothing, and no stranger can turn it off for good.
 """
 
+import importlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -178,12 +180,28 @@ def make_watch(
         options = load_options(None, **given)
         if options.pepper is None:
             _log.warning("CALLWATCH_PEPPER is not set: without fingerprints no replay is seen")
+        if not _threads_run():
+            _log.warning(
+                "uWSGI runs no threads, so nothing is sent: start it with --enable-threads"
+            )
         return Watch(options, publisher or _made(options, before_emit))
     except (IngestError, ValueError) as error:
         if os.environ.get("CALLWATCH_STRICT", "") not in {"", "0", "false"}:
             raise
         _log.error("callwatch is off, nothing is watched: %s", error)
         return None
+
+
+def _threads_run() -> bool:
+    """Whether the host lets threads run; uWSGI does not unless it is told."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        try:
+            uwsgi = importlib.import_module("uwsgi")  # there only inside of uWSGI
+        except ImportError:
+            return True
+    told = getattr(uwsgi, "opt", {})
+    return bool(told.get("enable-threads") or told.get("threads"))
 
 
 def disabled() -> bool:

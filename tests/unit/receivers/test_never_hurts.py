@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -202,3 +203,21 @@ def test_a_quiet_receiver_reports(ask_asgi: Ask, stream: Stream) -> None:
     assert publisher.close(20)
     assert memory.events() == []
     assert [report.offered for report in memory.reports()][-1:] == [0]
+
+
+@pytest.mark.parametrize(
+    ("told", "warned"), [({}, True), ({"enable-threads": True}, False), ({"threads": b"2"}, False)]
+)
+def test_a_server_without_threads_is_told(
+    told: dict[str, Any],
+    warned: bool,
+    stream: Stream,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Under uWSGI without --enable-threads nothing would ever be sent: the log says so."""
+    from types import SimpleNamespace
+
+    monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(opt=told))  # type: ignore[arg-type]
+    WsgiMiddleware(flask_app(accept), publisher=stream.publisher)
+    assert ("--enable-threads" in caplog.text) is warned
