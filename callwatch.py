@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": ("detectors.doctor_cli", "doctor"),
     "train": ("detectors.train_cli", "train"),
     "worker": ("detectors.engines.worker_cli", "worker"),
+    "size": ("detectors.size_cli", "size"),
     "verdict": ("alerts.verdict_cli", "verdict"),
     "route": ("alerts.cli", "route"),
     "topics": ("ingest.cli", "topics"),

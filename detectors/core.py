@@ -499,6 +499,14 @@ class Core:
         return sizes
 
     @property
+    def bytes_of_keys(self) -> dict[tuple[str, ...], int]:
+        """Bytes that one more key of each table takes."""
+        return {
+            **{key: t.key_bytes for key, t in self._tables.items()},
+            ("id",): self._ids.key_bytes,
+        }
+
+    @property
     def evicted(self) -> dict[str, int]:
         """Rows taken from live keys because of a limit, by table."""
         return {"+".join(key): t.evicted for key, t in self._tables.items() if t.evicted}

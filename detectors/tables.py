@@ -22,6 +22,7 @@ position, so that rows of other keys are hardly ever looked at.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,6 +229,13 @@ class KeyedTable:
         """Bytes of the used rows of all users, and of the whole index."""
         rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize
         return self.used * rows + self.index.nbytes
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes of one more key: its rows, and its share of the index as it is when it doubles."""
+        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize
+        room = 4 / 3 if self.spec.refresh else 3
+        return rows + math.ceil(2 * room * self.index.itemsize)
 
     @property
     def allocated(self) -> int:

@@ -27,7 +27,7 @@ from ingest.importers.run import FORMATS
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
-from tests.docs import bench, quality, scenarios, schemes, words
+from tests.docs import bench, quality, scale, scenarios, schemes, words
 
 ROOT = Path(__file__).parents[2]
 DETECTORS = {one.id: one for one in alerting_found()}
@@ -352,6 +352,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "mapping-formats": lambda: table(
         "format | reads", ([f"`{name}`", says] for name, says in FORMATS.items())
     ),
+    "size": partial(scale.told, 0),
+    "size-million": partial(scale.told, 1),
     "quality": lambda: quality.tables(ROOT / quality.KEPT, table),
     "scenario-keys": partial(scenarios.keys, table),
     "bench": partial(bench.figures, ROOT / bench.KEPT),
