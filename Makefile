@@ -28,11 +28,11 @@ check: $(READY)  ## lint, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## checks and all tests; the Kafka tests skip without a broker, unless CALLWATCH_REQUIRE_BROKER=1
-	$(BIN)/python -m pytest
+test: check unit integration  ## checks and all tests; the Kafka tests skip without a broker, unless CALLWATCH_REQUIRE_BROKER=1
 
-unit: $(READY)  ## the tests that need no broker
-	$(BIN)/python -m pytest -m "not integration"
+unit: $(READY)  ## the tests that need no broker, on all cores
+	$(BIN)/python -m detectors.warm
+	$(BIN)/python -m pytest -n auto -m "not integration"
 
 integration: $(READY)  ## the tests on a real Kafka
 	$(BIN)/python -m pytest -m integration

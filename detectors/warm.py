@@ -85,4 +85,7 @@ def load(core: Core) -> None:
 
 
 if __name__ == "__main__":
-    compile_all(sys.argv[1:])
+    if sys.argv[1:]:
+        compile_all(sys.argv[1:])
+    else:
+        warm_up(Config())
