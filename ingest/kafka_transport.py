@@ -8,6 +8,8 @@ lives in the publisher's thread, which also gives it the bound on memory that it
 import atexit
 import importlib.util
 import logging
+import re
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +25,8 @@ EVENTS_TOPIC: Final = "callwatch.events"
 MAX_BLOCK_MS: Final = 1_000
 DELIVERY_TIMEOUT_MS: Final = 30_000
 REQUEST_TIMEOUT_MS: Final = 10_000
+
+_HAS_PORT: Final = re.compile(r"[^:]:\d+$|\]:\d+$")
 
 _log = logging.getLogger("callwatch.publisher")
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -59,6 +63,7 @@ class KafkaTransport:
         self._options = {**_DEFAULTS, **options}
         self._producer: KafkaProducer | None = None
         self._inherited: list[KafkaProducer] = []
+        self._away = False
 
     def __repr__(self) -> str:
         return f"KafkaTransport({','.join(self._servers)!r}, topic={self._topic!r})"
@@ -104,6 +109,9 @@ class KafkaTransport:
     def _open(self) -> "KafkaProducer":
         if self._producer is not None:
             return self._producer
+        if self._away and not _reachable(self._servers, self._options):
+            msg = f"{self._where()}: no broker takes connections"
+            raise TransportError(msg)
         from kafka import KafkaProducer
 
         if importlib.util.find_spec("crc32c") is None:
@@ -123,6 +131,7 @@ class KafkaTransport:
         except Exception as error:
             self._discard()
             raise self._error(error) from None
+        self._away = False
         return len(found)
 
     def _send_one(self, producer: "KafkaProducer", record: Record, partitions: int) -> Any:
@@ -146,10 +155,28 @@ class KafkaTransport:
         """The fault without any option's value: kafka-python repeats options in its errors."""
         from kafka.errors import KafkaTimeoutError
 
-        where = f"kafka {','.join(self._servers)} {self._topic}"
+        self._away = True
         if isinstance(error, KafkaTimeoutError):
-            return TransportError(f"{where}: no broker answers, or the topic is missing")
-        return TransportError(f"{where}: {type(error).__name__}")
+            return TransportError(f"{self._where()}: no broker answers, or the topic is missing")
+        return TransportError(f"{self._where()}: {type(error).__name__}")
+
+    def _where(self) -> str:
+        return f"kafka {','.join(self._servers)} {self._topic}"
+
+
+def _reachable(servers: Sequence[str], options: dict[str, Any]) -> bool:
+    """Whether a server takes connections; asked after a failure, before a new producer.
+
+    kafka-python leaves two sockets to the garbage collector for each attempt that is refused. In a
+    long outage they would add up in a process that seldom collects.
+    """
+    if options.get("proxy_url") or options.get("socks5_proxy"):
+        return True  # a proxy's to say
+    for server in servers:
+        host, _, port = server.rpartition(":") if _HAS_PORT.search(server) else (server, "", "9092")
+        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 1.0):
+            return True
+    return False
 
 
 def _outcome_of(future: Any) -> Outcome:

@@ -17,7 +17,7 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
 from ingest.errors import TransportError
-from ingest.kafka_transport import KafkaTransport
+from ingest.kafka_transport import KafkaTransport, _reachable
 from ingest.partition import partition_for
 from ingest.publisher import Publisher
 from ingest.records import Outcome, Record, event_record
@@ -297,3 +297,43 @@ def test_a_missing_crc32c_is_said(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     KafkaTransport("a:1").send([event_record(_event(event))])
     assert "crc32c is not installed" in caplog.text
+
+
+def test_a_long_outage_leaves_no_files_open() -> None:
+    """After the first refusal a closed port is only knocked at: descriptors stay as they are."""
+    code = """
+import gc, logging, os, sys
+from ingest.errors import TransportError
+from ingest.kafka_transport import KafkaTransport, _reachable
+from ingest.records import Record
+gc.disable()
+transport = KafkaTransport(sys.argv[1], max_block_ms=50)
+counts = []
+for _ in range(8):
+    try:
+        transport.send([Record(b"k", b"{}")])
+    except TransportError as error:
+        counts.append((len(os.listdir("/proc/self/fd")), str(error)))
+print(counts[1][0] == counts[-1][0], len(counts), counts[-1][1])
+"""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{closed.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, server],
+            cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    text = f"kafka {server} callwatch.events: no broker takes connections"
+    assert done.stdout == f"True 8 {text}\n", done.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_broker_that_is_back_is_noticed(host: str) -> None:
+    """Any of the servers that takes connections is enough; behind a proxy nobody knocks."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        assert _reachable(["127.0.0.1:1", f"{host}:{port}"], {})
+    assert not _reachable(["127.0.0.1:1", "[::1]:1", f"{host}:{port}"], {})
+    assert _reachable(["127.0.0.1:1"], {"proxy_url": "http://proxy:3128"})
