@@ -301,9 +301,10 @@ def test_what_is_remembered_is_bounded_and_forgotten_after_its_end() -> None:
     assert len(controls.snapshot()["live"]) == 1
 
 
-@pytest.mark.parametrize(
-    "table", [t for d in detectors_found() for t in d.tables if t.timer], ids=str
-)
+TIMED = {f"{d.id}-{'+'.join(t.key)}": t for d in detectors_found() for t in d.tables if t.timer}
+
+
+@pytest.mark.parametrize("table", TIMED.values(), ids=TIMED)
 def test_a_released_row_is_closed_whatever_it_held(table: Table) -> None:
     """Every table's release leaves no open incident, on ordinary and on extreme rows."""
     for detector in detectors_found():
