@@ -40,6 +40,7 @@ from detectors.keys import KeyColumns, combine
 from detectors.observer import Observation, Observer
 from detectors.roster import Roster
 from detectors.snapshot import pack, unpack
+from detectors.spanned import Spanned
 from detectors.tables import KeyedTable, TableSpec
 from detectors.tuning import Tuning
 from detectors.walk import WRITTEN, record_dtype
@@ -183,13 +184,16 @@ class Core:
     def feed_log(
         self,
         values: Sequence[bytes],
-        offsets: Sequence[int],
-        broker_times_us: Sequence[int],
+        offsets: Sequence[int] | NDArray[np.int64],
+        broker_times_us: Sequence[int] | NDArray[np.int64],
     ) -> Outcome:
-        """Take records of a log, in log order."""
+        """Take records of a log, in log order; `Spanned` values are not made one by one."""
         if not values:
             return Outcome()
-        decoded = self._decoder.values(values)
+        if isinstance(values, Spanned):
+            decoded = self._decoder.buffer(values.buffer, values.spans)
+        else:
+            decoded = self._decoder.values(values)
         times = np.asarray(broker_times_us, np.int64)
         outcome = self._feed(decoded, times)
         self.next_offset = int(offsets[-1]) + 1

@@ -11,6 +11,7 @@ from detectors.config import Config
 from detectors.core import Core, Outcome
 from detectors.engines.errors import SourceRecordError
 from detectors.engines.log_reader import LogRecord
+from detectors.engines.record_batches import RawRecords
 from detectors.engines.sources_topic import Mark, read_record
 from detectors.engines.told import Told
 from detectors.errors import StateError
@@ -36,6 +37,8 @@ class EventsCore:
 
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         """Walk events of the log, in order."""
+        if isinstance(records, RawRecords):
+            return self.core.feed_log(records.values, records.offsets, records.times_us)
         return self.core.feed_log(
             [record.value or b"" for record in records],
             [record.offset for record in records],

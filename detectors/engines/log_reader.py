@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from detectors.engines.errors import EngineError
+from detectors.framing import MOST_MS
 
 STALL_SECONDS: Final = 30.0
 """A read that gets nothing for so long has failed: an error, never an endless wait."""
@@ -22,6 +23,15 @@ class LogRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def microseconds(milliseconds: int) -> int:
+    """A broker's time as it is used here; one that would not fit into 64 bits is cut.
+
+    >>> microseconds(1_750_204_800_000), microseconds(2**63 - 1)
+    (1750204800000000, 9000000000000000000)
+    """
+    return 1000 * max(min(milliseconds, MOST_MS), -MOST_MS)
 
 
 class Bounds(NamedTuple):
@@ -84,7 +94,11 @@ class LogReader:
             fetched = consumer.poll(timeout_ms=500, max_records=2000).get(where, [])
             found = [
                 LogRecord(
-                    each.offset, each.timestamp * 1000, each.key, each.value, tuple(each.headers)
+                    each.offset,
+                    microseconds(each.timestamp),
+                    each.key,
+                    each.value,
+                    tuple(each.headers),
                 )
                 for each in fetched
                 if each.offset < stop

@@ -8,11 +8,11 @@ answer, the second gives out a single item, the `Stretch`, where aiokafka's give
 from typing import Any
 
 from aiokafka.consumer.fetcher import PartitionRecords
-from aiokafka.errors import KafkaError
 from aiokafka.record.memory_records import MemoryRecords
 
 from detectors.engines.errors import EngineError
-from detectors.engines.log_reader import LogRecord
+from detectors.engines.log_reader import LogRecord, microseconds
+from detectors.engines.record_batches import read_fetch
 from detectors.engines.stretch import Stretch
 
 
@@ -39,13 +39,23 @@ class KeptBytes:
 class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
     """Gives out one item: the stretch, and about how many bytes it holds."""
 
+    next_fetch_offset: int
     _given = False
 
     def __next__(self) -> tuple[Stretch, int]:
         if self._given:
             raise StopIteration
         self._given = True
-        return self._by_records()
+        start = self.next_fetch_offset
+        try:
+            found = read_fetch(self._records.data, start, self._aborted_transactions)
+        except EngineError as error:
+            msg = f"{self._tp.topic}/{self._tp.partition}: {error}"
+            raise EngineError(msg) from None
+        if found is None:
+            return self._by_records()
+        self.next_fetch_offset = found.stop
+        return Stretch(start, found.stop, found.records), found.size
 
     def _by_records(self) -> tuple[Stretch, int]:
         """Through aiokafka's own reading, record by record: it knows every format."""
@@ -55,10 +65,9 @@ class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
         try:
             for one in self._records_iterator:
                 headers = tuple(one.headers)
-                records.append(
-                    LogRecord(one.offset, one.timestamp * 1000, one.key, one.value, headers)
-                )
-        except KafkaError as error:
+                time_us = microseconds(one.timestamp)
+                records.append(LogRecord(one.offset, time_us, one.key, one.value, headers))
+        except Exception as error:  # whatever its unpackers raise on hostile bytes
             msg = (
                 f"{self._tp.topic}/{self._tp.partition}: what the broker sent from offset "
                 f"{self.next_fetch_offset} on cannot be read: {error}"

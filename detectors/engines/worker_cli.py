@@ -121,9 +121,11 @@ def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
 async def _work(
     kafka: KafkaConfig, config: Config, counts: dict[str, int], group: str, every: float
 ) -> int:
+    from detectors.engines import record_batches
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
 
+    record_batches.load()
     warm_up(config)  # compiles: not while others wait for a partition
     cores = ConfiguredCores(config, counts["callwatch.events"])
     shared = ConfiguredSources(config, counts["callwatch.events"])

@@ -1,0 +1,158 @@
+"""The framing of Kafka's record batches (format v2), read without an object for each record.
+
+A record is `length attributes time-delta offset-delta key value headers`; numbers are zigzag
+varints, and lengths of what is missing are -1. A batch may come from anybody who may write to the
+topic, so nothing in it is believed: every length is held against the end of its record, and every
+record against the end of its batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.compile import cached
+from models.kernel import kernel
+
+BATCH: Final = np.dtype(
+    [
+        ("at", "i8"),  # of the first record in the buffer
+        ("end", "i8"),
+        ("count", "i8"),  # records, as the batch says
+        ("base", "i8"),  # offset of the batch
+        ("last", "i8"),  # greatest offset in it, less the base
+        ("time", "i8"),  # broker's or first time, milliseconds
+        ("deltas", "i8"),  # whether each record has a time of its own
+    ]
+)
+LEAST_RECORD: Final = 7
+"""Bytes of the smallest record: so a batch holds no more of them than its bytes allow."""
+FAR: Final = 1 << 61
+MOST_MS: Final = 9_000_000_000_000_000
+"""The greatest time, either way, that fits into 64 bits as microseconds."""
+
+
+@kernel
+def varint(data: Any, at: int, end: int) -> tuple[int, int]:
+    """A number and where it ends; that is -1 where there is none. Beyond 2^62 it saturates."""
+    value = 0
+    shift = 0
+    while at < end and shift < 63:
+        byte = int(data[at])
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return (value >> 1) ^ -(value & 1), at
+        shift += 7
+    if at < end and shift == 63 and int(data[at]) <= 1:
+        return FAR - 2 * FAR * (value & 1), at + 1
+    return 0, -1
+
+
+@cached
+def _frame(
+    data: Any, batches: Any, since: int, spans: Any, offsets: Any, times: Any, places: Any
+) -> tuple[int, int]:
+    """Return how many records were read, and the batch at which it had to stop, or -1."""
+    n = 0
+    for b in range(len(batches)):
+        at = int(batches[b]["at"])
+        end = int(batches[b]["end"])
+        base = int(batches[b]["base"])
+        first = max(min(int(batches[b]["time"]), FAR), -FAR)
+        before = -1
+        for _ in range(int(batches[b]["count"])):
+            length, at = varint(data, at, end)
+            stop = at + length
+            if at < 0 or length < LEAST_RECORD - 1 or stop > end:
+                return n, b
+            place = at
+            later, at = varint(data, at + 1, stop)  # behind the attributes, which say nothing
+            if at < 0:
+                return n, b
+            delta, at = varint(data, at, stop)
+            if at < 0 or delta <= before or delta > int(batches[b]["last"]):
+                return n, b
+            before = delta
+            size, at = varint(data, at, stop)
+            if at < 0 or size < -1 or size > stop - at:
+                return n, b
+            at += max(size, 0)
+            size, at = varint(data, at, stop)
+            if at < 0 or size < -1 or size > stop - at:
+                return n, b
+            start = at
+            at += max(size, 0)
+            headers, after = varint(data, at, stop)
+            if after < 0 or headers < 0:
+                return n, b
+            if base + delta >= since:
+                spans[n, 0] = start
+                spans[n, 1] = at
+                offsets[n] = base + delta
+                when = first
+                if int(batches[b]["deltas"]) != 0:
+                    when = first + max(min(later, FAR), -FAR)
+                times[n] = 1000 * max(min(when, MOST_MS), -MOST_MS)
+                places[n] = place
+                n += 1
+            at = stop
+        if at != end:
+            return n, b
+    return n, -1
+
+
+class Framed:
+    """The records of some batches: spans of their values, offsets, times, and where they lie."""
+
+    def __init__(self, data: bytes | memoryview, batches: NDArray[Any], since: int) -> None:
+        count = int(batches["count"].sum())
+        self.spans = np.empty((count, 2), np.int64)
+        self.offsets = np.empty(count, np.int64)
+        self.times_us = np.empty(count, np.int64)
+        self.places = np.empty(count, np.int64)
+        n, self.fault = _frame(
+            np.frombuffer(data, np.uint8), batches, since,
+            self.spans, self.offsets, self.times_us, self.places,
+        )  # fmt: skip
+        """The number of the batch that cannot be read, or -1."""
+        self.spans = self.spans[:n]
+        self.offsets, self.times_us = self.offsets[:n], self.times_us[:n]
+        self.places = self.places[:n]
+
+
+def content(
+    data: bytes | memoryview, place: int
+) -> tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]:
+    """Key, value and headers of a record that `Framed` has read; no headers where they are bad."""
+    _, at = varint(data, place + 1, len(data))
+    _, at = varint(data, at, len(data))
+    key, at = _bytes(data, at)
+    value, at = _bytes(data, at)
+    try:
+        return key, value, _headers(data, at)
+    except ValueError:  # nobody checks them on the way here
+        return key, value, ()
+
+
+def _headers(data: bytes | memoryview, at: int) -> tuple[tuple[str, bytes], ...]:
+    count, at = varint(data, at, len(data))
+    found = []
+    for _ in range(count):
+        name, at = _bytes(data, at)
+        value, at = _bytes(data, at)
+        if name is None:
+            msg = "a header has no name"
+            raise ValueError(msg)
+        found.append((name.decode(), value or b""))
+    return tuple(found)
+
+
+def _bytes(data: bytes | memoryview, at: int) -> tuple[bytes | None, int]:
+    size, at = varint(data, at, len(data))
+    if at < 0 or size < -1 or size > len(data) - at:
+        msg = "a length that cannot be"
+        raise ValueError(msg)
+    return (None if size < 0 else bytes(data[at : at + size])), at + max(size, 0)

@@ -1,0 +1,90 @@
+"""What a real broker hands over in every packing, and what producers take back."""
+
+import json
+import signal
+from collections.abc import Sequence
+from contextlib import closing
+
+import pytest
+from kafka import KafkaProducer
+
+from detectors.config import Config
+from tests.integration.conftest import Traffic
+from tests.integration.pipeline import EVENTS, PARTITIONS, Pipeline, wait_until
+from tests.integration.test_pipeline import _assert_same, _assigned, _parts
+
+pytestmark = pytest.mark.integration
+CODECS = (None, "gzip", "snappy", "lz4", "zstd")
+
+
+def _values(traffic: Traffic, count: int) -> list[bytes]:
+    return [json.dumps(event).encode() for event in traffic.events[:count]]
+
+
+def _compressed(servers: str, codec: str | None, values: Sequence[bytes]) -> None:
+    """Put values onto partition 0 in batches of many, packed like this."""
+    with closing(
+        KafkaProducer(bootstrap_servers=servers, compression_type=codec, linger_ms=50)
+    ) as producer:
+        sent = [
+            producer.send(EVENTS, each, key=b"k", partition=0, headers=[("ce_id", b"1")])
+            for each in values
+        ]
+        for each in sent:
+            each.get(30)
+
+
+def test_every_compression_gives_the_same_state(
+    pipeline: Pipeline, traffic: Traffic, config: Config
+) -> None:
+    """Events packed in five ways are all scored, live and read again from the log."""
+    values = _values(traffic, 1000)
+    for number, codec in enumerate(CODECS):
+        _compressed(pipeline.servers, codec, values[200 * number : 200 * number + 200])
+    worker = pipeline.worker()
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+    assert pipeline.rejected() == []
+    core = pipeline.undisturbed(config)[0]
+    assert core.counters["scored"] == 1000
+    assert _parts(pipeline.checkpoint(0).snapshot) == _parts(core.snapshot())
+
+
+def test_what_a_producer_takes_back_is_no_event(pipeline: Pipeline, traffic: Traffic) -> None:
+    """Of transactions only the committed are scored, and the offsets go past all of them."""
+    values = _values(traffic, 60)
+    worker = pipeline.worker()
+    with closing(
+        KafkaProducer(
+            bootstrap_servers=pipeline.servers, transactional_id=pipeline.group, acks="all"
+        )
+    ) as producer:
+        producer.init_transactions()
+        for number in range(6):
+            producer.begin_transaction()
+            for each in values[10 * number : 10 * number + 10]:
+                producer.send(EVENTS, each, key=b"k", partition=0)
+            producer.flush()
+            (producer.commit_transaction if number % 2 else producer.abort_transaction)()
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+    assert "partition.gap" not in worker.text()
+    header = _parts(pipeline.checkpoint(0).snapshot)
+    assert header["counters"]["consumed"] == header["counters"]["scored"] == 30
+
+
+def test_killed_neighbour_is_replaced(pipeline: Pipeline, traffic: Traffic, config: Config) -> None:
+    """Of two workers one is killed amid events: the other goes on, and no alert is lost."""
+    first, second, third = traffic.thirds()
+    stays, dies = pipeline.worker(), pipeline.worker()
+    wait_until("a half for each", lambda: len(_assigned(stays)) == len(_assigned(dies)) == 2)
+    pipeline.publish(first)
+    pipeline.wait_until_done(stays, dies)
+    pipeline.publish(second)
+    dies.kill()
+    pipeline.publish(third)
+    wait_until("all partitions", lambda: _assigned(stays) == list(range(PARTITIONS)))
+    pipeline.wait_until_done(stays)
+    assert stays.terminate(number=signal.SIGTERM) == 0, stays.text()
+    assert "state.rebuilt" not in stays.text()
+    _assert_same(pipeline.alerts(), traffic, pipeline, config)
