@@ -81,11 +81,11 @@ def test_a_span_covers_its_line_in_the_buffer() -> None:
 def test_gzip_is_read_by_its_content(tmp_path: Path) -> None:
     """Gzip is recognised without its name, and several members follow each other."""
     path = tmp_path / "events"
-    path.write_bytes(gzip.compress(b"{1}\n{2}") + gzip.compress(b"\n{3}\n"))
+    path.write_bytes(gzip.compress(b"{1}\n{2}", mtime=0) + gzip.compress(b"\n{3}\n"))
     assert _read(path) == [(":1", b"{1}"), (":2", b"{2}"), (":3", b"{3}")]
 
 
-@pytest.mark.parametrize("data", [b"", b"{1}\n", gzip.compress(b"{1}\n")])
+@pytest.mark.parametrize("data", [b"", b"{1}\n", gzip.compress(b"{1}\n", mtime=0)])
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     """`-` reads standard input, gzip included."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -140,7 +140,7 @@ def _damaged_gzip() -> bytes:
     ("name", "data", "message"),
     [
         ("events.jsonl.gz", b"{1}\n", "is no gzip data, though it is named so"),
-        ("events.gz", gzip.compress(b"{1}\n" * 900)[:-9], "gzip data ends early"),
+        ("events.gz", gzip.compress(b"{1}\n" * 900, mtime=0)[:-9], "gzip data ends early"),
         ("events.gz", b"\x1f\x8b\x08\x00", "gzip data ends early"),
         ("events.gz", b"\x1f\x8bgarbage and more", "gzip data is damaged"),
         ("events.gz", _damaged_gzip(), "gzip data is damaged"),
@@ -166,7 +166,7 @@ def test_what_cannot_be_read_is_named(
 def test_lines_before_a_fault_are_handed_out(tmp_path: Path) -> None:
     """A truncated gzip file still gives what it held."""
     path = tmp_path / "events.gz"
-    path.write_bytes(gzip.compress(b"{1}\n" * 10_000)[:-8])
+    path.write_bytes(gzip.compress(b"{1}\n" * 10_000, mtime=0)[:-8])
     counts: deque[int] = deque()
     with pytest.raises(SourceError, match="ends early"):
         counts.extend(len(lines) for lines in read_events([path], chunk_bytes=1_000))
