@@ -118,9 +118,9 @@ _decode_sender = msgspec.json.Decoder(_Sender).decode
 
 _FILLED = (
     "t", "sender", "event_type", "endpoint", "path", "source", "address", "receiver", "service",
-    "key_id", "client", "unit", "delivery", "signed_at", "created_at", "body_bytes", "duration_ms",
-    "weight", "asn", "country", "status", "attempt", "who", "kind", "verdict", "reason",
-    "signature_ok", "duplicate", "believed", "signed", "in_range", "registered",
+    "key_id", "client", "unit", "delivery", "claimed", "signed_at", "created_at", "body_bytes",
+    "duration_ms", "weight", "asn", "country", "status", "attempt", "who", "kind", "verdict",
+    "reason", "signature_ok", "duplicate", "believed", "signed", "in_range", "registered",
 )  # fmt: skip
 
 
@@ -374,6 +374,7 @@ class Decoder:
             self._clients.get(client) or self._client(client),
             (signature or delivery) if proved else 0,
             (delivery or signature) if proved else 0,
+            delivery or signature,
             self._time(w.signed_at) if w.signed_at else 0,
             self._time(w.event_created_at) if w.event_created_at else 0,
             w.body_bytes,

@@ -30,6 +30,7 @@ EVENT = np.dtype(
             "i8",
         ),  # what was signed: signature_fp, else delivery_fp; 0 where nothing proved it
         ("delivery", "i8"),  # delivery_fp, else signature_fp; 0 where nothing proved it
+        ("claimed", "i8"),  # the same, whether proved or anybody's word
         ("signed_at", "i8"),
         ("created_at", "i8"),
         ("body_bytes", "i8"),

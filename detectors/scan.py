@@ -581,6 +581,7 @@ def read_proofs(text: Any, what: Any, begins: Any, ends: Any, event: Any, by_ord
     if proved:
         event["unit"] = signature if signature != 0 else delivery
         event["delivery"] = delivery if delivery != 0 else signature
+    event["claimed"] = delivery if delivery != 0 else signature
     event["signed"] = 1 if signature != 0 else 0
     return True
 

@@ -42,12 +42,18 @@ FIELDS: list[Any] = [
     ("idle", "i2"),  # hours in a row without any call
     ("peaks", "i4"),  # bit h: the hour h has gone beyond its limit once
     ("peaks_again", "i4"),  # bit h: twice, on different days
+    ("peaked", "i4"),  # the last hour beyond its limit, counted from a Monday
+    ("peak", "f4"),  # calls of the largest one within a day
+    ("weekly", "i1"),  # 1 = there was such an hour a week or two before as well
     ("new_level", "f4"),  # candidate: mean log ratio to the expectation, and its variance
     ("new_spread", "f4"),
     ("new_hours", "f4"),
 ]
 FIRST_SPREAD, LEAST_SPREAD, MOST_SPREAD = 0.25, 0.02, 4.0
 DORMANT_HOURS = 168
+WEEK_HOURS = 168
+MOST_PEAKS = 6
+"""Hours of the day that a batch may take."""
 LEAST_SAMPLED = 5.0
 STEADY = 0.7
 """Variance of the log ratio within which a new level counts as steady."""
@@ -120,20 +126,45 @@ def learn(row: Any, end: int, count: float, most: float) -> None:
 def recurs(row: Any, end: int, count: float) -> bool:
     """Note an hour beyond its limit; return True from its third time on: a batch.
 
-    Only where the hours beside it stay within their limits: a higher level of all hours is not
-    taken for granted after two days, it is adopted after a week.
+    Only where most hours stay within their limits: a higher level of all hours is not taken for
+    granted after two days, it is adopted after a week.
     """
     expected = real(row["expected"])
-    if expected < 0.0 or count <= real(row["limit"]):
+    if expected < 0.0:
+        if count > real(row["peak"]):  # nothing is known yet but that it came
+            row["peak"] = count
+            row["peaked"] = (end - FIRST_MONDAY) // HOUR
+        return False
+    if count <= real(row["limit"]):
         return False
     hour = ((end - HOUR) % DAY) // HOUR
     bit = 1 << hour
-    beside = (1 << ((hour + 1) % 24)) | (1 << ((hour + 23) % 24))
     once, twice = int(row["peaks"]), int(row["peaks_again"])
     row["peaks"] = once | bit
+    row["weekly"] = 1 if is_weekly(row, end, count) else 0
+    number = (end - FIRST_MONDAY) // HOUR
+    row["peak"] = count if number - int(row["peaked"]) > 24 else max(count, real(row["peak"]))
+    row["peaked"] = number
     if once & bit:
         row["peaks_again"] = twice | bit
-    return (twice & bit) != 0 and (once & beside) == 0
+    peaks = 0
+    for h in range(24):
+        peaks += (once >> h) & 1
+    return (twice & bit) != 0 and peaks <= MOST_PEAKS
+
+
+@kernel
+def is_weekly(row: Any, end: int, count: float) -> bool:
+    """Return whether so large an hour came a week or two ago at this time; or the one just before.
+
+    Half as much again is as large; two hours earlier or later are the same time.
+    """
+    since = (end - FIRST_MONDAY) // HOUR - int(row["peaked"])
+    if int(row["peaked"]) == 0 or count > 1.5 * real(row["peak"]):
+        return False
+    beside = (since + 2) % WEEK_HOURS
+    again = beside <= 4 and 1 <= (since + 2) // WEEK_HOURS <= 2
+    return again or (since <= 2 and int(row["weekly"]) > 0)
 
 
 @kernel

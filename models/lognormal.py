@@ -32,13 +32,15 @@ FIELDS: list[Any] = [
     ("new_var", "f4"),
     ("new_n", "f4"),
 ]
-HORIZON = 2000.0
+HORIZON = 4000.0
 """Sizes after which an old one weighs a third."""
 LEAST_DEVIATION = 0.1
 """Kinds of one fixed size have no spread of their own; 10 % is no news."""
 HELD = 3.5
 HELD_FROM = 30.0
 TWICE = 0.6931471805599453
+HEAVY_FROM, LEAST_EXCESS = 10.0, 0.3
+"""Sizes far out from which on a tail is known; and its least mean, as of log-normal sizes."""
 HABIT = 0.002
 """A kind that goes far out once in 500 does so habitually."""
 
@@ -98,9 +100,31 @@ def is_habit(row: Any, distance: float) -> bool:
     habit, reach = real(row["habit"]), real(row["reach"])
     row["habit"] = guard.small(habit + 1.0)
     usual = habit >= max(3.0, HABIT * real(row["n"])) and distance <= reach + TWICE
-    if distance <= reach + TWICE or habit < 3.0:
-        row["reach"] = guard.small(reach + (distance - reach) / guard.clip(habit + 1.0, 1.0, 50.0))
+    if distance <= reach + TWICE or habit < 3.0 or habit >= HEAVY_FROM:
+        step = min(distance - reach, 2.0) / guard.clip(habit + 1.0, 1.0, 50.0)
+        row["reach"] = guard.small(reach + step)
     return usual
+
+
+@kernel
+def is_heavy(row: Any) -> bool:
+    """Return whether the kind goes far out often enough to know its tail."""
+    return real(row["habit"]) >= HEAVY_FROM
+
+
+@kernel
+def tail_of(row: Any, distance: float, reach: float) -> float:
+    """Return how likely a size so far out is by the kind's own tail, beyond ``reach``; else 0.
+
+    Sizes of files are Pareto's (Crovella and Bestavros 1997): beyond a bound, log sizes are
+    exponential, and their mean excess is what it is at the bound.
+    """
+    if real(row["habit"]) < 3.0:
+        return 0.0
+    share = guard.ratio(real(row["habit"]), guard.clip(real(row["n"]), HELD_FROM, HORIZON), 0.0)
+    excess = max(real(row["reach"]) - reach, LEAST_EXCESS)
+    beyond = guard.clip(guard.ratio(distance - reach, excess, 0.0), 0.0, 100.0)
+    return min(share, 1.0) * guard.exp(-beyond)
 
 
 @kernel
@@ -115,11 +139,13 @@ def learn_candidate(row: Any, x: float) -> None:
 
 
 @kernel
-def adopt(row: Any) -> None:
-    """Take the candidate as the usual."""
+def adopt(row: Any, far_out: int) -> None:
+    """Take the candidate as the usual, and with it how many of its sizes were far out."""
     row["mean"] = real(row["new_mean"])
     row["var"] = real(row["new_var"])
     row["n"] = real(row["new_n"])
+    row["habit"] = guard.clip(float(far_out), 0.0, 50.0)
+    row["reach"] = 4.0 * deviation(row)
 
 
 @kernel

@@ -69,12 +69,14 @@ class Failing:
         span: when.
         share: of its calls.
         reason: why; empty = for the reasons for which calls are refused on other days.
+        sticks: whether a delivery that was refused is refused at each retry: its body is at fault.
     """
 
     sender: str
     span: Span
     share: float
     reason: str = ""
+    sticks: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ as a snapshot, and its last days of deliveries, which replays and redeliveries d
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -46,6 +46,7 @@ class Group:
     start: int
     warm_up_days: int
     inventory: str
+    model: str = "none"
 
     @property
     def history(self) -> Span:
@@ -88,11 +89,19 @@ def group_of(scenario: Scenario) -> Group:
             f'from = "{to_rfc3339(begin)}"\nto = "{to_rfc3339(begin + plan.lasts)}"\n'
             f'reason = "{plan.reason}"\n'
         )
-    return Group(before, start, head.warm_up_days, text)
+    return Group(before, start, head.warm_up_days, text, head.model)
 
 
 def config_of(group: Group, config: Path | None, inventory: Path | None) -> Config:
-    """The configuration: the user's own, and the user's inventory or the fleet's."""
+    """The configuration: the user's own, and the user's inventory or the fleet's.
+
+    Without any, the defaults, and the learned model that the scenarios ask for.
+    """
+    if config is None and group.model != "none":
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "detectors.toml"
+            path.write_text(f'[detectors.behaviour-outlier]\nmodel = "{group.model}"\n', "utf-8")
+            return config_of(replace(group, model="none"), path, inventory)
     if inventory is not None:
         return load_config(config, inventory=load_inventory(inventory))
     with TemporaryDirectory() as folder:

@@ -107,7 +107,8 @@ def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.b
     columns["signed_at"] = np.maximum(rows["signed_at"] // SECOND * SECOND, 0)
     columns["created_at"] = np.maximum(rows["created_at"] // SECOND * SECOND, 0)
     columns["unit"] = np.where(signature != 0, signature, delivery) * proved
-    columns["delivery"] = np.where(delivery != 0, delivery, signature) * proved
+    columns["claimed"] = np.where(delivery != 0, delivery, signature)
+    columns["delivery"] = columns["claimed"] * proved
     asked = _key(rows["path"], np.asarray(rows["path"].any(axis=1)))
     columns["path"] = np.where(asked != 0, asked, columns["endpoint"])
     columns["body_bytes"] = rows["body_bytes"]

@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors.benchmark.arrivals import MINUTE, SECOND
 from detectors.benchmark.changes import Failing, Rotation, of_kind
@@ -66,11 +67,13 @@ def judge(world: World, sender: Sender, rows: Rows, rng: np.random.Generator) ->
     count = len(rows)
     rows["receiver"], fault = receive(world, sender, rows["at"], rng)
     rows["key"] = world.words.code(key_id=sender.key_id)
+    before = rows["outcome"].copy()  # of a retry's last attempt
     rows["outcome"] = accepted(world, sender)
     rows["duration_ms"] = rng.lognormal(np.log(45.0), 0.5, size=count)
     for status in np.unique(fault[fault > 0]).tolist():
         rows["outcome"][fault == status] = accepted(world, sender, status)
     refused = _noise(world, sender, acts, rows, rng)
+    refused |= _stuck(world, sender, rows, before)
     refused |= _rotate(world, sender, rows, rng)
     rows["duration_ms"][refused] *= 0.2
     return refused | (fault > 0)
@@ -100,6 +103,18 @@ def _noise(
             rows["signed_at"][hit] -= rows["signed_at"][hit] % SECOND
         else:
             rows["key"][hit] = 0
+    return refused
+
+
+def _stuck(world: World, sender: Sender, rows: Rows, before: npt.NDArray[np.int32]) -> Mask:
+    """Refuses again what was refused before, where that sticks to a delivery."""
+    refused = np.zeros(len(rows), dtype=np.bool_)
+    for change in of_kind(world.changes, Failing, sender.name):
+        word = rejected(world, change.reason) if change.sticks else -1
+        hit = change.span.holds(rows["at"]) & (before == word)
+        rows["outcome"][hit] = word
+        rows["key"][hit] = 0
+        refused |= hit
     return refused
 
 

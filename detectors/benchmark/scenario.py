@@ -7,7 +7,14 @@ from zlib import crc32
 from detectors.benchmark import fields as f
 from detectors.benchmark.arrivals import DAY
 from detectors.benchmark.labels import SEVERITIES
-from detectors.benchmark.senders import BUSINESS, CONSUMER, FLAT, NIGHT_BATCH, Sender
+from detectors.benchmark.senders import (
+    BUSINESS,
+    CONSUMER,
+    FLAT,
+    NIGHT_BATCH,
+    WEEKLY_JOB,
+    Sender,
+)
 from detectors.benchmark.sizes import sampled, table
 from detectors.benchmark.steps import Join, Step
 
@@ -20,7 +27,7 @@ DETECTORS: Final = (
 KINDS: Final = ("attack", "trap", "mixed")
 PAIRS: Final = (("replay", "retry"), ("spoof", "drift"), ("forgery", "rotation"))
 CLASSES: Final = tuple(word for pair in PAIRS for word in pair)
-RHYTHMS: Final = {one.name: one for one in (FLAT, BUSINESS, CONSUMER, NIGHT_BATCH)}
+RHYTHMS: Final = {one.name: one for one in (FLAT, BUSINESS, CONSUMER, NIGHT_BATCH, WEEKLY_JOB)}
 _SEVERITIES: Final = tuple(SEVERITIES)
 
 
@@ -115,6 +122,7 @@ class Head:
     warm_up_days: int = f.count(15, "days of benign history before it", 1, 40)
     alerts_at_most: int | None = f.count(None, "how many alerts all steps may cause", 1)
     registered: tuple[str, ...] = f.texts((), "joining senders that the inventory knows")
+    model: str = f.one_of("none", ("none", "simulated"), "the learned model of behaviour-outlier")
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ NIGHT_BATCH: Final = Rhythm(
      .3, .5),
     (1.0, 1.0, 1.0, 1.0, 1.0, .6, .5),
 )  # fmt: skip
+WEEKLY_JOB: Final = Rhythm("weekly job", (0.0,) * 3 + (1.0,) * 2 + (0.0,) * 19, (0.0,) * 6 + (1.0,))
 
 
 @dataclass(frozen=True)

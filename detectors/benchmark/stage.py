@@ -98,9 +98,8 @@ def changes_of(world: World, one: Drawn) -> list[changes.Change]:
             case steps.Ramp():
                 found += _ramp(world, name, step, at)
             case steps.Failing():
-                found.append(
-                    changes.Failing(name, Span(at, at + step.lasts), step.share, step.reason)
-                )
+                span, sticks = Span(at, at + step.lasts), step.retries == "refused"
+                found.append(changes.Failing(name, span, step.share, step.reason, sticks))
             case steps.Rotate():
                 found.append(
                     changes.Rotation(name, at, step.key, step.adoption, step.refused, step.failures)

@@ -178,10 +178,11 @@ class Ramp(Lasting):
 
 @dataclass(frozen=True, kw_only=True)
 class Failing(Lasting):
-    """A share of the senders' calls is refused: they are half-built."""
+    """A share of the senders' calls is refused: they are half-built, or some are mangled."""
 
     share: float = f.number(0.2, 0.0, 0.99, "of the calls")
     reason: str = f.one_of("signature_invalid", FORGED_REASONS, "why")
+    retries: str = f.one_of("drawn", ("drawn", "refused"), "whether each is drawn anew, or refused")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,16 +3,18 @@
 *Sizes*, per sender and event type: mean and spread of the log size (``models.ewma``, values held at
 3.5 deviations while learned; a new sender's begin with a fitted prior, if there is one). One
 delivery is news when it is ``size_ratio`` times the usual size, 3.75 deviations out (1 in 10,000
-for log-normal sizes), and the type does not do that now and then.
+for log-normal sizes), and the type does not do that now and then: the tail of a type that does is
+taken as Pareto's, with the mean of its own.
 
 *Counts*, per sender and hour: first presentations of verified calls, against the expected count of
 that hour (``models.seasonal``). The bound is Gaussian on the over-dispersed variance
 ``mu + phi * mu^2`` (negative binomial), never below ``count_ratio`` times the expectation nor less
 than ``least_count`` above it. It is checked at every call, so a surge is found while it happens.
 Retries of known deliveries are no volume; a quiet time before (the provider was down) raises the
-bound by what was missed. Hours for which a backfill or campaign was announced are not learned. An
-hour that goes beyond its bound on three days, while its neighbours do not, is a batch, and is
-learned. Sampled calls weigh what they stand for, and widen the bound.
+bound by what was missed. Hours for which a backfill or campaign was announced are not learned. A
+few hours that go beyond their bound on three days, while most do not, are a batch, and are learned;
+a surge that came a week ago as well is a weekly job: an info. Sampled calls weigh what they stand
+for, and widen the bound.
 
 *Drift*: once a week the calls of the week, and the usual size of each type, are held against a
 level that may rise by 5 % a week at most (``models.longterm``).
@@ -112,6 +114,7 @@ SENDER = np.dtype(
         ("level", "f4"),  # mean bytes of a call
         ("count", "f4"),  # of this hour: first presentations
         ("bytes", "f4"),
+        ("largest", "f4"),  # bytes of the largest call among them
         ("repeats", "f4"),
         ("old", "f4"),
         ("foreign", "f4"),  # from networks outside the usual ones
@@ -197,6 +200,8 @@ SURGE = PLANS["backfill"] | PLANS["campaign"]
 OLD_EVENT = DAY
 FLOODED = 2.0
 """Repeats alone are a flood when they are twice what a busy hour may bring."""
+HEAVY_A_DAY = 0.05
+"""Of a heavy-tailed type, what comes more often than once in twenty days is no news."""
 WEEKS_SEEN = 3
 """Weeks after which a weekday is known well enough to miss its calls."""
 
@@ -283,10 +288,16 @@ def judge_size(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
                 return compare_sizes(b, event, params, out)
         return NOTHING
     mean = real(b["mean"])
+    deviations = float(params["size_deviations"]) * lognormal.caution(real(b["n"]))
+    reach = max(farthest(params), deviations * lognormal.deviation(b))
+    chance = max(lognormal.chance_of(abs(z)), lognormal.tail_of(b, abs(x - mean), reach))
+    a_day = chance * guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
     if not is_open:
         if lognormal.is_habit(b, abs(x - mean)):
             return NOTHING
-        if z < 0.0 and expected_a_day(z, event) > float(params["false_per_day"]):
+        if z < 0.0 and a_day > float(params["false_per_day"]):
+            return NOTHING
+        if lognormal.is_heavy(b) and a_day > HEAVY_A_DAY:
             return NOTHING
         b["new_n"] = 0.0
         b["calls"] = 0
@@ -296,12 +307,10 @@ def judge_size(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     reason = SIZE_HIGH if x > mean else SIZE_LOW
     ratio = guard.exp(abs(x - mean))
     fill(out, calls, 0, float(int(event["body_bytes"])), lognormal.usual(b))
-    deviations = float(params["size_deviations"]) * lognormal.caution(real(b["n"]))
-    reach = max(farthest(params), deviations * lognormal.deviation(b))
     out["limit"] = guard.exp(mean + reach if reason == SIZE_HIGH else mean - reach) - 1.0
     out["deviations"] = z
     out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
-    severity = size_severity(b, z, ratio, event, params)
+    severity = size_severity(b, z, ratio, a_day, event, params)
     known = evidence_of(min(real(b["n"]), real(a["n"])))  # a prior is no evidence of this sender
     return report(b, 1, event, params, out, reason, severity, known)
 
@@ -329,25 +338,20 @@ def compare_sizes(b: Any, event: Any, params: Any, out: Any) -> int:
 
 
 @kernel
-def expected_a_day(z: float, event: Any) -> float:
-    """Return how many sizes so far out the sender's traffic brings about by chance in a day."""
-    per_day = guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
-    return lognormal.chance_of(abs(z)) * per_day
-
-
-@kernel
-def size_severity(b: Any, z: float, ratio: float, event: Any, params: Any) -> int:
+def size_severity(b: Any, z: float, ratio: float, a_day: float, event: Any, params: Any) -> int:
     """Return how bad a size is: what the sender's traffic brings about by chance is an info."""
     created = int(event["created_at"])
     if z < 0.0 or (created != 0 and int(event["t"]) - created >= OLD_EVENT):
         return INFO  # too small harms nobody; a backfill is of other times
-    a_day = expected_a_day(z, event)
     days = 0.05
     if int(b["opened_at"]) != 0:
         days += max(minute_of(int(event["t"])) - int(b["opened_at"]), 0) / 1440.0
     again = int(b["calls"]) >= 3 and a_day * days <= 0.05
     if a_day > float(params["false_per_day"]):
         return LOW if again else INFO
+    warm = real(b["n"]) >= WARM_EVENTS  # from fewer sizes no tail is known
+    if not warm:
+        return MEDIUM if again and ratio >= 1000.0 else LOW
     return MEDIUM if again or ratio >= 100.0 else LOW
 
 
@@ -378,7 +382,9 @@ def judge_count(
         a["repeats"] = guard.small(real(a["repeats"]) + weight)
     else:
         a["count"] = guard.small(real(a["count"]) + weight)
-        a["bytes"] = guard.small(real(a["bytes"]) + weight * float(int(event["body_bytes"])))
+        size = float(int(event["body_bytes"]))
+        a["bytes"] = guard.small(real(a["bytes"]) + weight * size)
+        a["largest"] = max(guard.small(weight * size), real(a["largest"]))
         created = int(event["created_at"])
         if created != 0 and t - created >= OLD_EVENT:
             a["old"] = guard.small(real(a["old"]) + weight)
@@ -426,9 +432,12 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
     elif 2.0 * real(a["old"]) >= count:
         reason = BACKFILL
         severity = INFO
-    elif ratio >= float(params["flood_ratio"]):
+    elif ratio >= float(params["flood_ratio"]) and is_flood(a, params, count):
         reason = COUNT_HIGH
         severity = MEDIUM
+    if hourly.is_weekly(a, hour_end(a), count) and not is_foreign(a):
+        reason = CAMPAIGN
+        severity = INFO
     a["calls"] = guard.count_up(int(a["calls"]))
     fill(out, max(int(count), int(a["calls"])), hour_end(a) - HOUR, count, expected)
     out["limit"] = limit
@@ -453,6 +462,15 @@ def count_evidence(a: Any) -> int:
 def is_back(a: Any, count: float) -> bool:
     """Tell whether so many calls of an hour contradict that next to none come."""
     return count >= 1.0 and count > 0.2 * hourly.idlest(a, hour_end(a))
+
+
+@kernel
+def is_flood(a: Any, params: Any, count: float) -> bool:
+    """Tell whether a count is far beyond the busiest hours, too: many times an idle one is soon."""
+    most = 1.0
+    for hour in range(24):
+        most = max(most, hourly.expectation(a, hour_end(a) + hour * HOUR))
+    return count >= float(params["count_ratio"]) * most
 
 
 @kernel
@@ -513,6 +531,7 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         pass  # a surge that was announced says nothing of usual hours
     elif hourly.recurs(a, hour_end(a), count):
         hourly.learn_peak(a, hour_end(a), count)
+        a["long_level"] = 0.0  # what a batch brings was no part of the level
     elif int(a["opened_at"]) == 0:
         learn_hour(a, count)
         if code == NOTHING:
@@ -523,6 +542,7 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         code = ADOPTED
     a["count"] = real(a["next_count"])
     a["bytes"] = real(a["next_bytes"])
+    a["largest"] = 0.0
     a["next_count"] = 0.0
     a["next_bytes"] = 0.0
     a["repeats"] = 0.0
@@ -606,7 +626,8 @@ def judge_hour(a: Any, due: int, params: Any, out: Any) -> int:
     if int(a["opened_at"]) != 0:
         return NOTHING
     level = real(a["level"])
-    heavy = real(a["bytes"]) > float(params["bytes_ratio"]) * level * count
+    rest = real(a["bytes"]) - real(a["largest"])  # one call is judged by its type
+    heavy = rest > float(params["bytes_ratio"]) * level * count
     if heavy and count >= 20.0 and level > 0.0 and int(a["outsized"]) == 0:
         usual = level * count
         fill(out, int(count), due - HOUR, real(a["bytes"]), usual)
@@ -647,7 +668,7 @@ def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
 def release_type(b: Any) -> None:
     """Take the sizes since the incident opened as the usual ones, where they are enough."""
     if real(b["new_n"]) >= COLD_EVENTS:
-        lognormal.adopt(b)
+        lognormal.adopt(b, int(b["calls"]))
         b["long_mean"] = real(b["mean"])
     b["due"] = 0
     close(b)

@@ -246,7 +246,9 @@ def unanswered_llr(b: Any, event: Any, gap: int, outside: bool) -> float:
     if most > 0 and int(b["count"]) > most + SPARE_ATTEMPTS:
         return 1.2
     horizon = int(event["horizon"])
-    return 1.2 if 0 < horizon < gap else 0.0
+    if horizon > 0 and gap > horizon + max(horizon // 4, MINUTE):  # connections time out, too
+        return 1.2
+    return 0.0
 
 
 @kernel

@@ -10,7 +10,11 @@ length to a false alarm is at least so long at any pace. What happens while a ch
 learned only when it returns to 0; what happens while an incident is open is not learned, unless it
 lasts a week and closes as chronic: then its level is usual (a forgery's is not: its calls are left
 out until they have ended for a week). A sender's first day is learned as it comes, and counts
-little later: only ``cold_failures`` in a row are news then.
+little later: only ``cold_failures`` in a row are news then. A delivery that failed before and comes
+again from the sender's networks is a retry (up to ``MOST_RETRIES`` times): it says nothing new,
+whatever made it fail. One counts half, where the last two deliveries have failed and none has
+verified since. A stranger's call counts little where none has come for hours: scanners name a
+sender now and then, also one that is at rest.
 
 Reasons: *forgery*, failures from networks where the sender never verified; *rotation*, failures
 from its own networks (a key was changed on one side); *receiver_fault*, failures at a receiver
@@ -71,7 +75,7 @@ from detectors.base import (
 from detectors.event import DAY, REJECTED, VERIFIED
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import cusum, guard, longterm, novelty
+from models import cusum, ewma, guard, longterm, novelty
 from models import share as beta
 from models.guard import real
 from models.kernel import kernel
@@ -114,6 +118,10 @@ ROW = np.dtype(
         ("week_f", "f4"),
         ("long_share", "f4"),  # share of failures over months
         ("noise_until", "i4"),  # minute until which failures from elsewhere are a chronic noise
+        ("met", "i4"),  # minute of the first verified call
+        ("strange_at", "i4"),  # minute of the last failure from elsewhere
+        ("failed", "i4", 6),  # deliveries that failed lately, the latest first
+        ("again", "i1", 6),  # how often each has come again
         *TOLD,
     ]
 )
@@ -177,11 +185,20 @@ WEEK = 7 * DAY
 DRIFT_DEVIATIONS = 4.0
 DRIFT_FAILURES = 20.0
 """A week's failures are a drift from so many on, and so far beyond chance."""
-YOUNG = DAY
+YOUNG = DAY  # since the first verified call
 YOUNG_MEMORY = 200.0
 """Calls of the first day that count later: what an integration looked like says little."""
 MOST = 0.5
 """Where most calls fail, more failures are no spike: the charts wait until it is better."""
+STRANGERS_FADE, MIXED_FADE = 720.0, 2880.0
+"""Minutes between strangers' calls after which half is left of the evidence of earlier failures."""
+STRANGERS_HALF = 360.0
+STRANGERS_LEAST = 0.05
+"""Minutes after which a stranger's call counts half, and the least that it counts."""
+NOTHING_ELSE, RETRY_WEIGHT = 2, 0.5
+"""Deliveries that have failed since one verified, after which one retry counts, and how much."""
+MOST_RETRIES = 20
+"""No provider tries more often; whoever does is not one, and an id is anybody's word."""
 MANY = 0.2
 FEW = 0.1
 """Shares of failures, proved beyond doubt, that make an incident a medium or a low one."""
@@ -243,6 +260,8 @@ def settle(row: Any, memory: float) -> None:
 def meet(row: Any, network: Any, event: Any) -> None:
     """Remember where a verified call came from, who made it and which build took it."""
     network["verified"] = 1
+    if int(row["met"]) == 0:  # strangers may have used its name before
+        row["met"] = minute_of(int(event["t"]))
     row["streak"] = 0
     novelty.remember(row["builds"], novelty.tag(int(event["receiver"])))
     row["client"] = novelty.tag(int(event["client"]))
@@ -304,6 +323,41 @@ def is_chronic_noise(row: Any, network: Any, event: Any) -> bool:
 
 
 @kernel
+def novelty_of(row: Any, network: Any, event: Any) -> float:
+    """Return how much a failure counts: less where strangers call hours apart.
+
+    What the charts hold of earlier ones fades then, too; slower where the sender itself fails.
+    """
+    if at_home(row, network, event) > 0:
+        return 1.0
+    minute = minute_of(int(event["t"]))
+    pause = max(minute - int(row["strange_at"]), 0)
+    row["strange_at"] = max(minute, int(row["strange_at"]))
+    half = STRANGERS_FADE if int(row["at_home"]) == 0 else MIXED_FADE
+    left = ewma.decay(float(pause), half)
+    row["fast"] = real(row["fast"]) * left
+    row["slow"] = real(row["slow"]) * left
+    return max(ewma.decay(float(pause), STRANGERS_HALF), STRANGERS_LEAST)
+
+
+@kernel
+def is_retry(row: Any, event: Any) -> bool:
+    """Tell whether a failed delivery comes again; remember it."""
+    tag = novelty.tag(int(event["claimed"]))
+    last = len(row["failed"]) - 1
+    for i in range(last + 1):
+        if int(row["failed"][i]) == tag:
+            row["again"][i] = min(int(row["again"][i]) + 1, 127)
+            return int(row["again"][i]) <= MOST_RETRIES
+    for i in range(last, 0, -1):
+        row["failed"][i] = int(row["failed"][i - 1])
+        row["again"][i] = int(row["again"][i - 1])
+    row["failed"][0] = tag
+    row["again"][0] = 0
+    return False
+
+
+@kernel
 def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     """Move the charts by one call; find, or add to, a spike."""
     failed = is_failure(event)
@@ -311,14 +365,20 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         return NOTHING
     if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
         begin(a)
+    known = failed > 0 and int(event["claimed"]) != 0 and at_home(a, b, event) > 0
+    again = known and is_retry(a, event)
+    if again and int(a["streak"]) != NOTHING_ELSE:
+        return NOTHING
     is_open = int(a["opened_at"]) != 0 and int(a["reason"]) != DRIFT
     if not is_open and minute_of(int(event["t"])) >= int(a["week_at"]):
         code = compare_weeks(a, event, params, out)
         if code != NOTHING:
             return code
-    young = int(event["age"]) < YOUNG
+    young = int(a["met"]) == 0 or minute_of(int(event["t"]) - YOUNG) < int(a["met"])
     memory = YOUNG_MEMORY if young else MEMORY
-    weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
+    weight = RETRY_WEIGHT if again else 1.0
+    if failed == 0:
+        weight = max(float(event["weight"]), 1.0)
     if not is_open:
         a["week_n"] = guard.small(real(a["week_n"]) + weight)
         a["week_f"] = guard.small(real(a["week_f"]) + float(failed))
@@ -336,15 +396,9 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         a["slow"] = 0.0
         return learn_hopeless(a, b, event, failed)
     top = limit(event, params)
-    level = incident_share(a, p0) if is_open else p0
-    fast_llr = cusum.bernoulli(failed, level, beta.raised(level, float(params["fast_share"]), 4.0))
-    slow_llr = cusum.bernoulli(failed, p0, beta.raised(p0, float(params["slow_share"]), 2.5))
-    fast = cusum.step(real(a["fast"]), weight * fast_llr, 1.2 * top)
-    slow = cusum.step(real(a["slow"]), weight * slow_llr, 1.2 * top)
-    a["fast"] = fast
-    a["slow"] = slow
-    a["fast_n"] = guard.small(real(a["fast_n"]) + weight) if fast > 0.0 else 0.0
-    a["fast_f"] = guard.small(real(a["fast_f"]) + float(failed)) if fast > 0.0 else 0.0
+    counts = weight * novelty_of(a, b, event) if failed > 0 else weight
+    move_charts(a, params, failed, weight, counts, p0, top)
+    fast, slow = real(a["fast"]), real(a["slow"])
     a["pending_n"] = guard.small(real(a["pending_n"]) + weight)
     if failed == 0:
         meet(a, b, event)
@@ -359,6 +413,23 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     if not is_open and (chart < top or too_few(a, young, params)):
         return NOTHING
     return report(a, event, params, out, p0, chart, top)
+
+
+@kernel
+def move_charts(
+    a: Any, params: Any, failed: int, weight: float, counts: float, p0: float, top: float
+) -> None:
+    """Move both charts by one call that counts so much."""
+    is_open = int(a["opened_at"]) != 0 and int(a["reason"]) != DRIFT
+    level = incident_share(a, p0) if is_open else p0
+    fast_llr = cusum.bernoulli(failed, level, beta.raised(level, float(params["fast_share"]), 4.0))
+    slow_llr = cusum.bernoulli(failed, p0, beta.raised(p0, float(params["slow_share"]), 2.5))
+    fast = cusum.step(real(a["fast"]), counts * fast_llr, 1.2 * top)
+    slow = cusum.step(real(a["slow"]), counts * slow_llr, 1.2 * top)
+    a["fast"] = fast
+    a["slow"] = slow
+    a["fast_n"] = guard.small(real(a["fast_n"]) + weight) if fast > 0.0 else 0.0
+    a["fast_f"] = guard.small(real(a["fast_f"]) + float(failed)) if fast > 0.0 else 0.0
 
 
 @kernel

@@ -194,6 +194,8 @@ SPREAD_SHARE = 0.3
 CHURNING = 8
 """New clients on known networks from which on a sender's clients say nothing."""
 MIGRATION = PLANS["migration"]
+ROAMING = 0.25
+"""Weight of a call by the sender's own client, where the sender shows new networks all the time."""
 FEW_FAIL = 4
 """Calls that verify for each that fails, from which on a network's failures are no forgery."""
 FAILED_BEFORE = 3
@@ -253,6 +255,8 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     t = int(event["t"])
     if weight <= 0.0 or int(event["in_range"]) == 1 or is_known(b, t):
         return NOTHING
+    if is_same_client(a, event) and habit_at(a, t) >= float(params["habit_per_day"]):
+        weight *= ROAMING
     b["rejected"] = guard.count_up(int(b["rejected"]))
     if FEW_FAIL * int(b["rejected"]) <= int(b["verified"]):
         return NOTHING  # a network on probation whose calls mostly verify
@@ -402,12 +406,18 @@ def is_new_place(a: Any, event: Any) -> int:
 
 
 @kernel
-def new_network(a: Any, t: int) -> float:
-    """Note one more network that verified; return how many a day were usual before it."""
+def habit_at(a: Any, t: int) -> float:
+    """Return how many new networks a day have been usual lately."""
     days = 30.0
     if int(a["k_at"]) != 0:
         days = max(minute_of(t) - int(a["k_at"]), 0) / MINUTES_A_DAY
-    habit = real(a["k_per_day"]) * guard.exp(-days / 14.0)
+    return real(a["k_per_day"]) * guard.exp(-days / 14.0)
+
+
+@kernel
+def new_network(a: Any, t: int) -> float:
+    """Note one more network that verified; return how many a day were usual before it."""
+    habit = habit_at(a, t)
     a["k_per_day"] = habit + 1.0 / 14.0
     a["k_at"] = minute_of(t)
     a["k"] = guard.small(real(a["k"]) + 1.0)
