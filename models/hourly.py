@@ -154,6 +154,13 @@ def recurs(row: Any, end: int, count: float) -> bool:
 
 
 @kernel
+def is_batch(row: Any, end: int) -> bool:
+    """Return whether this hour of the day has gone beyond its limit again and again."""
+    hour = ((end - HOUR) % DAY) // HOUR
+    return (int(row["peaks_again"]) >> hour) & 1 != 0
+
+
+@kernel
 def is_weekly(row: Any, end: int, count: float) -> bool:
     """Return whether so large an hour came a week or two ago at this time; or the one just before.
 

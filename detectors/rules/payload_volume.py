@@ -531,7 +531,6 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         pass  # a surge that was announced says nothing of usual hours
     elif hourly.recurs(a, hour_end(a), count):
         hourly.learn_peak(a, hour_end(a), count)
-        a["long_level"] = 0.0  # what a batch brings was no part of the level
     elif int(a["opened_at"]) == 0:
         learn_hour(a, count)
         if code == NOTHING:
@@ -605,8 +604,9 @@ def learn_hour(a: Any, count: float) -> None:
     known = real(a["expected"]) >= 0.0
     most = real(a["limit"]) - real(a["debt"]) if known else count  # debts are paid, not learned
     hourly.learn(a, hour_end(a), count, most)
-    a["week_count"] = guard.small(real(a["week_count"]) + min(count, max(most, 0.0)))
-    a["week_hours"] = guard.count_up16(int(a["week_hours"]))
+    if not hourly.is_batch(a, hour_end(a)):
+        a["week_count"] = guard.small(real(a["week_count"]) + min(count, max(most, 0.0)))
+        a["week_hours"] = guard.count_up16(int(a["week_hours"]))
     if count >= 1.0:
         mean, level = real(a["bytes"]) / count, real(a["level"])
         step_to = mean if level <= 0.0 else level + 0.02 * (min(mean, 10.0 * level) - level)

@@ -11,7 +11,7 @@ learned only when it returns to 0; what happens while an incident is open is not
 lasts a week and closes as chronic: then its level is usual (a forgery's is not: its calls are left
 out until they have ended for a week). A sender's first day is learned as it comes, and counts
 little later: only ``cold_failures`` in a row are news then. A delivery that failed before and comes
-again from the sender's networks is a retry (up to ``MOST_RETRIES`` times): it says nothing new,
+again from the sender's networks is a retry (up to ``MOST_RETRIES`` in a row): it says nothing new,
 whatever made it fail. One counts half, where the last two deliveries have failed and none has
 verified since. A stranger's call counts little where none has come for hours: scanners name a
 sender now and then, also one that is at rest.
@@ -120,8 +120,8 @@ ROW = np.dtype(
         ("noise_until", "i4"),  # minute until which failures from elsewhere are a chronic noise
         ("met", "i4"),  # minute of the first verified call
         ("strange_at", "i4"),  # minute of the last failure from elsewhere
-        ("failed", "i4", 6),  # deliveries that failed lately, the latest first
-        ("again", "i1", 6),  # how often each has come again
+        ("failed", "i2", 24),  # deliveries that failed lately, the latest first
+        ("again", "i2"),  # retries since the last of them
         *TOLD,
     ]
 )
@@ -197,8 +197,8 @@ STRANGERS_LEAST = 0.05
 """Minutes after which a stranger's call counts half, and the least that it counts."""
 NOTHING_ELSE, RETRY_WEIGHT = 2, 0.5
 """Deliveries that have failed since one verified, after which one retry counts, and how much."""
-MOST_RETRIES = 20
-"""No provider tries more often; whoever does is not one, and an id is anybody's word."""
+MOST_RETRIES = 40
+"""Retries of a day's failures, while none is added; more are none, and an id is anybody's word."""
 MANY = 0.2
 FEW = 0.1
 """Shares of failures, proved beyond doubt, that make an incident a medium or a low one."""
@@ -293,12 +293,13 @@ def begin_run(row: Any) -> None:
 
 
 @kernel
-def count_failure(row: Any, network: Any, event: Any) -> None:
-    """Add a failure to the run."""
+def count_failure(row: Any, network: Any, event: Any, weight: float) -> None:
+    """Add a failure to the run; one without weight makes no streak."""
     if int(row["failures"]) == 0:
         row["since"] = int(event["t"])
     row["failures"] = guard.count_up(int(row["failures"]))
-    row["streak"] = guard.count_up16(int(row["streak"]))
+    if weight > 0.0:
+        row["streak"] = guard.count_up16(int(row["streak"]))
     if int(row["failures"]) >= guard.INT16_MAX:
         return  # the shares of so many say enough
     if at_home(row, network, event) > 0:
@@ -343,17 +344,16 @@ def novelty_of(row: Any, network: Any, event: Any) -> float:
 @kernel
 def is_retry(row: Any, event: Any) -> bool:
     """Tell whether a failed delivery comes again; remember it."""
-    tag = novelty.tag(int(event["claimed"]))
+    tag = novelty.short_tag(int(event["claimed"]))
     last = len(row["failed"]) - 1
     for i in range(last + 1):
         if int(row["failed"][i]) == tag:
-            row["again"][i] = min(int(row["again"][i]) + 1, 127)
-            return int(row["again"][i]) <= MOST_RETRIES
+            row["again"] = guard.count_up16(int(row["again"]))
+            return int(row["again"]) <= MOST_RETRIES
     for i in range(last, 0, -1):
         row["failed"][i] = int(row["failed"][i - 1])
-        row["again"][i] = int(row["again"][i - 1])
     row["failed"][0] = tag
-    row["again"][0] = 0
+    row["again"] = 0
     return False
 
 
@@ -367,7 +367,7 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         begin(a)
     known = failed > 0 and int(event["claimed"]) != 0 and at_home(a, b, event) > 0
     again = known and is_retry(a, event)
-    if again and int(a["streak"]) != NOTHING_ELSE:
+    if again and int(a["failures"]) == 0:
         return NOTHING
     is_open = int(a["opened_at"]) != 0 and int(a["reason"]) != DRIFT
     if not is_open and minute_of(int(event["t"])) >= int(a["week_at"]):
@@ -376,12 +376,12 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
             return code
     young = int(a["met"]) == 0 or minute_of(int(event["t"]) - YOUNG) < int(a["met"])
     memory = YOUNG_MEMORY if young else MEMORY
-    weight = RETRY_WEIGHT if again else 1.0
-    if failed == 0:
-        weight = max(float(event["weight"]), 1.0)
+    weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
+    if again:
+        weight = RETRY_WEIGHT if int(a["streak"]) == NOTHING_ELSE else 0.0
     if not is_open:
         a["week_n"] = guard.small(real(a["week_n"]) + weight)
-        a["week_f"] = guard.small(real(a["week_f"]) + float(failed))
+        a["week_f"] = guard.small(real(a["week_f"]) + failed * min(weight, 1.0))
     quiet = young or (real(a["fast"]) <= 0.0 and real(a["slow"]) <= 0.0)
     if failed == 0 and quiet and not is_open:
         meet(a, b, event)  # both charts are, or a call of the first day puts them, at 0
@@ -405,8 +405,8 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         if not is_open and fast <= 0.0 and slow <= 0.0:
             settle(a, memory)
         return NOTHING
-    a["pending_f"] = guard.small(real(a["pending_f"]) + 1.0)
-    count_failure(a, b, event)
+    a["pending_f"] = guard.small(real(a["pending_f"]) + weight)
+    count_failure(a, b, event, weight)
     chart = max(fast, slow)
     if is_open and chart < 0.25 * top:
         return NOTHING  # an ordinary failure; it does not keep the incident open
@@ -429,7 +429,8 @@ def move_charts(
     a["fast"] = fast
     a["slow"] = slow
     a["fast_n"] = guard.small(real(a["fast_n"]) + weight) if fast > 0.0 else 0.0
-    a["fast_f"] = guard.small(real(a["fast_f"]) + float(failed)) if fast > 0.0 else 0.0
+    more = failed * min(weight, 1.0)
+    a["fast_f"] = guard.small(real(a["fast_f"]) + more) if fast > 0.0 else 0.0
 
 
 @kernel

@@ -91,6 +91,18 @@ def test_what_nobody_asked_for_is_forbidden_from_low_upwards():
     assert len(verdict(good, low, info, quiet=(elsewhere,)).forbidden) == 1
 
 
+def test_days_of_attacks_are_no_benign_days():
+    """Of an attack's senders only the days count that it touches; a trap's days are all benign."""
+    assert verdict(alert(AT[3])).attacked_days == 1.0
+    assert verdict(expect=()).attacked_days == 1.0
+    scenario = Scenario("one", Head(title="t", kind="trap"), FLEET, (), (), (), ())
+    trap = replace(STEP, attack=False, end=AT[0] + 3 * DAY)
+    window = Span(START, START + 5 * DAY // 2)
+    seen = [judge(scenario, 1, [step], [], present=frozenset(), window=window, events=1)
+            for step in (trap, replace(trap, attack=True))]  # fmt: skip
+    assert [one.attacked_days for one in seen] == [0.0, 2.5]
+
+
 def test_an_allowance_covers_so_many_up_to_a_severity():
     """One more, or one that is worse, is forbidden."""
     pair = [

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from detectors import checks
+from detectors.base import FINDING, MEDIUM
 from detectors.event import DAY, EVENT, HOUR
 from detectors.registry import detectors_found
 from detectors.rules.payload_volume import SIZE_HIGH, SIZE_LOW
@@ -64,3 +65,20 @@ def test_ten_times_the_usual_size_is_found_at_once(spread: float, share: float) 
             found(events[:-1], rows)
             hits.append(found(events[-1:], rows))
     assert sum(hits) / len(hits) >= share
+
+
+def test_pareto_sizes_are_hardly_told() -> None:
+    """Of files with a Pareto tail a fortnight's last week tells one in 500, and nothing grave."""
+    told, graver, days = 0, 0, 7
+    for seed in range(6):
+        rng = np.random.Generator(np.random.PCG64([seed, 99]))
+        events = deliveries(400, 0.0, 21 * 720, seed)
+        events["body_bytes"] = 400 * (1.0 + rng.pareto(1.2, len(events)))
+        rows = checks.rows_of(VOLUME)
+        found(events[: -days * 720], rows)
+        records, _ = checks.run(VOLUME, events[-days * 720 :], rows)
+        of_sizes = np.isin(records["reason"], (SIZE_HIGH, SIZE_LOW)) & (records["code"] == FINDING)
+        told += int(np.count_nonzero(of_sizes))
+        graver += int(np.count_nonzero(records["severity"][of_sizes] >= MEDIUM))
+    assert told <= 6 * days * 720 / 500
+    assert graver == 0
