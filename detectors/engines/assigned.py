@@ -11,31 +11,22 @@ above loses one.
 
 import asyncio
 import logging
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import Final
 
 from alerts.alert import Alert
 from detectors.batch import Rejected
+from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
 from detectors.engines.ports import Outside, PartitionCore, TopicPartition
 from detectors.engines.sources_topic import Mark, SourceRecord, mark_record, observation_record
-from detectors.engines.state_topic import (
-    Checkpoint,
-    Found,
-    StateRecord,
-    checkpoint_records,
-    newest_checkpoint,
-    tombstones,
-)
+from detectors.engines.state_log import StateLog, in_thread, reading
+from detectors.engines.state_topic import Checkpoint, Found
 from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
 from detectors.event import MINUTE
 from ingest.partition import partition_for
-
-T = TypeVar("T")
 
 MAX_REJECTED_BYTES: Final = 16 * 1024
 """Of a rejected record's value so much is kept."""
@@ -48,22 +39,24 @@ class Assigned:
         self.where = where
         self.closed = False
         self._outside = outside
-        self._cores, self._tables = outside.role(where.topic)
+        self._cores, tables = outside.role(where.topic)
+        self._state = StateLog(where.partition, tables, outside)
         self._core: PartitionCore | None = None
         self._next = 0  # the offset of the record to walk next
         self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
-        self._fence = secrets.token_hex(8)
-        self._epoch = 0
-        self._keys: tuple[bytes, ...] = ()  # of checkpoints that the next one makes obsolete
         self._unacknowledged: list[Awaitable[object]] = []
         self._marked: int | None = None  # the minute of stream time that was told last
 
     async def restore(self) -> None:
         """Take over: the newest checkpoint, or the events that the topic still holds."""
-        async with self._reading() as reader:
-            found = await self._in_thread(lambda: self._read_state(reader))
-            self._keys = found.keys
-            bounds = await self._in_thread(lambda: reader.bounds(*self.where))
+        try:
+            found = await self._state.take_over()
+        except FencedError:
+            if self.closed:  # it is the next owner who claimed
+                return
+            raise
+        async with reading(self._outside) as reader:
+            bounds = await in_thread(self._outside, lambda: reader.bounds(*self.where))
             committed = bounds.begin if bounds.committed is None else bounds.committed
             if committed > bounds.end:  # the topic was made anew: none of these was seen before
                 committed = bounds.begin
@@ -109,18 +102,10 @@ class Assigned:
         if self._core is None or self._next == self._saved:
             return None
         checkpoint = Checkpoint(self._next, self._cores.config_hash, self._core.snapshot())
-        self._epoch += 1
-        *chunks, manifest = await self._in_thread(
-            lambda: checkpoint_records(
-                self.where.partition, self._fence, self._epoch, checkpoint, self._tables
-            )
-        )
+        records = await self._state.pack(checkpoint)
         waiting, self._unacknowledged = self._unacknowledged, []
         await asyncio.gather(*waiting)
-        await asyncio.gather(*[await self._write_state(each) for each in chunks])
-        await (await self._write_state(manifest))
-        obsolete, self._keys = self._keys, tuple(each.key for each in (*chunks, manifest))
-        self._unacknowledged += [await self._write_state(each) for each in tombstones(obsolete)]
+        await self._state.write(records)
         self._saved = checkpoint.offset
         return checkpoint.offset
 
@@ -147,32 +132,19 @@ class Assigned:
         self._next = self._saved = found.checkpoint.offset
         return None
 
-    def _read_state(self, reader: LogReader) -> Found:
-        where = TopicPartition(self._outside.topics.state, self.where.partition)
-        bounds = reader.bounds(*where)
-        return newest_checkpoint(
-            where.partition,
-            (
-                (record.key, record.value)
-                for batch in reader.read(*where, bounds.begin, bounds.end)
-                for record in batch
-            ),
-            self._tables,
-        )
-
     async def _fill(self, stop: int) -> None:
         """Walk what the log holds before `stop` and the stream did not hand over."""
         start = self._next
-        async with self._reading() as reader:
+        async with reading(self._outside) as reader:
             count = await self._walk(reader, start, stop, emit=True)
         note("partition.gap", partition=self.where, start=start, stop=stop, records=count)
 
     async def _walk(self, reader: LogReader, start: int, stop: int, *, emit: bool) -> int:
         """Feed the records of the log with `start <= offset < stop`; how many there were."""
-        begin = (await self._in_thread(lambda: reader.bounds(*self.where))).begin
+        begin = (await in_thread(self._outside, lambda: reader.bounds(*self.where))).begin
         count = 0
         batches = reader.read(*self.where, max(start, begin), stop)
-        while batch := await self._in_thread(lambda: next(batches, None)):
+        while batch := await in_thread(self._outside, lambda: next(batches, None)):
             if self.closed:
                 return count
             await self._apply(batch, emit=emit)
@@ -227,18 +199,3 @@ class Assigned:
         topic = self._outside.topics.sources
         sent = await self._outside.send(topic, record.key, record.value, partition, record.headers)
         self._unacknowledged.append(sent)
-
-    async def _write_state(self, record: StateRecord) -> Awaitable[object]:
-        topic = self._outside.topics.state
-        return await self._outside.send(topic, record.key, record.value, self.where.partition, [])
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[LogReader]:
-        reader = await self._in_thread(self._outside.reader)
-        try:
-            yield reader
-        finally:
-            await self._in_thread(reader.close)
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._outside.threads, call)

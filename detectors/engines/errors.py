@@ -9,3 +9,7 @@ class EngineError(DetectorError):
 
 class SourceRecordError(EngineError):
     """A record of `callwatch.sources` says nothing that can be used."""
+
+
+class FencedError(EngineError):
+    """Another worker has claimed a partition that this one believes to own."""

@@ -29,7 +29,7 @@ from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.journal import LOGGER, line, note
 from detectors.engines.log_reader import LogReader
-from detectors.engines.ports import Outside, TopicPartition
+from detectors.engines.ports import Acknowledged, Outside, TopicPartition
 from detectors.engines.share import RESTORES, Share
 
 SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
@@ -160,8 +160,8 @@ class Worker:
         value: bytes | None,
         partition: int | None,
         headers: list[tuple[str, bytes]],
-    ) -> Awaitable[object]:
-        sent: Awaitable[object] = await self._app.producer.send(
+    ) -> Awaitable[Acknowledged]:
+        sent: Awaitable[Acknowledged] = await self._app.producer.send(
             topic, key, value, partition, None, headers
         )
         return sent

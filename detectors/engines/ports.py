@@ -66,6 +66,14 @@ class Cores(Protocol):
         """A core with that state; raises `StateError` when it does not fit."""
 
 
+class Acknowledged(Protocol):
+    """What the broker says of a record that it has."""
+
+    @property
+    def offset(self) -> int:
+        """Where it stands; -1 where the broker does not say."""
+
+
 class Send(Protocol):
     """Hands a record to the producer; what it returns is done when the broker has it."""
 
@@ -76,7 +84,7 @@ class Send(Protocol):
         value: bytes | None,
         partition: int | None,
         headers: list[tuple[str, bytes]],
-    ) -> Awaitable[object]:
+    ) -> Awaitable[Acknowledged]:
         """See above."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from detectors.engines.assigned import Assigned
+from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
 from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.stretch import Fetched
@@ -104,7 +105,8 @@ class Share:
         async with self._turn:
             self._since_saved = 0
             usable = [each for each in partitions if each in self._held and self._held[each].usable]
-            saved = await asyncio.gather(*(self._held[each].state.save() for each in usable))
+            states = [self._held[each].state for each in usable]
+            saved = await asyncio.gather(*(_saved(each, leaving=leaving) for each in states))
             offsets = {
                 each: offset
                 for each, offset in zip(usable, saved, strict=True)
@@ -129,3 +131,13 @@ class Share:
         self._restores.discard(ready)
         if not ready.cancelled() and (error := ready.exception()) is not None:
             self._failed(error)
+
+
+async def _saved(state: Assigned, *, leaving: bool) -> int | None:
+    try:
+        return await state.save()
+    except FencedError as error:
+        if not leaving:  # it is ours by the group, and still somebody took it: start again
+            raise
+        note("state.fenced", level=logging.WARNING, partition=state.where, error=error)
+        return None

@@ -8,6 +8,11 @@ the checkpoints of the events' partitions from those of the sources'. The fence 
 random for each time that a worker gets the partition, the epoch counts its checkpoints: so no two
 checkpoints ever share a key, not even one of a stalled worker that believes it still is the owner.
 
+Whoever gets a partition first writes a claim with its fence, and reads the log beyond it. A
+manifest counts only where the last claim before it has its fence: so what a stalled owner writes
+after the claim of the next counts for nobody, and all who read the log agree on what the claim was
+made upon. What is older is deleted by an owner that has seen its own newer manifest count.
+
 Everything here is a pure function of records; reading and writing them is the worker's part.
 """
 
@@ -33,10 +38,11 @@ class Tables(NamedTuple):
 
     data: str
     manifest: str
+    claim: str
 
 
-EVENTS: Final = Tables("core", "manifest")
-SOURCES: Final = Tables("shared", "shared-manifest")
+EVENTS: Final = Tables("core", "manifest", "claim")
+SOURCES: Final = Tables("shared", "shared-manifest", "shared-claim")
 """The checkpoints of partitions of `callwatch.sources`."""
 
 
@@ -87,12 +93,14 @@ class Checkpoint:
 class Found:
     """What a state partition holds: its newest whole checkpoint, and all keys that stand there.
 
-    `faults` say in one line each why a newer checkpoint was passed over.
+    `faults` say in one line each why a newer checkpoint was passed over; `owner` is the fence of
+    the last claim.
     """
 
     checkpoint: Checkpoint | None
     keys: tuple[bytes, ...]
     faults: tuple[str, ...]
+    owner: str | None = None
 
 
 def checkpoint_records(
@@ -120,31 +128,41 @@ def checkpoint_records(
     ]
 
 
+def claim_record(partition: int, fence: str, tables: Tables = EVENTS) -> StateRecord:
+    """The record by which a new owner makes every other's later checkpoints void."""
+    return StateRecord(StateKey(partition, fence, 0, tables.claim, 0).encode(), b"{}")
+
+
 def newest_checkpoint(
     partition: int,
     records: Iterable[tuple[bytes | None, bytes | None]],
     tables: Tables = EVENTS,
 ) -> Found:
-    """The newest checkpoint whose chunks verify, from a state partition read in log order."""
+    """The newest checkpoint that counts and verifies, from a state partition read in log order."""
     values: dict[StateKey, bytes] = {}
     for raw_key, value in records:
-        key = _read_key(raw_key)
-        if key is None or key.partition != partition or key.table not in tables:
-            continue  # not ours to judge, and not ours to delete
+        key = own_key(raw_key, partition, tables)
+        if key is None:
+            continue
         values.pop(key, None)  # a key written again counts at its last place
         if value is not None:
             values[key] = value
+    owner = None
+    counting = []
+    for key in values:
+        if key.table == tables.claim:
+            owner = key.fence
+        elif key.table == tables.manifest and key.fence == owner:
+            counting.append(key)
     faults = []
     checkpoint = None
-    for key in reversed(values):
-        if key.table != tables.manifest:
-            continue
+    for key in reversed(counting):
         try:
             checkpoint = _assemble(key, values, tables.data)
             break
         except StateError as error:
             faults.append(str(error))
-    return Found(checkpoint, tuple(key.encode() for key in values), tuple(faults))
+    return Found(checkpoint, tuple(key.encode() for key in values), tuple(faults), owner)
 
 
 def tombstones(keys: Iterable[bytes]) -> list[StateRecord]:
@@ -152,14 +170,18 @@ def tombstones(keys: Iterable[bytes]) -> list[StateRecord]:
     return [StateRecord(key, None) for key in keys]
 
 
-def _read_key(raw: bytes | None) -> StateKey | None:
-    """The key, or None when it is none of this module's: later versions may write others."""
+def own_key(raw: bytes | None, partition: int, tables: Tables) -> StateKey | None:
+    """The key, or None where it is not ours to judge and not ours to delete.
+
+    Others may lie in the partition: those of the other tables, and what later versions write.
+    """
     if raw is None:
         return None
     try:
-        return StateKey(*msgspec.json.decode(raw, type=tuple[int, str, int, str, int]))
+        key = StateKey(*msgspec.json.decode(raw, type=tuple[int, str, int, str, int]))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    return key if key.partition == partition and key.table in tables else None
 
 
 def _assemble(key: StateKey, values: dict[StateKey, bytes], data: str) -> Checkpoint:

@@ -82,7 +82,7 @@ TOPICS = {
     ),
     "callwatch.state": (
         "`[partition, fence, epoch, table, chunk]`",
-        "checkpoints: a compressed snapshot in chunks, then its manifest",
+        "a claim for each owner; checkpoints: a compressed snapshot in chunks, then its manifest",
     ),
     "callwatch.alerts": ("alert id", "a state of an alert ([alerts.md](alerts.md))"),
     "callwatch.alerts.dead": ("alert id", "not used yet: alerts that no sink took"),

@@ -75,7 +75,8 @@ class FakeKafka:
         self.committed: dict[TopicPartition, int] = {}
         self.headers: list[list[tuple[str, bytes]]] = []
         self.journal: list[str] = []
-        self.held: list[asyncio.Future[None]] | None = None
+        self.held: list[Callable[[], None]] | None = None
+        """Acknowledgements that wait to be called."""
         self.broken: str | None = None
         self.closed_readers = 0
         self.time_us = 0
@@ -106,19 +107,20 @@ class FakeKafka:
         value: bytes | None,
         partition: int | None,
         headers: list[tuple[str, bytes]],
-    ) -> Awaitable[None]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ) -> Awaitable[LogRecord]:
+        done: asyncio.Future[LogRecord] = asyncio.get_running_loop().create_future()
         assert key is not None or value is not None, "aiokafka insists on it"
         if topic == self.broken:
             done.set_exception(OSError("the broker refuses"))
             return done
         self.append(topic, partition or 0, value, key, headers)
+        landed = self.logs[topic, partition or 0][-1]
         self.headers.append(headers)
         self.journal.append(topic)
         if self.held is None:
-            done.set_result(None)
+            done.set_result(landed)
         else:
-            self.held.append(done)
+            self.held.append(lambda: done.set_result(landed))
         return done
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from detectors.engines.assigned import Assigned
+from detectors.engines.errors import FencedError
 from detectors.engines.ports import TopicPartition
 from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
 
@@ -64,6 +65,7 @@ def test_checkpoint_waits_for_alerts_and_commit_for_the_checkpoint() -> None:
     async def work() -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
+        kafka.journal.clear()  # the claim
         kafka.held = []
         await assigned.feed(one_fetch(kafka.events(0, "!a", "?b")))
         saving = asyncio.ensure_future(assigned.save())
@@ -78,7 +80,7 @@ def test_checkpoint_waits_for_alerts_and_commit_for_the_checkpoint() -> None:
                 await asyncio.sleep(0.001)
             assert (kafka.journal, saving.done()) == (expected, False)
             for each in kafka.held:
-                each.set_result(None)
+                each()
             kafka.held.clear()
         assert await saving == 2
 
@@ -162,7 +164,7 @@ def test_damaged_state_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
         await first.feed(one_fetch(kafka.events(0, "a", "b")))
         await _save(kafka, first)
         log = kafka.logs[TOPICS.state, 0]
-        log[0] = log[0]._replace(value=b"nonsense")
+        log[1] = log[1]._replace(value=b"nonsense")  # behind the claim
         await _owner(kafka, cores)
         assert cores.made[-1].fed == ["a", "b"]
 
@@ -217,8 +219,8 @@ def test_new_group_starts_at_the_beginning(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.text == ""
 
 
-def test_late_checkpoint_of_a_stalled_owner_is_caught_up() -> None:
-    """A checkpoint behind the committed offset is continued from its own offset, with alerts."""
+def test_stalled_owner_hurts_nobody() -> None:
+    """What a stalled owner writes after the next one's claim counts for nobody, and it is told."""
 
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
@@ -227,11 +229,55 @@ def test_late_checkpoint_of_a_stalled_owner_is_caught_up() -> None:
         owner = await _owner(kafka, cores)
         await owner.feed(one_fetch([*kafka.logs[TOPICS.events, 0], *kafka.events(0, "b", "!c")]))
         await _save(kafka, owner)
-        await stalled.save()  # its commit is refused, but this is written
+        with pytest.raises(FencedError, match="claimed by another worker"):
+            await stalled.save()
+        await owner.feed(one_fetch(kafka.events(0, "d")))
+        await _save(kafka, owner)
         third = await _owner(kafka, cores)
-        assert cores.made[-1].fed == ["a", "b", "!c"]
-        await third.feed(one_fetch(kafka.events(0, "!d")))
-        assert kafka.alerts() == [("!c", 3), ("!c", 3), ("!d", 4)]
+        assert cores.made[-1].fed == ["a", "b", "!c", "d"]
+        await third.feed(one_fetch(kafka.events(0, "!e")))
+        assert kafka.alerts() == [("!c", 3), ("!e", 5)]
+
+    run(work)
+
+
+def test_checkpoint_behind_the_committed_offset_is_caught_up() -> None:
+    """What lies between a checkpoint and the committed offset is walked again, with its alerts."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(one_fetch(kafka.events(0, "a")))
+        await _save(kafka, first)
+        kafka.events(0, "!b")
+        await kafka.commit({EVENTS: 2})
+        await _owner(kafka, cores)
+        assert (cores.made[-1].fed, kafka.alerts()) == (["a", "!b"], [("!b", 2)])
+
+    run(work)
+
+
+def test_superseded_restore_ends_in_silence() -> None:
+    """Who was closed while it took over gives way to a later claim; who was not says so."""
+
+    async def work() -> None:
+        kafka = FakeKafka()
+        for closed in (True, False):
+            late = Assigned(EVENTS, kafka.outside(FakeCores()))
+            kafka.held = []
+            restoring = asyncio.ensure_future(late.restore())
+            while not kafka.held:
+                await asyncio.sleep(0)
+            [go_on], kafka.held = kafka.held, None
+            await _owner(kafka, FakeCores())
+            if closed:
+                late.close()
+            go_on()
+            if closed:
+                await restoring
+            else:
+                with pytest.raises(FencedError):
+                    await restoring
 
     run(work)
 
@@ -255,7 +301,7 @@ def test_topic_made_anew_is_walked_from_its_beginning() -> None:
 
 
 def test_only_the_newest_checkpoint_stays() -> None:
-    """After a checkpoint is acknowledged the one before is deleted, that of former owners too."""
+    """After a checkpoint is acknowledged the one before is deleted, and all of former owners."""
 
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
@@ -265,7 +311,7 @@ def test_only_the_newest_checkpoint_stays() -> None:
                 await owner.feed(one_fetch(kafka.events(0, value)))
                 await _save(kafka, owner)
         standing = {record.key: record.value for record in kafka.logs[TOPICS.state, 0]}
-        assert len([value for value in standing.values() if value is not None]) == 2
+        assert len([value for value in standing.values() if value is not None]) == 3
 
     run(work)
 
@@ -293,7 +339,7 @@ def test_rejected_record_is_kept_with_its_place() -> None:
         await assigned.feed(one_fetch(kafka.events(0, "a", "?" + "x" * 100_000)))
         [record] = kafka.logs[TOPICS.rejected, 0]
         assert (record.key, len(record.value or b"")) == (None, 16 * 1024)
-        assert kafka.headers == [
+        assert kafka.headers[1:] == [
             [
                 ("topic", b"callwatch.events"),
                 ("partition", b"0"),
@@ -314,7 +360,11 @@ def test_closed_partition_does_nothing() -> None:
         assigned = await _owner(kafka, cores)
         assigned.close()
         await assigned.feed(one_fetch(kafka.events(0, "!a")))
-        assert (await assigned.save(), kafka.journal, cores.made[-1].fed) == (None, [], [])
+        assert (await assigned.save(), kafka.journal, cores.made[-1].fed) == (
+            None,
+            [TOPICS.state],
+            [],
+        )  # the claim
 
     run(work)
 
@@ -326,6 +376,6 @@ def test_readers_are_closed() -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
         await assigned.feed(one_fetch([kafka.events(0, "a", "b")[1]]))
-        assert kafka.closed_readers == 2
+        assert kafka.closed_readers == 3
 
     run(work)

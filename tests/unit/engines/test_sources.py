@@ -141,6 +141,7 @@ def test_checkpoints_wait_for_observations() -> None:
         made = Pipeline(search(0.7, others=1))
         busy = made.events[0]
         await made.own(busy)
+        made.kafka.journal.clear()  # the claim
         made.kafka.held = []
         await made.walk(busy)
         assert TOPICS.sources in made.kafka.journal
@@ -149,7 +150,7 @@ def test_checkpoints_wait_for_observations() -> None:
             await asyncio.sleep(0.001)
         assert TOPICS.state not in made.kafka.journal
         for each in made.kafka.held:
-            each.set_result(None)
+            each()
         made.kafka.held = None
         await saving
         assert made.kafka.journal[-1] == "commit"
@@ -186,7 +187,7 @@ def test_checkpoints_of_events_and_sources_are_told_apart() -> None:
         assert cores.made[-1].fed == ["e0", "e1", "e2"]
         assert shared.made[-1].fed == ["s0", "s1", "s2"]
         standing = {record.key: record.value for record in kafka.logs[TOPICS.state, 0]}
-        assert len([value for value in standing.values() if value is not None]) == 4
+        assert len([value for value in standing.values() if value is not None]) == 6
 
     run(work)
 

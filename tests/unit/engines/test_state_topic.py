@@ -11,6 +11,7 @@ from detectors.engines.state_topic import (
     StateKey,
     StateRecord,
     checkpoint_records,
+    claim_record,
     newest_checkpoint,
     tombstones,
 )
@@ -24,6 +25,12 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_topic, "CHUNK_BYTES", 16)
 
 
+def _written(fence: str, epoch: int, checkpoint: Checkpoint) -> list[StateRecord]:
+    """The records of a checkpoint, and before the first of an owner its claim."""
+    claim = [claim_record(3, fence)] if epoch == 1 else []
+    return claim + checkpoint_records(3, fence, epoch, checkpoint)
+
+
 def _noise(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
@@ -32,28 +39,28 @@ def _noise(size: int) -> bytes:
 def test_checkpoint_comes_back(size: int) -> None:
     """Snapshots of any size come back byte for byte, with their offset and configuration."""
     written = Checkpoint(7, "abc", _noise(size))
-    records = checkpoint_records(3, "f", 1, written)
-    assert newest_checkpoint(3, records) == Found(written, tuple(r.key for r in records), ())
+    records = _written("f", 1, written)
+    assert newest_checkpoint(3, records) == Found(written, tuple(r.key for r in records), (), "f")
 
 
 def test_newest_whole_checkpoint_counts() -> None:
     """Of two whole checkpoints the one that stands later in the log is taken."""
-    records = [*checkpoint_records(3, "f", 1, FIRST), *checkpoint_records(3, "f", 2, SECOND)]
+    records = [*_written("f", 1, FIRST), *_written("f", 2, SECOND)]
     assert newest_checkpoint(3, records).checkpoint == SECOND
 
 
 def test_half_written_checkpoint_does_not_hurt() -> None:
     """Wherever the writing of the second stopped, the first counts, and nothing is damaged."""
-    second = checkpoint_records(3, "f", 2, SECOND)
+    second = _written("f", 2, SECOND)
     for written in range(len(second)):
-        found = newest_checkpoint(3, [*checkpoint_records(3, "f", 1, FIRST), *second[:written]])
+        found = newest_checkpoint(3, [*_written("f", 1, FIRST), *second[:written]])
         assert (found.checkpoint, found.faults) == (FIRST, ())
 
 
 def test_missing_chunk_is_named() -> None:
     """A checkpoint without one of its chunks is passed over for the one before, and named."""
-    second = checkpoint_records(3, "f", 2, SECOND)
-    found = newest_checkpoint(3, [*checkpoint_records(3, "f", 1, FIRST), *second[1:]])
+    second = _written("f", 2, SECOND)
+    found = newest_checkpoint(3, [*_written("f", 1, FIRST), *second[1:]])
     assert found.checkpoint == FIRST
     assert found.faults == (
         f"checkpoint f/2 of partition 3: chunk 0 of {len(second) - 1} is missing",
@@ -63,7 +70,8 @@ def test_missing_chunk_is_named() -> None:
 @pytest.mark.parametrize("which", range(-1, 3))
 def test_changed_byte_is_found(which: int) -> None:
     """One changed byte, in any chunk or in the manifest, makes the checkpoint damaged."""
-    records = checkpoint_records(3, "f", 1, FIRST)
+    records = _written("f", 1, FIRST)
+    which += which >= 0  # behind the claim
     key, value = records[which]
     assert value is not None
     for at in range(len(value)):
@@ -84,13 +92,21 @@ def test_fences_keep_workers_apart() -> None:
     mine, stalled = checkpoint_records(3, "a", 1, FIRST), checkpoint_records(3, "b", 1, SECOND)
     mixed = [record for pair in zip(stalled, mine, strict=False) for record in pair]
     mixed += [*stalled[len(mine) :], *mine[len(stalled) :]]
-    found = newest_checkpoint(3, mixed)
-    assert (found.checkpoint in (FIRST, SECOND), found.faults) == (True, ())
+    found = newest_checkpoint(3, [claim_record(3, "b"), claim_record(3, "a"), *mixed])
+    assert (found.checkpoint, found.owner, found.faults) == (FIRST, "a", ())
+
+
+def test_manifest_counts_under_its_own_claim_only() -> None:
+    """What is written after another's claim never counts; what was before it counts for all."""
+    late = _written("a", 2, SECOND)
+    found = newest_checkpoint(3, [*_written("a", 1, FIRST), claim_record(3, "b"), *late])
+    assert (found.checkpoint, found.owner, found.faults) == (FIRST, "b", ())
+    assert newest_checkpoint(3, checkpoint_records(3, "a", 1, FIRST)).checkpoint is None
 
 
 def test_tombstones_delete() -> None:
     """A deleted checkpoint is gone, and its keys are not listed for deletion again."""
-    records = checkpoint_records(3, "f", 1, FIRST)
+    records = _written("f", 1, FIRST)
     deleted = [*records, *tombstones(r.key for r in records)]
     assert newest_checkpoint(3, deleted) == Found(None, (), ())
 
@@ -104,11 +120,11 @@ def test_foreign_records_are_left_alone() -> None:
         (b'{"partition":3}', b"x"),
         (b'[3,"f",1]', b"x"),
         (StateKey(4, "f", 9, "manifest", 0).encode(), b"{}"),
-        (StateKey(3, "f", 9, "claim", 0).encode(), b"{}"),
+        (StateKey(3, "f", 9, "later", 0).encode(), b"{}"),
     ]
-    records = checkpoint_records(3, "f", 1, FIRST)
+    records = _written("f", 1, FIRST)
     found = newest_checkpoint(3, [*foreign, *records, *foreign])
-    assert found == Found(FIRST, tuple(r.key for r in records), ())
+    assert found == Found(FIRST, tuple(r.key for r in records), (), "f")
 
 
 @pytest.mark.parametrize(
@@ -118,14 +134,14 @@ def test_foreign_records_are_left_alone() -> None:
 def test_unreadable_manifest_is_damage(manifest: bytes) -> None:
     """A manifest that cannot be read is named in one line, and the checkpoint before it counts."""
     key = StateKey(3, "f", 2, "manifest", 0).encode()
-    found = newest_checkpoint(3, [*checkpoint_records(3, "f", 1, FIRST), (key, manifest)])
+    found = newest_checkpoint(3, [*_written("f", 1, FIRST), (key, manifest)])
     assert (found.checkpoint, len(found.faults)) == (FIRST, 1)
     assert "\n" not in found.faults[0]
 
 
 def test_later_format_is_not_misread() -> None:
     """A manifest of another format is passed over, even when all else fits."""
-    *chunks, (key, value) = checkpoint_records(3, "f", 1, FIRST)
+    *chunks, (key, value) = _written("f", 1, FIRST)
     assert value is not None
     later = value.replace(b'"format":1', b'"format":2')
     found = newest_checkpoint(3, [*chunks, (key, later)])
