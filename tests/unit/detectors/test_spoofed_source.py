@@ -145,6 +145,33 @@ def test_a_provider_without_fixed_addresses() -> None:
         assert run.incidents == []
 
 
+@pytest.mark.parametrize(("client", "within"), [("curl/8", 5), ("Acme-Hooks/1.0", 20)])
+def test_forgery_among_changing_addresses_is_found_without_a_list(client: str, within: int) -> None:
+    """Of senders with five new networks a day every forger is found; who copies the client, later.
+
+    Before it, at most two alerts in a hundred sender-days, of any severity.
+    """
+    told, senders, days = 0, 4, 22
+    for seed in range(senders):
+        run = Run()
+        usual = list(moving(MONDAY, days, seed, None))
+        refused = [
+            call | {"verdict": "rejected", "reason": "signature_invalid", "status": 401}
+            if n % 300 == 299 else call
+            for n, call in enumerate(usual)
+        ]  # fmt: skip
+        run.feed(refused)
+        told += len(run.of("spoofed-source"))
+        run.alerts.clear()
+        run.values.clear()
+        run.feed(calls(40, 10, MONDAY + days * DAY, rejected="signature_invalid",
+                       user_agent=client, source_ip=ELSEWHERE))  # fmt: skip
+        number = run.opened("spoofed-source")
+        assert number is not None
+        assert number <= within
+    assert told <= 0.02 * senders * days
+
+
 def test_browsers_come_from_anywhere() -> None:
     """Redirect callbacks come from people's networks: their sources say nothing."""
     run = warm()
