@@ -144,6 +144,7 @@ class Config:
         self.control_key = control_key
         """Under which control records are signed: a secret, and no part of the hash."""
         self.stream = stream or StreamSettings()
+        self.disabled = disabled
         self.priors = dict(priors or {})
         self.settings = {name: dict(given) for name, given in (settings or {}).items()}
         self.overrides = overrides

@@ -31,6 +31,7 @@ MOST_BYTES = 8 << 20
 MOST_PROBES = 16
 LONGEST = 1024
 """Bytes of a text; the longest that the event's schema allows together are fewer."""
+_SEED = secrets.randbits(38)
 _MASK = (1 << 38) - 1
 _FACTOR = 16_777_619  # of FNV-1; a product of both stays within 63 bits
 
@@ -99,7 +100,7 @@ class Words:
     """Texts and what they stand for."""
 
     def __init__(self) -> None:
-        self.seed = secrets.randbits(38)
+        self.seed = _SEED
         self.slots = np.full(SLOTS, -1, np.int32)
         self.entries = np.zeros(MOST_ENTRIES, ENTRY)
         self.arena = np.zeros(MOST_BYTES, np.uint8)
