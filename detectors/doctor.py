@@ -171,7 +171,8 @@ def of_detectors(config: Config) -> Iterator[Trouble]:
     running |= set() if config.health is None else {health.ID}
     for detector in alerting_found():
         subject = f"detectors.{detector.id}"
-        if detector.id not in running and detector.is_learned and detector.id not in config.disabled:
+        wanted = detector.id not in config.disabled
+        if wanted and detector.is_learned and detector.id not in config.models:
             continue  # without a model it is not meant to run
         if detector.id not in running:
             text = "is switched off: nothing of what it sees is told"

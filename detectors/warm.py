@@ -6,6 +6,7 @@ processor takes a share of them, in processes that share the cache folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from detectors.registry import detectors_found
 from detectors.walk import walk_source
 from models.store import StoredModel
 
+LOGGER = logging.getLogger("callwatch.start")
+"""Without a handler of its own, a program's first start says on standard error why it waits."""
 READY = "compiled"
 """Name of the file that says which walks this cache folder has."""
 MOST_PROCESSES = 4
@@ -36,6 +39,10 @@ def warm_up(config: Config) -> bool:
     missing = {d.id: d for name, d in wanted.items() if name not in there}
     if not missing:
         return False
+    many = len(missing) > 1
+    LOGGER.warning(
+        "compiling %d detector%s, once for this version of the code", len(missing), "s" * many
+    )
     mine, *others = shares(missing.values(), min(os.cpu_count() or 1, MOST_PROCESSES))
     helpers = [
         subprocess.Popen(  # noqa: S603 -- this program itself
