@@ -109,7 +109,7 @@ class KafkaTransport:
     def _open(self) -> "KafkaProducer":
         if self._producer is not None:
             return self._producer
-        if self._away and not _reachable(self._servers, self._options):
+        if self._away and not reachable(self._servers, self._options):
             msg = f"{self._where()}: no broker takes connections"
             raise TransportError(msg)
         from kafka import KafkaProducer
@@ -164,7 +164,7 @@ class KafkaTransport:
         return f"kafka {','.join(self._servers)} {self._topic}"
 
 
-def _reachable(servers: Sequence[str], options: dict[str, Any]) -> bool:
+def reachable(servers: Sequence[str], options: dict[str, Any]) -> bool:
     """Whether a server takes connections; asked after a failure, before a new producer.
 
     kafka-python leaves two sockets to the garbage collector for each attempt that is refused. In a

@@ -11,7 +11,7 @@ above loses one.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 from alerts.alert import Alert
@@ -24,6 +24,7 @@ from detectors.engines.sources_topic import Mark, SourceRecord, mark_record, obs
 from detectors.engines.state_log import StateLog, in_thread, reading
 from detectors.engines.state_topic import Checkpoint, Found
 from detectors.engines.stretch import Stretch
+from detectors.engines.watchdog import Place
 from detectors.errors import StateError
 from detectors.event import MINUTE
 from ingest.partition import partition_for
@@ -46,6 +47,16 @@ class Assigned:
         self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
         self._unacknowledged: list[Awaitable[object]] = []
         self._marked: int | None = None  # the minute of stream time that was told last
+
+    @property
+    def place(self) -> Place:
+        """How far it is."""
+        return Place(self.where, self._next, self._saved)
+
+    @property
+    def accounts(self) -> Mapping[str, int]:
+        """What has become of the records; nothing where nobody counts."""
+        return {} if self._core is None else self._core.accounts
 
     async def restore(self) -> None:
         """Take over: the newest checkpoint, or the events that the topic still holds."""

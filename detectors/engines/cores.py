@@ -1,7 +1,8 @@
 """What detects in a partition of Kafka: the core of the events, or that of what senders share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -35,6 +36,11 @@ class EventsCore:
         """The newest accepted time, microseconds; None before the first record."""
         return self.core.stream_time_us
 
+    @property
+    def accounts(self) -> Mapping[str, int]:
+        """The counters of the core."""
+        return self.core.counters
+
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         """Walk events of the log, in order."""
         if isinstance(records, RawRecords):
@@ -62,6 +68,7 @@ class SourcesCore:
     """
 
     stream_time_us: int | None = None
+    accounts: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, config: Config, partitions: int, shared: SharedCore | None = None) -> None:
         self.shared = shared or SharedCore(config)

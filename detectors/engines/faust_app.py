@@ -31,6 +31,8 @@ from detectors.engines.journal import LOGGER, line, note
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
 from detectors.engines.share import RESTORES, Share
+from detectors.engines.watchdog import Stall, Watchdog
+from ingest.kafka_transport import reachable
 
 SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
 STOP_SECONDS: Final = 4.0  # for Faust to stop; together with the checkpoints below 10 s
@@ -60,6 +62,18 @@ class Worker:
             commit=self._commit,
             failed=self._fail,
             save_events=settings.save_events,
+            ready=self._tell_ready,
+        )
+        self._member = self._is_ready = False
+        self._watchdog = Watchdog(
+            Stall(settings.save_seconds, settings.stall_seconds),
+            state=lambda: (self._share.places, self._member),
+            reader=lambda: LogReader(settings.kafka.keywords(), settings.group),
+            reachable=lambda: reachable(
+                settings.kafka.bootstrap_servers, settings.kafka.keywords()
+            ),
+            events=settings.topics.events,
+            tell=self._tell_stalled,
         )
         both = self._app.topic(
             settings.topics.events,
@@ -89,6 +103,7 @@ class Worker:
             asyncio.ensure_future(self._run_faust()),
             asyncio.ensure_future(self._save_now_and_then()),
         ]
+        self._watchdog.start()
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         error = next((each.exception() for each in done if each.exception()), None)
         if error is not None:
@@ -97,6 +112,7 @@ class Worker:
         for each in parts:
             each.cancel()
         await asyncio.gather(self._stop_faust(), self._share.end(STOP_SECONDS))
+        self._watchdog.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._files.cleanup()
         note("worker.stopped", saved=saved)
@@ -131,6 +147,23 @@ class Worker:
         if not self._failure.done():
             self._failure.set_exception(error)
 
+    def _tell_stalled(self, what: str) -> None:
+        """The watchdog's thread calls this."""
+        error = EngineError(f"nothing moves although the log does: {what}")
+        self._failure.get_loop().call_soon_threadsafe(self._fail, error)
+
+    def _tell_ready(self, is_ready: bool) -> None:
+        if is_ready == self._is_ready:
+            return
+        self._is_ready = is_ready
+        if is_ready:
+            note("worker.ready", partitions=len(self._share.places))
+        if (file := self._settings.ready_file) is not None:
+            if is_ready:
+                file.touch()
+            else:
+                file.unlink(missing_ok=True)
+
     # Faust calls these
 
     async def _detect(self, stream: Any) -> None:
@@ -143,9 +176,11 @@ class Worker:
             self._fail(error)
 
     async def _assigned(self, _app: object, assigned: Iterable[Any], **_: object) -> None:
+        self._member = True
         self._share.assign(map(_ours, assigned), self._app.consumer_generation_id)
 
     async def _revoked(self, _app: object, revoked: Iterable[Any], **_: object) -> None:
+        self._member = False
         try:
             await self._share.release([_ours(tp) for tp in revoked], SAVE_SECONDS)
         except Exception as error:  # Faust would log it and go on

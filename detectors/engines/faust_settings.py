@@ -2,12 +2,14 @@
 
 import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import faust
 
 from detectors.engines.faust_transport import SCHEME, Fetching
 from detectors.engines.ports import Cores, Topics
+from detectors.engines.watchdog import STALL_SECONDS
 from ingest.kafka_config import KafkaConfig
 
 GROUP: Final = "callwatch-worker"
@@ -28,6 +30,9 @@ class WorkerSettings:
     group: str = GROUP
     save_seconds: float = 5.0
     save_events: int = 50_000
+    ready_file: Path | None = None
+    """Exists while this worker is a member of the group and has restored all of its partitions."""
+    stall_seconds: float = STALL_SECONDS
     fetching: Fetching = field(default_factory=Fetching)
 
 

@@ -4,12 +4,15 @@ A worker reads its checkpoint back this way, and the events that it has to walk 
 block and belong into a thread; each reader has a consumer of its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detectors.engines.errors import EngineError
 from detectors.framing import MOST_MS
+
+if TYPE_CHECKING:
+    from detectors.engines.ports import TopicPartition as Where
 
 STALL_SECONDS: Final = 30.0
 """A read that gets nothing for so long has failed: an error, never an endless wait."""
@@ -70,6 +73,13 @@ class LogReader:
         begin = self._consumer.beginning_offsets([where])[where]
         end = self._consumer.end_offsets([where])[where]
         return Bounds(begin, end, self._consumer.committed(where))
+
+    def ends(self, partitions: Sequence["Where"]) -> dict["Where", int]:
+        """The offsets after the last of these partitions."""
+        from kafka import TopicPartition
+
+        found = self._consumer.end_offsets([TopicPartition(*each) for each in partitions])
+        return {each: found[TopicPartition(*each)] for each in partitions}
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions the topic has; None when there is no such topic."""

@@ -1,6 +1,6 @@
 """What a partition needs of the world around it, as small interfaces: tests put their own there."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -41,6 +41,10 @@ class PartitionCore(Protocol):
     @property
     def stream_time_us(self) -> int | None:
         """The stream time that the shared cores are to be told; None: they need not know it."""
+
+    @property
+    def accounts(self) -> Mapping[str, int]:
+        """What has become of all records since the first; empty where they are not counted."""
 
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         """Walk records of the log, in order."""

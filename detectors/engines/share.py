@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from detectors.engines.accounts import settled
 from detectors.engines.assigned import Assigned
 from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
 from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.stretch import Fetched
+from detectors.engines.watchdog import Place
 
 RESTORES: Final = 4
 """So many partitions are restored at a time; each opens a connection of its own."""
@@ -41,11 +43,13 @@ class Share:
         commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
         failed: Callable[[BaseException], None],
         save_events: int,
+        ready: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._outside = outside
         self._commit = commit
         self._failed = failed
         self._save_events = save_events
+        self._ready = ready
         self._held: dict[TopicPartition, _Held] = {}
         self._restores: set[asyncio.Task[None]] = set()  # those of former assignments too
         self._turn = asyncio.Lock()  # feeding and saving never overlap
@@ -63,6 +67,12 @@ class Share:
             ready.add_done_callback(self._restored)
             self._held[where] = held
         note("partitions.assigned", partitions=list(self._held), generation=generation)
+        self._ready(not self._held)
+
+    @property
+    def places(self) -> list[Place]:
+        """How far the partitions are that are restored."""
+        return [held.state.place for held in self._held.copy().values() if held.usable]
 
     async def feed(self, fetched: Fetched) -> None:
         """Walk what was fetched of a partition; save when many came since the last time."""
@@ -91,6 +101,7 @@ class Share:
             note("checkpoint.too_late", level=logging.WARNING, partitions=going, seconds=seconds)
             return False
         finally:
+            self._settle(going)
             self._close(going)
             note("partitions.released", partitions=going)
         return True
@@ -115,12 +126,23 @@ class Share:
             if offsets:
                 await self._commit(offsets)
             if leaving:  # before records that wait for their turn are walked, and then again
+                self._settle(partitions)
                 self._close(partitions)
+
+    def _settle(self, partitions: Iterable[TopicPartition]) -> None:
+        """Write down what has become of the records of partitions that are left."""
+        there = [self._held[each].state for each in partitions if each in self._held]
+        found = settled((each.where, each.accounts) for each in there if each.accounts)
+        for where, missing in found.differing.items():
+            note("partition.differs", level=logging.ERROR, partition=where, missing=missing)
+        if found.partitions:
+            note("partitions.accounts", partitions=found.partitions, **found.sums)
 
     def _close(self, partitions: Iterable[TopicPartition]) -> None:
         for each in list(partitions):
             if (held := self._held.pop(each, None)) is not None:
                 held.state.close()
+                self._ready(False)
 
     async def _restore(self, state: Assigned) -> None:
         async with self._restoring:
@@ -131,6 +153,8 @@ class Share:
         self._restores.discard(ready)
         if not ready.cancelled() and (error := ready.exception()) is not None:
             self._failed(error)
+        if self._held and all(held.usable for held in self._held.values()):
+            self._ready(True)
 
 
 async def _saved(state: Assigned, *, leaving: bool) -> int | None:

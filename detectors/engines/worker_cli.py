@@ -16,6 +16,7 @@ from detectors.engines.cores import ConfiguredCores, ConfiguredSources
 from detectors.engines.errors import EngineError
 from detectors.engines.hooks import check_hooks
 from detectors.engines.journal import note
+from detectors.engines.throttle import Throttle
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from detectors.warm import load, warm_up
@@ -65,6 +66,11 @@ NEEDED: Final = (
     help="How much is walked again after a crash.",
 )
 @click.option("--group", default="callwatch-worker", show_default=True, help="Consumer group.")
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Is there while this worker has restored its share of the partitions, for probes.",
+)
 @click.option("--verbose", is_flag=True, help="Tracebacks, and what the Kafka libraries say.")
 def worker(
     *,
@@ -75,6 +81,7 @@ def worker(
     partitions: int | None,
     checkpoint_every: float,
     group: str,
+    ready_file: Path | None,
     verbose: bool,
 ) -> None:
     """Read callwatch.events, write callwatch.alerts; start as many as there are partitions.
@@ -82,6 +89,8 @@ def worker(
     State is kept in callwatch.state. SIGTERM or Ctrl-C: save it, leave the group, exit code 0.
     """
     set_up_logging(verbose=verbose)
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)  # that of a worker that was killed
     try:
         check_hooks()
         kafka = kafka_config(bootstrap_servers)
@@ -96,7 +105,7 @@ def worker(
         raise click.ClickException(str(error)) from None
     for text in config.expired(time.time_ns() // 1000):
         note("worker.rule_expired", level=logging.WARNING, text=text)
-    leave(asyncio.run(_work(kafka, config, counts, group, checkpoint_every)))
+    leave(asyncio.run(_work(kafka, config, counts, group, checkpoint_every, ready_file)))
 
 
 def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
@@ -119,7 +128,12 @@ def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
 
 
 async def _work(
-    kafka: KafkaConfig, config: Config, counts: dict[str, int], group: str, every: float
+    kafka: KafkaConfig,
+    config: Config,
+    counts: dict[str, int],
+    group: str,
+    every: float,
+    ready_file: Path | None,
 ) -> int:
     from detectors.engines import record_batches
     from detectors.engines.faust_app import run_worker
@@ -132,7 +146,13 @@ async def _work(
     load(cores.new(0).core)
     load(shared.new(0).shared.core)
     settings = WorkerSettings(
-        kafka, cores, shared, counts["callwatch.sources"], group=group, save_seconds=every
+        kafka,
+        cores,
+        shared,
+        counts["callwatch.sources"],
+        group=group,
+        save_seconds=every,
+        ready_file=ready_file,
     )
     return await run_worker(settings)
 
@@ -143,6 +163,8 @@ def set_up_logging(*, verbose: bool) -> None:
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Throttle())
     logging.getLogger("callwatch").setLevel(level)
     if verbose:
         logging.getLogger("faust").setLevel(logging.INFO)

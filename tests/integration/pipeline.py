@@ -4,8 +4,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self, TypeVar
@@ -99,7 +99,6 @@ class Pipeline:
         self._folder = folder
         self._cleaning = ExitStack()
         self._reader = LogReader({"bootstrap_servers": servers}, self.group)
-        self._cleaning.callback(self._reader.close)
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -110,6 +109,7 @@ class Pipeline:
 
     def __exit__(self, *_: object) -> None:
         self._cleaning.close()
+        self._reader.close()
         delete_topics(self.servers)
 
     def worker(self, *arguments: str, checkpoint_every: float = 0.5) -> Process:
@@ -213,6 +213,13 @@ class Pipeline:
             )
             cores.append(core)
         return cores
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Ask the broker for nothing; each refused attempt would leave a socket behind."""
+        self._reader.close()
+        yield
+        self._reader = LogReader({"bootstrap_servers": self.servers}, self.group)
 
     def empty(self, topic: str) -> None:
         """Take away all that a topic holds."""

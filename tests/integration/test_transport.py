@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
@@ -12,6 +13,8 @@ from detectors.config import Config
 from tests.integration.conftest import Traffic
 from tests.integration.pipeline import EVENTS, PARTITIONS, Pipeline, wait_until
 from tests.integration.test_pipeline import _assert_same, _assigned, _parts
+from tests.kafka.broker import Broker
+from tests.kafka.java import Kafka
 
 pytestmark = pytest.mark.integration
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
@@ -88,3 +91,34 @@ def test_killed_neighbour_is_replaced(pipeline: Pipeline, traffic: Traffic, conf
     assert stays.terminate(number=signal.SIGTERM) == 0, stays.text()
     assert "state.rebuilt" not in stays.text()
     _assert_same(pipeline.alerts(), traffic, pipeline, config)
+
+
+def test_broker_that_dies_is_waited_for(
+    traffic: Traffic, config: Config, tmp_path: Path, kafka_broker: Broker
+) -> None:
+    """A broker is killed amid events and started again: the worker goes on, and says little."""
+    if kafka_broker.origin != "java":
+        pytest.skip(f"cannot kill the broker ({kafka_broker.origin})")
+    first, second, third = traffic.thirds()
+    broker = Kafka(tmp_path / "kafka")
+    broker.start()
+    try:
+        with Pipeline(broker.servers, tmp_path) as made:
+            ready = tmp_path / "ready"
+            worker = made.worker("--ready-file", str(ready))
+            wait_until("ready", ready.exists)
+            made.publish(first)
+            made.wait_until_done(worker)
+            made.publish(second)
+            with made.away():
+                broker.kill()
+                wait_until("the worker noticed", lambda: "ERROR" in worker.check().text())
+                broker.start()
+            made.publish(third)
+            made.wait_until_done(worker)
+            assert worker.terminate() == 0, worker.text()
+            assert not ready.exists()
+            _assert_same(made.alerts(), traffic, made, config)
+            assert len(worker.text().splitlines()) < 100
+    finally:
+        broker.stop()

@@ -26,6 +26,7 @@ class FakeCore:
     fed: list[str] = field(default_factory=list)
     stream_time_us: int | None = None
     told_of: list[str] = field(default_factory=list)
+    accounts: dict[str, int] = field(default_factory=dict)
 
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         alerts: list[Any] = []

@@ -17,7 +17,7 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
 from ingest.errors import TransportError
-from ingest.kafka_transport import KafkaTransport, _reachable
+from ingest.kafka_transport import KafkaTransport, reachable
 from ingest.partition import partition_for
 from ingest.publisher import Publisher
 from ingest.records import Outcome, Record, event_record
@@ -304,7 +304,7 @@ def test_a_long_outage_leaves_no_files_open() -> None:
     code = """
 import gc, logging, os, sys
 from ingest.errors import TransportError
-from ingest.kafka_transport import KafkaTransport, _reachable
+from ingest.kafka_transport import KafkaTransport, reachable
 from ingest.records import Record
 gc.disable()
 transport = KafkaTransport(sys.argv[1], max_block_ms=50)
@@ -334,6 +334,6 @@ def test_a_broker_that_is_back_is_noticed(host: str) -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        assert _reachable(["127.0.0.1:1", f"{host}:{port}"], {})
-    assert not _reachable(["127.0.0.1:1", "[::1]:1", f"{host}:{port}"], {})
-    assert _reachable(["127.0.0.1:1"], {"proxy_url": "http://proxy:3128"})
+        assert reachable(["127.0.0.1:1", f"{host}:{port}"], {})
+    assert not reachable(["127.0.0.1:1", "[::1]:1", f"{host}:{port}"], {})
+    assert reachable(["127.0.0.1:1"], {"proxy_url": "http://proxy:3128"})
