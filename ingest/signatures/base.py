@@ -11,14 +11,17 @@ from ..vocabulary import Reason, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A shared secret under an opaque label.
+    """A shared secret, or a public key, under an opaque label.
 
     A retired key is known and no longer accepted: a callback signed by it is rejected as such.
+    public says which of both it is where a scheme takes both (`rfc9421`): nothing is guessed
+    from the bytes, or a public key could be taken for a secret that everybody knows.
     """
 
     label: str
     secret: bytes = field(repr=False)
     retired: bool = False
+    public: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

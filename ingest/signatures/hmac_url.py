@@ -34,9 +34,10 @@ def _twilio(request: SignedRequest, options: Options) -> Claim:
     signature = from_base64(given, 32 if _algorithm(request) == "HMAC_SHA256" else 20)
     url = called(request, options.origin)
     fields = _form(request)
-    if fields is None:
-        _body_is_signed(request.body, url)
     ends = "".join(name + value for name, value in sorted(set(fields or ())))
+    named = _digests(url)
+    if not ends and (request.body or named):  # nothing of the body is under the signature itself
+        _body_is_signed(request.body, named)
     urls = dict.fromkeys((url, without_port(url), with_port(url)))
     return Claim(
         (signature,),
@@ -67,9 +68,15 @@ def _form(request: SignedRequest) -> list[tuple[str, str]] | None:
     )
 
 
-def _body_is_signed(body: bytes, url: str) -> None:
-    """A body that is no form is signed by its digest in the address, or not at all."""
-    named = parse_qs(urlsplit(url).query, max_num_fields=MAX_FIELDS).get("bodySHA256", [""])
+def _digests(url: str) -> list[str]:
+    """The digests of the body that the address names: one, or none."""
+    query = urlsplit(url).query
+    fields = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    return fields.get("bodySHA256", [])
+
+
+def _body_is_signed(body: bytes, named: list[str]) -> None:
+    """A body without fields of a form is signed by its digest in the address, or not at all."""
     digest = hashlib.sha256(body).hexdigest()
     if len(named) != 1 or not hmac.compare_digest(named[0].lower().encode(), digest.encode()):
         raise Fault

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .key_material import looks_like_a_key
+
 _ARN: Final = re.compile(r"arn:aws[a-z-]{0,20}:sns:[a-z0-9-]{3,32}:[0-9]{12}:[A-Za-z0-9_.-]{1,256}")
 _WEBHOOK_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MIN_RSA_BITS: Final = 2048
@@ -17,11 +19,16 @@ MIN_RSA_BITS: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class KeyForm:
-    """What a key of a scheme may look like, in words, and how it is read."""
+    """What a key of a scheme may look like, in words, and how it is read.
+
+    A scheme that takes both kinds reads by `load` what is shared and by `public` what is marked
+    `Key.public`; one of public keys alone is `asymmetric`.
+    """
 
     allowed: str
     load: Callable[[bytes], Any]
     asymmetric: bool = False
+    public: Callable[[bytes], Any] | None = None
 
 
 def _text(secret: bytes) -> bytes:
@@ -89,10 +96,15 @@ def _p256(secret: bytes) -> Any:
     return public
 
 
+def _shared(secret: bytes) -> bytes:
+    """A shared secret beside which a scheme takes public keys: whatever looks like one is none."""
+    if looks_like_a_key(secret):
+        raise ValueError
+    return _text(secret)
+
+
 def _message(secret: bytes) -> Any:
-    """A public key in PEM form, or anything else as a shared secret."""
-    if not secret.startswith(b"-----"):
-        return _text(secret)
+    """A public key of one of the algorithms of message signatures."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     public = public_key(secret)
@@ -114,8 +126,8 @@ def public_key(secret: bytes) -> Any:
         load_pem_public_key,
     )
 
-    if secret.startswith(b"-----"):
-        return load_pem_public_key(secret)
+    if secret.strip().startswith(b"-----"):
+        return load_pem_public_key(secret.strip())
     try:
         return load_der_public_key(secret)
     except ValueError:
@@ -132,9 +144,10 @@ ED25519: Final = KeyForm(
 )
 P256: Final = KeyForm("a public key on P-256: DER in base64, PEM or DER", _p256, asymmetric=True)
 MESSAGE: Final = KeyForm(
-    "a public key in PEM form (Ed25519, P-256, P-384, RSA from 2048 bits), or the bytes of a"
-    " shared secret",
-    _message,
+    "the bytes of a shared secret that look like no key or certificate; or, marked public=True, a"
+    " public key in PEM or DER form (Ed25519, P-256, P-384, RSA from 2048 bits)",
+    _shared,
+    public=_message,
 )
 WEBHOOK_ID: Final = KeyForm("the id of the webhook at PayPal", _named(_WEBHOOK_ID), asymmetric=True)
 TOPIC_ARN: Final = KeyForm("the ARN of the topic at SNS", _named(_ARN), asymmetric=True)

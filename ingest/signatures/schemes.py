@@ -1,13 +1,11 @@
 # ruff: noqa: TID252 - relative, because this folder is also a package of its own
 """All schemes by name, and the verifier of one: `verifier_for("stripe", [key_for(...)])`."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..errors import SignatureError, shown
-from ..vocabulary import TEXT_PATTERN
 from . import (
     adyen,
     asymmetric,
@@ -23,12 +21,10 @@ from . import (
 )
 from .base import Key
 from .certificates import Fetch
-from .judging import Loaded, SchemeVerifier, Window
+from .judging import SchemeVerifier
 from .keys import STANDARD
+from .loading import loaded_keys, window_of
 from .scheme import Options, Scheme
-
-MAX_KEYS: Final = 16
-MAX_LABEL: Final = 64
 
 SCHEMES: Final[Mapping[str, Scheme]] = {
     scheme.name: scheme
@@ -49,7 +45,6 @@ ALIASES: Final[Mapping[str, str]] = {
     "sns": "aws-sns",
 }
 
-_LABEL: Final = re.compile(TEXT_PATTERN)
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]{1,255}")
 
 
@@ -90,19 +85,22 @@ def verifier_for(
         fetch=fetch,
         roots=roots,
     )
-    loaded = _loaded(found, keys)
-    judged = found.build(loaded, _window(found, tolerance_s), options)
+    judged = found.build(loaded_keys(found, keys), window_of(found, tolerance_s), options)
     return SchemeVerifier(found.name, judged, found.may_block)
 
 
-def key_for(scheme: str, label: str, text: str, *, retired: bool = False) -> Key:
+def key_for(
+    scheme: str, label: str, text: str, *, retired: bool = False, public: bool = False
+) -> Key:
     r"""A key from the text of a setting; white space around it, as of a file's end, is no part.
+
+    public marks a public key where the scheme takes shared secrets, too.
 
     >>> key_for("stripe", "k1", "whsec_test_secret\n")
     Key(label='k1', retired=False)
     """
-    key = Key(label, _decoded(scheme_of(scheme), text.strip()), retired)
-    _loaded(scheme_of(scheme), [key])
+    key = Key(label, _decoded(scheme_of(scheme), text.strip()), retired, public)
+    loaded_keys(scheme_of(scheme), [key])
     return key
 
 
@@ -120,51 +118,3 @@ def _decoded(scheme: Scheme, text: str) -> bytes:
     if scheme.key is STANDARD and not text.startswith("whsec_"):
         text = f"whsec_{text}"
     return text.encode()
-
-
-def _window(scheme: Scheme, tolerance_s: float | None) -> Window:
-    if tolerance_s is None:
-        return scheme.window
-    if not scheme.timed:
-        msg = f"{scheme.name}: tolerance_s: this scheme signs no time, so none is allowed"
-        raise SignatureError(msg)
-    if isinstance(tolerance_s, bool) or not isinstance(tolerance_s, int | float):
-        msg = f"{scheme.name}: tolerance_s: allowed is a number of seconds"
-        raise SignatureError(msg)
-    if math.isnan(tolerance_s) or tolerance_s < 0:
-        msg = f"{scheme.name}: tolerance_s: allowed are 0 s and more; given {tolerance_s}"
-        raise SignatureError(msg)
-    if math.isinf(tolerance_s):
-        return Window()
-    ahead = scheme.window.future_s
-    own = ahead is not None and ahead != scheme.window.past_s  # a skew of its own
-    return Window(tolerance_s, min(tolerance_s, ahead) if own and ahead else tolerance_s)
-
-
-def _loaded(scheme: Scheme, keys: Sequence[Key]) -> list[Loaded]:
-    if not 1 <= len(keys) <= MAX_KEYS:
-        msg = f"{scheme.name}: keys: allowed are 1 to {MAX_KEYS}; given {len(keys)}"
-        raise SignatureError(msg)
-    found: list[Loaded] = []
-    for key in keys:
-        place = f"{scheme.name}: key {len(found) + 1}"
-        if len(key.label) > MAX_LABEL or _LABEL.search(key.label) is None:
-            msg = f"{place}: label: allowed is text of 1 to {MAX_LABEL} characters"
-            raise SignatureError(msg)
-        if any(one.key.label == key.label for one in found):
-            msg = f"{place}: label: {shown(key.label)} names another key already"
-            raise SignatureError(msg)
-        found.append(_load(scheme, key, place))
-    return found
-
-
-def _load(scheme: Scheme, key: Key, place: str) -> Loaded:
-    try:
-        if scheme.key.asymmetric:
-            import cryptography  # noqa: F401 - a clear error at start, not at the first request
-        return Loaded(key, scheme.key.load(bytes(memoryview(key.secret))))
-    except ImportError:
-        msg = f"{place}: needs the package cryptography: install callwatch-ingest[asymmetric]"
-    except Exception:  # an error of a key's reader may show the key
-        msg = f"{place} ({shown(key.label)}): allowed is {scheme.key.allowed}"
-    raise SignatureError(msg)

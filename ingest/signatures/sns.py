@@ -21,12 +21,15 @@ from .public_keys import holds_rsa
 from .reading import Fault, bounded, from_base64, parsed, stamped
 from .scheme import Judged, Options, Scheme
 
+# Names of regions alone: sns.s3-us-west-2.amazonaws.com is a bucket that anybody can call "sns".
+_WHERE: Final = r"(?:central|(?:north|south)(?:east|west)?|east|west)-[1-9][0-9]?"
+_REGION: Final = (
+    rf"(?:(?!cn-)[a-z]{{2}}-(?:(?:gov|iso[a-z]?)-)?{_WHERE}\.amazonaws\.com"
+    rf"|cn-{_WHERE}\.amazonaws\.com\.cn)"
+)
 PIN: Final = Pin(
-    re.compile(
-        r"https://sns\.[a-zA-Z0-9-]{3,63}\.amazonaws\.com(\.cn)?"
-        r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem"
-    ),
-    re.compile(r"sns(\.[a-z0-9-]{3,63})?\.amazonaws\.com(\.cn)?"),
+    re.compile(rf"https://sns\.{_REGION}/SimpleNotificationService-[A-Za-z0-9]{{1,64}}\.pem"),
+    re.compile(rf"sns\.(?:amazonaws\.com(?:\.cn)?|{_REGION})"),
     chain=False,
 )
 ADVISED_S: Final = 3600  # AWS advises to refuse what is older

@@ -110,6 +110,28 @@ def verifier_pin(scheme: str) -> Pin:
         "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem/../x.pem",
         "http://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem",
         "https://sns.a.b.amazonaws.com/SimpleNotificationService-1.pem",
+        *(
+            f"https://sns.{host}/SimpleNotificationService-1.pem"
+            for host in (
+                "s3-us-west-2.amazonaws.com",
+                "s3-accelerate.amazonaws.com",
+                "s3-website-us-west-2.amazonaws.com",
+                "s3-us-gov-west-1.amazonaws.com",
+                "s3-fips-us-gov-west-1.amazonaws.com",
+                "s3.amazonaws.com",
+                "elb.amazonaws.com",
+                "execute-api.amazonaws.com",
+                "eu-west-1s.amazonaws.com",
+                "eu-west-0.amazonaws.com",
+                "EU-west-1.amazonaws.com",
+                "eu-bucket-1.amazonaws.com",
+                "eu-s3-west-1.amazonaws.com",
+                "cn-north-1.amazonaws.com",
+                "eu-west-1.amazonaws.com.cn",
+                "us-gov-west-1.amazonaws.com.cn",
+                "amazonaws.com",
+            )
+        ),
     ],
 )
 def test_sns_certificates_come_from_sns_alone(url: str) -> None:
@@ -118,6 +140,36 @@ def test_sns_certificates_come_from_sns_alone(url: str) -> None:
     body = json.loads(sns_body("a", NOW)) | {"SigningCertURL": url}
     assert _sns(json.dumps(body).encode(), net).reason is Reason.CERTIFICATE_INVALID
     assert net.asked == []
+
+
+REGIONS = (
+    "us-east-1", "us-west-2", "us-gov-west-1", "us-gov-east-1", "us-iso-east-1", "us-isob-east-1",
+    "eu-central-2", "eu-north-1", "ap-northeast-3", "ap-southeast-7", "ap-south-2", "sa-east-1",
+    "ca-west-1", "me-central-1", "af-south-1", "il-central-1", "mx-central-1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(f"sns.{region}.amazonaws.com" for region in REGIONS),
+        "sns.cn-north-1.amazonaws.com.cn",
+        "sns.cn-northwest-1.amazonaws.com.cn",
+    ],
+)
+def test_sns_certificates_of_every_region_are_believed(host: str) -> None:
+    """The names of AWS's regions are those of the pin."""
+    pin = verifier_pin("aws-sns")
+    assert pin.url.fullmatch(f"https://{host}/SimpleNotificationService-1.pem") is not None
+    assert pin.names.fullmatch(host) is not None
+
+
+def test_a_certificate_of_a_bucket_is_not_snss() -> None:
+    """Its name would be right in form alone."""
+    names = verifier_pin("aws-sns").names
+    assert names.fullmatch("sns.s3-us-west-2.amazonaws.com") is None
+    assert names.fullmatch("sns.amazonaws.com") is not None
+    assert names.fullmatch("sns.amazonaws.com.cn") is not None
 
 
 def _served(pem: bytes) -> Callable[[str], bytes]:

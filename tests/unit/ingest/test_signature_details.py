@@ -1,6 +1,7 @@
 """What is special about single schemes: ids, times and fields that only they have."""
 
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
@@ -160,6 +161,33 @@ def test_callbacks_of_one_call_are_different_deliveries() -> None:
     other = SENDERS["twilio"].request(body=b"other")
     headers = {k: v for k, v in other.headers.items() if "Idempotency" not in k}
     assert _verify("twilio", headers, other.body).delivery_id != found.delivery_id
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("url", [URL, URL + "&bodySHA256=", URL + "&bodySHA256={}"])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b""),
+        ("application/json", b"{}"),
+        (FORM, b""),
+        (FORM, b"&&&&"),
+        (FORM, b"=&=&&="),
+    ],
+)
+def test_a_digest_in_twilios_address_is_always_held_against_the_body(
+    url: str, kind: str, body: bytes
+) -> None:
+    """A body that was taken away, or whose form holds nothing, is not what was signed."""
+    called = url.format(hashlib.sha256(b'{"amount":1}').hexdigest())
+    headers = {"Content-Type": kind, "X-Twilio-Signature": b64(mac(called.encode(), "sha1"))}
+    assert _verify("twilio", headers, b'{"amount":1}', called).verdict is (
+        Verdict.VERIFIED if url.endswith("{}") and kind != FORM else Verdict.REJECTED
+    )
+    wanted = Verdict.REJECTED if body or url is not URL else Verdict.VERIFIED
+    assert _verify("twilio", headers, body, called).verdict is wanted
 
 
 @pytest.mark.parametrize(

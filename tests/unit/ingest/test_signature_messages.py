@@ -64,7 +64,8 @@ def _request(headers: dict[str, str], body: bytes = BODY, url: str = URL) -> Sig
 def _verify(
     headers: dict[str, str], body: bytes = BODY, key: bytes = SECRET, **settings: Any
 ) -> Verification:
-    return verifier_for("rfc9421", [Key("k1", key)], **settings)(_request(headers, body))
+    given = Key("k1", key, public=key.startswith(b"-----"))
+    return verifier_for("rfc9421", [given], **settings)(_request(headers, body))
 
 
 @pytest.mark.parametrize("kind", KINDS)
