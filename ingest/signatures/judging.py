@@ -96,6 +96,15 @@ def _reason(
         return Reason.SIGNATURE_INVALID if keys else Reason.KEY_UNKNOWN
     if best.retired:
         return Reason.KEY_RETIRED
+    if (reason := outside(signed_at, now, window)) is not None:
+        return reason
+    if expires_at is not None and now.astimezone(UTC) > expires_at:  # the sender's own word
+        return Reason.TIMESTAMP_STALE
+    return None
+
+
+def outside(signed_at: datetime | None, now: datetime, window: Window) -> Reason | None:
+    """What is wrong with a signed time; None where it is within the window, or none is asked."""
     if window.past_s is None and window.future_s is None:
         return None
     if signed_at is None:
@@ -105,8 +114,6 @@ def _reason(
         return Reason.TIMESTAMP_STALE
     if window.future_s is not None and late_us < -window.future_s * 1_000_000:
         return Reason.TIMESTAMP_FUTURE
-    if expires_at is not None and now.astimezone(UTC) > expires_at:
-        return Reason.TIMESTAMP_STALE
     return None
 
 

@@ -41,11 +41,12 @@ def _text(secret: bytes) -> bytes:
 
 
 def _standard(secret: bytes) -> bytes:
-    if not secret.startswith(b"whsec_"):
-        if not secret or secret.startswith((b"whpk_", b"whsk_")):
-            raise ValueError
+    bare = secret.strip()
+    if not bare or bare.startswith((b"whpk_", b"whsk_")):
+        raise ValueError
+    if not bare.startswith(b"whsec_"):
         return secret
-    return _base64(secret.removeprefix(b"whsec_"))
+    return _base64(bare.removeprefix(b"whsec_"))
 
 
 def _hex32(secret: bytes) -> bytes:

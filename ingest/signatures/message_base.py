@@ -52,9 +52,16 @@ def field(request: SignedRequest, name: str) -> str | None:
 
 
 def body_is_covered(request: SignedRequest, covered: InnerList) -> bool:
-    """Whether the digest of the body is under the signature; Fault when it is another body's."""
-    if not any(item.value == "content-digest" for item in covered.items):
+    """Whether the digest of the body is under the signature; Fault when it is another body's.
+
+    Where single members are covered (`"content-digest";key="sha-256"`) one of these has to be a
+    digest that was computed: another one beside them could be exchanged together with the body.
+    """
+    digests = [item for item in covered.items if item.value == "content-digest"]
+    if not digests:
         return False
+    whole = any(not item.parameters for item in digests)
+    members = {item.parameters.get("key") for item in digests}
     named = dictionary(field(request, "content-digest") or "")
     checked = False
     for name, hashed in _DIGESTS.items():
@@ -65,7 +72,7 @@ def body_is_covered(request: SignedRequest, covered: InnerList) -> bool:
         computed = hashed(request.body).digest()
         if not isinstance(given, bytes) or not hmac.compare_digest(given, computed):
             raise Fault
-        checked = True
+        checked = checked or whole or name in members
     if not checked:
         raise Fault
     return True

@@ -3,7 +3,8 @@
 
 A key fixes its algorithm, so that nobody can have a public key taken for a shared secret. The
 signature's `keyid` is the label of a key, or is translated by `keyids`. A signature has to be
-dated, and has to cover the digest of a body; `covered` asks for other components instead.
+dated, and has to cover the method, the address and the digest of a body: else who caught one could
+send another request under it. `covered` asks for other components instead.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from .message_base import base_of, body_is_covered, field
 from .public_keys import holds_ecdsa_raw, holds_ed25519, holds_rsa
 from .reading import Fault, bounded
 from .scheme import Judged, Options, Scheme
-from .structured import InnerList, Item, dictionary
+from .structured import Bare, InnerList, Item, dictionary
 
 MAX_AGE_S: Final = 86_400
 SKEW_S: Final = 5
@@ -111,13 +112,26 @@ def _time(value: Any) -> datetime | None:
 def _covers_enough(
     request: SignedRequest, covered: InnerList, wanted: Sequence[str] | None
 ) -> None:
-    """Without a say of the receiver a body must be covered: else anybody could exchange it."""
+    """Without a say of the receiver method, address and body must be covered."""
     body = body_is_covered(request, covered)
-    if wanted is None:
-        if request.body and not body:
+    named = {item.value for item in covered.items if not item.parameters}
+    if wanted is not None:
+        if set(wanted) - named:
             raise Fault
-    elif set(wanted) - {item.value for item in covered.items if not item.parameters}:
+    elif (
+        "@method" not in named
+        or not _has_address(request.url, named)
+        or (request.body and not body)
+    ):
         raise Fault
+
+
+def _has_address(url: str, named: set[Bare]) -> bool:
+    """Whether host, path and query are covered; a query that was added later is not."""
+    if "@target-uri" in named:
+        return True
+    path = {"@path", "@query"} if "?" in url else {"@path"}
+    return "@authority" in named and (path <= named or "@request-target" in named)
 
 
 def _by_keyid(

@@ -14,8 +14,9 @@ from typing import Final
 
 from ..vocabulary import Reason
 from .base import Key, SignedRequest, Verification
-from .judging import Claim, Loaded, SchemeVerifier, Window, by_hmac, by_public_key, judge
+from .judging import Claim, SchemeVerifier, Window, by_hmac, by_public_key, judge
 from .keys import ED25519, STANDARD
+from .loading import loaded_keys, window_of
 from .public_keys import holds_ed25519
 from .reading import MAX_SIGNATURES, Fault, bounded, header, seconds, stamped
 from .scheme import Scheme, reads
@@ -52,15 +53,17 @@ def verify(
 ) -> Verification:
     """Whether one of `keys` signed this callback (`v1`) within `tolerance_s` seconds of `now`.
 
-    Never raises, whatever the headers hold. Every key is tried, in constant time.
+    Never raises, whatever the headers hold; SignatureError for a key or a tolerance that is none,
+    as `verifier_for` has it. No keys at all are a sender that nobody knows: `key_unknown`. Every
+    key is tried, in constant time.
     """
-    loaded = [Loaded(key, key.secret) for key in keys]
-    window = Window(tolerance_s, tolerance_s)
-    request = SignedRequest("POST", "", headers, body, now)
+    scheme = SCHEMES[0]
+    loaded = loaded_keys(scheme, keys) if keys else []
+    window = window_of(scheme, tolerance_s)
     verifier = SchemeVerifier(
-        "standard-webhooks", lambda one: judge(one, _v1(one), loaded, _SHA256, window)
+        scheme.name, lambda one: judge(one, _v1(one), loaded, _SHA256, window)
     )
-    return verifier(request)
+    return verifier(SignedRequest("POST", "", headers, body, now))
 
 
 def _reader(version: str, size: int) -> Callable[[SignedRequest], Claim]:

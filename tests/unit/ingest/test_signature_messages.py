@@ -168,7 +168,7 @@ def test_the_library_accepts_what_ours_accepts(at: int, character: str) -> None:
 
 def test_a_body_must_be_covered_unless_something_else_is_asked_for() -> None:
     """Else anybody could put another body under a signature."""
-    headers = sign_message(BODY, NOW, components=("@method", "@path"))
+    headers = sign_message(BODY, NOW, components=("@method", "@target-uri"))
     assert _verify(headers).reason is Reason.SIGNATURE_MALFORMED
     assert _verify(headers, b"").verdict is Verdict.VERIFIED
     assert _verify(headers, covered=("@method",)).verdict is Verdict.VERIFIED
@@ -179,29 +179,82 @@ def test_a_body_must_be_covered_unless_something_else_is_asked_for() -> None:
     assert _verify(whole, BODY + b" ", covered=()).reason is Reason.SIGNATURE_MALFORMED
 
 
+BARE = "https://hooks.example/in"
+
+
+@pytest.mark.parametrize(
+    ("components", "url", "enough"),
+    [
+        ((), URL, False),
+        (("@method",), URL, False),
+        (("@target-uri",), URL, False),
+        (("@method", "@path"), BARE, False),
+        (("@method", "@authority"), BARE, False),
+        (("@method", "@authority", "@path"), URL, False),  # a query could have been added
+        (("@method", "@authority", "@query"), URL, False),
+        (("@method", "@authority", '"@query-param";name="tenant"', "@path"), URL, False),
+        (("@method", "@target-uri"), URL, True),
+        (("@method", "@authority", "@path"), BARE, True),
+        (("@method", "@authority", "@path", "@query"), URL, True),
+        (("@method", "@authority", "@request-target"), URL, True),
+    ],
+)
+def test_method_and_address_must_be_covered(
+    components: tuple[str, ...], url: str, enough: bool
+) -> None:
+    """Else a call without a body that was caught once could be made anywhere, by any method."""
+    message = Message({}, url)
+    SIGNER.sign(message, key_id="k1", created=NOW, label="s", covered_component_ids=components)
+    found = verifier_for("rfc9421", [Key("k1", SECRET)])(_request(message.headers, b"", url))
+    assert found.reason is (None if enough else Reason.SIGNATURE_MALFORMED)
+    asked = verifier_for("rfc9421", [Key("k1", SECRET)], covered=())
+    assert asked(_request(message.headers, b"", url)).verdict is Verdict.VERIFIED
+
+
+def _by_hand(names: str, fields: dict[str, str], more: str = "") -> dict[str, str]:
+    """The headers of a message whose covered parts are spelled by hand, `@` ones left out."""
+    created = int(NOW.timestamp())
+    covered = f'("@method" "@target-uri" {names});created={created}{more};keyid="k1"'
+    lines = ['"@method": POST', f'"@target-uri": {URL}', *(f"{k}: {v}" for k, v in fields.items())]
+    base = "\n".join([*lines, f'"@signature-params": {covered}']).encode()
+    return {"Signature-Input": f"s={covered}", "Signature": f"s=:{b64(mac(base))}:"}
+
+
+@pytest.mark.parametrize(
+    ("key", "good"), [("old", False), ("sha-512", False), ("md5", False), ("sha-256", True)]
+)
+def test_a_covered_member_is_the_digest_that_is_checked(key: str, good: bool) -> None:
+    """Another member under the signature leaves the one that was checked to be exchanged."""
+    name = f'"content-digest";key="{key}"'
+    right = f":{b64(hashlib.sha256(BODY).digest())}:"
+    headers = _by_hand(name, {name: right if good else ":AAAA:"})
+    headers["Content-Digest"] = f"sha-256={right}" + ("" if good else f", {key}=:AAAA:")
+    found = _verify(headers)
+    assert (found.verdict is Verdict.VERIFIED) == good
+    assert found.reason is (None if good else Reason.SIGNATURE_MALFORMED)
+    assert (_verify(headers, covered=()).verdict is Verdict.VERIFIED) == good
+    other = f":{b64(hashlib.sha256(b'other').digest())}:"
+    headers["Content-Digest"] = headers["Content-Digest"].replace(right, other)
+    assert _verify(headers, b"other").verdict is Verdict.REJECTED
+
+
 @pytest.mark.parametrize("field", ["md5=:AAAA:", "sha-256=:{0}:, sha-512=:{1}:", "-", "sha-256=1"])
 def test_a_digest_must_be_one_that_is_known(field: str) -> None:
     """An old hash alone proves nothing; of two known ones both must be right."""
     digest = field.format(b64(hashlib.sha256(BODY).digest()), b64(bytes(64)))
-    covered = f'("content-digest");created={int(NOW.timestamp())};keyid="k1"'
-    base = f'"content-digest": {digest}\n"@signature-params": {covered}'.encode()
-    headers = {
-        "Content-Digest": digest,
-        "Signature-Input": f"s={covered}",
-        "Signature": f"s=:{b64(mac(base))}:",
-    }
+    name = '"content-digest"'
+    headers = {"Content-Digest": digest, **_by_hand(name, {name: digest})}
     assert _verify(headers).reason is Reason.SIGNATURE_MALFORMED
     right = headers["Content-Digest"].partition(",")[0]
     if right != digest:
-        base = base.replace(digest.encode(), right.encode())
-        headers |= {"Content-Digest": right, "Signature": f"s=:{b64(mac(base))}:"}
+        headers = {"Content-Digest": right, **_by_hand(name, {name: right})}
         assert _verify(headers).verdict is Verdict.VERIFIED
 
 
 def test_times_of_a_message() -> None:
     """Undated ones are missing a time; an end that has passed is stale."""
-    covered = '("@method");keyid="k1"'
-    base = f'"@method": POST\n"@signature-params": {covered}'.encode()
+    covered = '("@method" "@target-uri");keyid="k1"'
+    base = f'"@method": POST\n"@target-uri": {URL}\n"@signature-params": {covered}'.encode()
     undated = {"Signature-Input": f"s={covered}", "Signature": f"s=:{b64(mac(base))}:"}
     found = _verify(undated, b"")
     assert (found.reason, found.signature_ok) == (Reason.TIMESTAMP_MISSING, True)
@@ -212,6 +265,10 @@ def test_times_of_a_message() -> None:
     found = _verify(ended)
     assert (found.reason, found.signature_ok) == (Reason.TIMESTAMP_STALE, True)
     assert _verify(ended, tolerance_s=7200).reason is Reason.TIMESTAMP_STALE
+    found = _verify(ended, tolerance_s=math.inf)
+    assert (found.reason, found.signature_ok) == (Reason.TIMESTAMP_STALE, True)
+    running = sign_message(BODY, NOW - timedelta(60), expires=NOW)
+    assert _verify(running, tolerance_s=math.inf).verdict is Verdict.VERIFIED
 
 
 @pytest.mark.parametrize(

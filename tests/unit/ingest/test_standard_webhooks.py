@@ -1,6 +1,8 @@
 """Standard Webhooks signatures, against the official library."""
 
 import base64
+import hmac
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from ingest.errors import SignatureError
 from ingest.signatures.base import Key, Verification
 from ingest.signatures.standard_webhooks import parse_key, verify
 from ingest.vocabulary import Reason, Verdict
@@ -204,6 +207,37 @@ def test_the_official_library_accepts_what_we_accept(monkeypatch: pytest.MonkeyP
         Webhook(SECRET).verify(b"{}", headers)
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(BODY, _headers(at=NOW - timedelta(seconds=301)))
+
+
+def _signed_by(secret: bytes) -> dict[str, str]:
+    content = f"{ID}.{int(NOW.timestamp())}.".encode() + BODY
+    mac = base64.b64encode(hmac.digest(secret, content, "sha256")).decode()
+    return _headers() | {"webhook-signature": f"v1,{mac}"}
+
+
+@pytest.mark.parametrize("secret", [b"", b" ", b"whsec_", b"whsec_ not base64", b"whpk_AAAA"])
+def test_what_is_no_key_verifies_nothing(secret: bytes) -> None:
+    """An empty secret is everybody's: it is an error, as it is where verifiers are made."""
+    with pytest.raises(
+        SignatureError, match='key 1 \\("k"\\): allowed is whsec_<base64>'
+    ) as caught:
+        _verify(_signed_by(secret), BODY, Key("k", secret))
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("text", [SECRET, f" {SECRET}\n"])
+def test_a_written_key_is_decoded(text: str) -> None:
+    """The text of a key given as bytes is that key, and no secret of its own."""
+    key = Key("k1", text.encode())
+    assert _verify(_headers(), BODY, key).verdict is Verdict.VERIFIED
+    assert _verify(_signed_by(text.encode()), BODY, key).reason is Reason.SIGNATURE_INVALID
+
+
+@pytest.mark.parametrize("tolerance", [math.nan, -1])
+def test_a_tolerance_is_a_number_of_seconds(tolerance: float) -> None:
+    """Nothing is older than NaN seconds."""
+    with pytest.raises(SignatureError, match="tolerance_s: allowed are 0 s and more"):
+        verify(_headers(), BODY, [KEY], now=NOW, tolerance_s=tolerance)
 
 
 def test_secrets_stay_out_of_texts() -> None:
