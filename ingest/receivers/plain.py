@@ -4,6 +4,7 @@
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, TypedDict, Unpack
 
 from ..fingerprint import fingerprint
@@ -73,43 +74,77 @@ def describe(
     """The fields of an event for `record`; body, delivery id and signature as fingerprints only.
 
     found: what a verifier gave, or `verified`, `rejected` (with its reason) or `unverified`.
+    options: by default those of `CALLWATCH_*`, which are read once.
+
+    Never raises: what is of a wrong type is left out. Empty where callwatch is off.
     """
-    options = options or load_options()
-    said = {**(told(found) or {}), **{k: v for k, v in details.items() if v is not None}}
-    fields = cleaned(said)
-    fields.setdefault("verdict", Verdict.UNVERIFIED)
-    fields.setdefault("endpoint", UNMATCHED_ENDPOINT)
-    fields.setdefault("kind", Kind.WEBHOOK)
-    fields.setdefault("sender", options.sender or UNKNOWN_SENDER)
-    fields.setdefault("provider", options.provider)
-    prints: dict[str, str] = {}
-    if options.pepper is not None:
-        if body is not None:
-            prints["body_fp"] = fingerprint(options.pepper, "body", body)
-        if named := delivery_id or said.get("delivery_id"):
-            data = str(named).encode("utf-8", "surrogatepass")
-            prints["delivery_fp"] = fingerprint(options.pepper, "delivery", data)
-        if decoded := signature or said.get("signature"):
-            prints["signature_fp"] = fingerprint(options.pepper, "signature", decoded)
-    now = datetime.now(UTC)
-    address = clean_ip(source_ip)
-    shown = NO_ADDRESS
-    if address is not None:
-        shown = options.privacy.shown(address, int(now.timestamp()) // 86_400)
-    size = body_bytes if body_bytes is not None else len(body or b"")
-    return {
-        **fields,
-        **prints,
-        "receiver": options.receiver,
-        "received_at": now,
-        "body_bytes": min(max(size, 0), _MOST_BODY),
-        "method": clean_text(method, 32),
-        "content_type": clean_text(content_type, 256),
-        "user_agent": clean_text(user_agent, 256),
-        "status": status,
-        "source_ip": shown,
-        "source_ip_from": source_ip_from if address else SourceIpFrom.UNTRUSTED_HEADER,
-    }
+    try:
+        if disabled() or (known := options or _options()) is None:
+            return {}
+        said = {**(told(found) or {}), **{k: v for k, v in details.items() if v is not None}}
+        fields = cleaned(said)
+        fields.setdefault("verdict", Verdict.UNVERIFIED)
+        fields.setdefault("endpoint", UNMATCHED_ENDPOINT)
+        fields.setdefault("kind", Kind.WEBHOOK)
+        fields.setdefault("sender", known.sender or UNKNOWN_SENDER)
+        fields.setdefault("provider", known.provider)
+        data = _bytes(body)
+        now = datetime.now(UTC)
+        address = clean_ip(source_ip)
+        shown = NO_ADDRESS
+        if address is not None:
+            shown = known.privacy.shown(address, int(now.timestamp()) // 86_400)
+        size = body_bytes if type(body_bytes) is int else len(data or b"")
+        return {
+            **fields,
+            **_prints(known.pepper, data, delivery_id or said.get("delivery_id"),
+                      _bytes(signature or said.get("signature"), text=False)),
+            "receiver": known.receiver,
+            "received_at": now,
+            "body_bytes": min(max(size, 0), _MOST_BODY),
+            "method": clean_text(method, 32),
+            "content_type": clean_text(content_type, 256),
+            "user_agent": clean_text(user_agent, 256),
+            "status": status if type(status) is int and 100 <= status <= 599 else None,
+            "source_ip": shown,
+            "source_ip_from": source_ip_from if address else SourceIpFrom.UNTRUSTED_HEADER,
+        }  # fmt: skip
+    except Exception as error:  # fail open: whatever was passed
+        _complain(f"a callback was not described: {type(error).__name__}")
+        return {}
+
+
+def _prints(
+    pepper: bytes | None, body: bytes | None, named: object, signature: bytes | None
+) -> dict[str, str]:
+    if pepper is None:
+        return {}
+    found: dict[str, str] = {}
+    if body is not None:
+        found["body_fp"] = fingerprint(pepper, "body", body)
+    if named:
+        data = str(named).encode("utf-8", "surrogatepass")
+        found["delivery_fp"] = fingerprint(pepper, "delivery", data)
+    if signature:
+        found["signature_fp"] = fingerprint(pepper, "signature", signature)
+    return found
+
+
+def _bytes(value: object, *, text: bool = True) -> bytes | None:
+    """Bytes of what a handler gave as such; None where it is something else."""
+    if isinstance(value, str) and text:
+        return value.encode("utf-8", "surrogatepass")
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+
+
+@lru_cache(maxsize=1)
+def _options() -> Options | None:
+    """The options of the environment, read once; None where they are wrong."""
+    try:
+        return load_options()
+    except Exception as error:  # fail open: what is wrong is in the environment
+        _complain(f"callwatch is off, nothing is recorded: {str(error)[:200]}")
+        return None
 
 
 def _publisher() -> Publisher | None:
@@ -118,15 +153,14 @@ def _publisher() -> Publisher | None:
     try:
         return default_publisher()
     except Exception as error:  # fail open: what is wrong is in the environment
-        _complain(error)
+        _complain(f"callwatch is off, nothing is recorded: {str(error)[:200]}")
         return None
 
 
 _complained: set[str] = set()
 
 
-def _complain(error: Exception) -> None:
-    text = str(error)[:200]
+def _complain(text: str) -> None:
     if text not in _complained and len(_complained) < 16:
         _complained.add(text)
-        _log.error("callwatch is off, nothing is recorded: %s", text)
+        _log.error("%s", text)

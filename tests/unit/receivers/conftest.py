@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from ingest.publisher import Publisher
-from ingest.receivers import watch
+from ingest.receivers import plain, watch
 from ingest.schema import CallbackEvent
 from ingest.transports import MemoryTransport
 
@@ -51,8 +51,10 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stream]:
     monkeypatch.setenv("CALLWATCH_PEPPER", PEPPER.hex())
     monkeypatch.setenv("CALLWATCH_RECEIVER", "shop/1@a")
     monkeypatch.setattr(watch, "_shared", {})
+    plain._options.cache_clear()
     made = Stream()
     yield made
+    plain._options.cache_clear()
     made.publisher.close(20)
     thread = made.publisher._courier.thread
     if thread is not None:

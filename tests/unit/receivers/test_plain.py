@@ -81,6 +81,50 @@ def test_record_finds_its_publisher(
     assert '"verdict":"verified"' in (tmp_path / "events.jsonl").read_text()
 
 
+@pytest.mark.parametrize("off", [{"CALLWATCH_DISABLED": "1"}, {}])
+def test_a_wrong_environment_never_reaches_the_handler(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, off: dict[str, str]
+) -> None:
+    """A pepper that is none, or the kill switch: nothing is described, and nothing is raised."""
+    for name, value in {"CALLWATCH_PEPPER": "zz", **off}.items():
+        monkeypatch.setenv(name, value)
+    assert describe("verified", source_ip="192.0.2.7", body=b"x") == {}
+    assert record(describe("verified", source_ip="192.0.2.7")) is False
+
+
+@pytest.mark.parametrize("wrong", [
+    {"signature": "text"}, {"body": {}}, {"body_bytes": "5"}, {"status": "204"}, {"status": 7},
+    {"source_ip": 7}, {"sender": 7}, {"kind": []}, {"ext": "x"}, {"signed_at": 5},
+    {"delivery_id": 7}, {"found": object()}, {"found": "nonsense"}, {"method": b"POST"}, {"no_such_detail": 1},
+])  # fmt: skip
+def test_a_wrong_type_costs_that_field_only(stream: Stream, wrong: dict[str, Any]) -> None:
+    """Whatever a handler passes, it gets the fields of a valid event."""
+    fields = describe(**{"found": "verified", "source_ip": "192.0.2.7", **wrong})
+    assert record(fields, stream.publisher)
+    assert stream.event().sender == "(unknown)"
+
+
+def test_a_body_may_be_text_or_a_buffer(stream: Stream) -> None:
+    """Its fingerprint is that of its bytes."""
+    for body in (b"{}", "{}", bytearray(b"{}"), memoryview(b"{}")):
+        fields = describe("verified", source_ip="192.0.2.7", body=body)  # type: ignore[arg-type]
+        assert (fields["body_bytes"], fields["body_fp"]) == (2, fingerprint(PEPPER, "body", b"{}"))
+
+
+def test_the_environment_is_read_once(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither files nor the host's name are read for each call, right or wrong as they are."""
+    read: list[int] = []
+
+    def load() -> Any:
+        read.append(1)
+        return load_options()
+
+    monkeypatch.setattr("ingest.receivers.plain.load_options", load)
+    for _ in range(3):
+        assert describe("verified", source_ip="192.0.2.7")["receiver"] == "shop/1@a"
+    assert read == [1]
+
+
 def _verifier(request: SignedRequest) -> Verification:
     if request.headers.get("x-signature") == "good" and request.body == b"body":
         return FOUND
