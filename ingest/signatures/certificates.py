@@ -3,12 +3,15 @@
 
 A request names the certificate that it was signed with. The address must match the provider's
 own host and path to the letter, redirects are not followed, and what is fetched is checked before
-it is believed. Strangers can name addresses that do not exist: failures are remembered for a
-minute, and no more than `FETCHES_A_MINUTE` are asked for.
+it is believed. Strangers can name addresses that do not exist: nothing is fetched for a signature
+that cannot be one or for a time that is not now, failures are remembered for a minute, no more
+than `FETCHES_A_MINUTE` are asked for, and nobody waits longer than `TIMEOUT_S`.
 """
 
+import contextlib
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +20,8 @@ from typing import Any, Final
 
 from ..rfc3339 import to_us
 from ..vocabulary import Reason
+from .forks import renewed_after_fork
+from .judging import Window, outside
 from .keys import MIN_RSA_BITS
 from .reading import Fault
 
@@ -25,7 +30,10 @@ MAX_BYTES: Final = 65_536
 MAX_CHAIN: Final = 8
 CACHED: Final = 16
 FETCHES_A_MINUTE: Final = 12
-TIMEOUT_S: Final = 5.0
+TIMEOUT_S: Final = 5.0  # for one caller: the wait for others, all addresses of a host, the answer
+FETCHING: Final = 4  # fetches that nobody waits for any more; while they last there is no other
+RSA_SIZES: Final = frozenset({256, 384, 512})  # bytes of a signature: 2048, 3072 and 4096 bits
+PLAUSIBLE: Final = Window(4 * 86_400, 86_400)  # 3 days of retries, and clocks that are wrong
 _DAY_US: Final = 86_400_000_000
 _MINUTE_US: Final = 60_000_000
 
@@ -73,7 +81,7 @@ def https_get(url: str) -> bytes:
     return data
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Certificates:
     """The public keys of a provider's certificates, by address."""
 
@@ -83,7 +91,15 @@ class Certificates:
     _good: OrderedDict[str, tuple[int, Any]] = field(default_factory=OrderedDict, repr=False)
     _bad: OrderedDict[str, tuple[int, Reason]] = field(default_factory=OrderedDict, repr=False)
     _fetched_us: list[int] = field(default_factory=list, repr=False)
+    _left: list[threading.Thread] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A child keeps what was fetched, under a lock of its own."""
+        self._lock = threading.Lock()
 
     def public_key(self, url: str, now: datetime) -> Any:
         """The key of the certificate at `url`; Fault when it cannot be believed or not be had.
@@ -94,32 +110,61 @@ class Certificates:
         if not url or len(url) > MAX_URL or self.pin.url.fullmatch(url) is None:
             raise Fault(Reason.CERTIFICATE_INVALID)
         now_us = to_us(now.astimezone(UTC))
-        known = self._good.get(url)  # without the lock: one that is known never waits
-        if known is not None and abs(now_us - known[0]) < _DAY_US:
-            return known[1]
-        with self._lock:
-            known = self._good.get(url)
-            if known is not None and abs(now_us - known[0]) < _DAY_US:
-                return known[1]
-            return self._fetched(url, now, now_us)
-
-    def claimed(self, url: str, now: datetime, signature: bytes, delivery_id: str | None) -> Any:
-        """The same for a request, whose rejection tells signature and delivery."""
+        until = time.monotonic() + TIMEOUT_S
+        known = self._known(url, now_us)  # without the lock: one that is known never waits
+        lock = self._lock
+        if known is not None:
+            return known
+        if not lock.acquire(timeout=TIMEOUT_S):
+            raise Fault(Reason.KEY_UNKNOWN)
         try:
-            return self.public_key(url, now)
-        except Fault as fault:
-            raise Fault(fault.reason, signature=signature, delivery_id=delivery_id) from None
+            known = self._known(url, now_us)
+            return known if known is not None else self._fetched(url, now, now_us, until)
+        finally:
+            lock.release()
 
-    def _fetched(self, url: str, now: datetime, now_us: int) -> Any:
+    def claimed(
+        self,
+        url: str,
+        now: datetime,
+        signature: bytes,
+        delivery_id: str | None,
+        signed_at: datetime,
+        window: Window,
+    ) -> Any:
+        """The same for a request, whose rejection tells signature and delivery.
+
+        A request that cannot be right is not worth a fetch: then its time is judged first. With
+        a certificate that is known already the signature is, as ever.
+        """
+        reason = None if len(signature) in RSA_SIZES else Reason.SIGNATURE_MALFORMED
+        pinned = self.pin.url.fullmatch(url) is not None
+        if reason is None and pinned and self._known(url, to_us(now.astimezone(UTC))) is None:
+            reason = outside(signed_at, now, window)
+            if reason is None and outside(signed_at, now, PLAUSIBLE) is not None:
+                reason = Reason.KEY_UNKNOWN
+        if reason is None:
+            try:
+                return self.public_key(url, now)
+            except Fault as fault:
+                reason = fault.reason
+        raise Fault(reason, signature=signature, delivery_id=delivery_id)
+
+    def _known(self, url: str, now_us: int) -> Any:
+        known = self._good.get(url)
+        return known[1] if known is not None and abs(now_us - known[0]) < _DAY_US else None
+
+    def _fetched(self, url: str, now: datetime, now_us: int, until: float) -> Any:
         failed = self._bad.get(url)
         if failed is not None and abs(now_us - failed[0]) < _MINUTE_US:
             raise Fault(failed[1])
         self._fetched_us = [t for t in self._fetched_us if abs(now_us - t) < _MINUTE_US]
-        if len(self._fetched_us) >= FETCHES_A_MINUTE:
+        self._left = [thread for thread in self._left if thread.is_alive()]
+        if len(self._fetched_us) >= FETCHES_A_MINUTE or len(self._left) >= FETCHING:
             raise Fault(Reason.KEY_UNKNOWN)
         self._fetched_us.append(now_us)
         try:
-            public = _checked(self.fetch(url), self.pin, self.roots, now)
+            public = _checked(self._answer(url, until), self.pin, self.roots, now)
         except Fault as fault:
             self._keep(self._bad, url, (now_us, fault.reason))
             raise
@@ -128,6 +173,21 @@ class Certificates:
             raise Fault(Reason.KEY_UNKNOWN) from None
         self._keep(self._good, url, (now_us, public))
         return public
+
+    def _answer(self, url: str, until: float) -> bytes:
+        """What the fetcher gives in time. A name server cannot be told to hurry: a thread waits."""
+        answers: list[bytes] = []
+
+        def ask() -> None:
+            with contextlib.suppress(Exception):  # whatever it raises, there is no answer
+                answers.append(self.fetch(url))
+
+        thread = threading.Thread(target=ask, name="callwatch-certificate", daemon=True)
+        thread.start()
+        thread.join(max(until - time.monotonic(), 0))
+        if thread.is_alive():
+            self._left.append(thread)
+        return answers[0]
 
     @staticmethod
     def _keep(cache: OrderedDict[str, Any], url: str, value: tuple[int, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from ..errors import SignatureError
 from .base import Verification
+from .forks import renewed_after_fork
 
 KEEP_S: Final = 3 * 86_400  # the longest time that Stripe and PayPal try again
 MAX_ENTRIES: Final = 100_000
@@ -49,6 +50,11 @@ class MemoryStore:
         self._max = max_entries
         self._clock = clock
         self._until: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
+        renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A child goes on with a copy of the names, under a lock of its own."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

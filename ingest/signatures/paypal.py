@@ -34,14 +34,14 @@ def _build(pin: Pin) -> Build:
         held = Certificates(pin, options.fetch or https_get, options.roots)
 
         def judged(request: SignedRequest) -> Verification:
-            return judge(request, _read(request, held), keys, _match, window)
+            return judge(request, _read(request, held, window), keys, _match, window)
 
         return judged
 
     return build
 
 
-def _read(request: SignedRequest, held: Certificates) -> Claim:
+def _read(request: SignedRequest, held: Certificates, window: Window) -> Claim:
     signature = from_base64(needed(request, "paypal-transmission-sig"))
     named = bounded(header(request, "paypal-transmission-id"))
     when = header(request, "paypal-transmission-time")
@@ -49,7 +49,8 @@ def _read(request: SignedRequest, held: Certificates) -> Claim:
     if not named or algorithm.lower() != "sha256withrsa":
         raise Fault(signature=signature, delivery_id=named)
     signed_at = stamped(when, parse_time, signature, named)
-    public = held.claimed(header(request, "paypal-cert-url"), request.now, signature, named)
+    url = header(request, "paypal-cert-url")
+    public = held.claimed(url, request.now, signature, named, signed_at, window)
     first = f"{header(request, 'paypal-transmission-id')}|{when}|".encode()
     last = f"|{zlib.crc32(request.body)}".encode()
     return Claim((signature,), (first, last), signed_at=signed_at, delivery_id=named, public=public)

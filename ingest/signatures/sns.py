@@ -54,7 +54,7 @@ def _build(keys: Sequence[Loaded], window: Window, options: Options) -> Judged:
         topics = [one for one in keys if one.material.decode() == message["TopicArn"]]
         if not topics:
             raise Fault(Reason.KEY_UNKNOWN, delivery_id=bounded(message["MessageId"]))
-        return judge(request, _read(request, message, held), topics, _match, window)
+        return judge(request, _read(request, message, held, window), topics, _match, window)
 
     return judged
 
@@ -70,11 +70,14 @@ def _message(request: SignedRequest) -> dict[str, Any]:
     return message  # type: ignore[no-any-return]  # an object, or .get has raised
 
 
-def _read(request: SignedRequest, message: dict[str, Any], held: Certificates) -> Claim:
+def _read(
+    request: SignedRequest, message: dict[str, Any], held: Certificates, window: Window
+) -> Claim:
     signature = from_base64(message["Signature"])
     form = _FORMS[message["SignatureVersion"]]
     named = bounded(message["MessageId"])
     signed_at: datetime = stamped(message.get("Timestamp") or "", parse_time, signature, named)
+    url = message["SigningCertURL"]
     lines = [
         f"{name}\n{message[name]}\n"
         for name in _SIGNED[message["Type"]]
@@ -85,7 +88,7 @@ def _read(request: SignedRequest, message: dict[str, Any], held: Certificates) -
         ("".join(lines).encode(), form.encode()),
         signed_at=signed_at,
         delivery_id=named,
-        public=held.claimed(message["SigningCertURL"], request.now, signature, named),
+        public=held.claimed(url, request.now, signature, named, signed_at, window),
     )
 
 

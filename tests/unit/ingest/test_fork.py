@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from ingest.kafka_transport import KafkaTransport
 from ingest.outbox import Outbox
 from ingest.publisher import Publisher
 from ingest.records import Outcome, Record
+from ingest.signatures.certificates import Certificates
+from ingest.signatures.deliveries import MemoryStore
+from ingest.signatures.paypal import PIN
+from ingest.signatures.reading import Fault
 from ingest.transports import JsonLinesTransport
 
 pytestmark = [
@@ -106,6 +111,62 @@ def test_a_child_forgets_the_parents_producer() -> None:
     transport.after_fork()
     assert transport._producer is None
     assert producer._closed
+
+
+def _held_at_fork(lock: threading.Lock, work: Callable[[], bool]) -> bool:
+    """Whether `work` returned True in a child that was forked while another thread held a lock."""
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            holding.set()
+            release.wait(20)
+
+    def in_time() -> bool:
+        done: list[bool] = []
+        worker = threading.Thread(target=lambda: done.append(work()), daemon=True)
+        worker.start()
+        worker.join(4)
+        return done == [True]
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert holding.wait(20)
+        return _in_child(in_time)
+    finally:
+        release.set()
+        holder.join()
+
+
+def test_a_child_remembers_deliveries_under_a_lock_of_its_own() -> None:
+    """What the parent saw is known, and nothing waits for a thread that is not there."""
+    store = MemoryStore(clock=lambda: 0.0)
+    store.set("a", "1", nx=True, ex=9)
+    assert _held_at_fork(store._lock, lambda: store.set("a", "1", nx=True, ex=9) is None)
+    assert _held_at_fork(store._lock, lambda: store.delete("a") == 1)
+
+
+def test_a_child_fetches_certificates_under_a_lock_of_its_own() -> None:
+    """Another thread of the parent may be fetching while it forks."""
+    asked: list[str] = []
+
+    def away(url: str) -> bytes:
+        asked.append(url)
+        raise OSError
+
+    held = Certificates(PIN, away)
+    url = "https://api.paypal.com/v1/notifications/certs/CERT-1"
+
+    def child() -> bool:
+        try:
+            held.public_key(url, datetime(2026, 11, 21, tzinfo=UTC))
+        except Fault:
+            return asked == [url]
+        return False
+
+    assert _held_at_fork(held._lock, child)
+    assert asked == []
 
 
 def test_a_childs_account_starts_at_zero() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from tests.unit.ingest.signers import (
     SNS_URL,
     URL,
     WEBHOOK,
+    b64,
     certificate,
     fetch,
     root,
@@ -325,6 +327,71 @@ def test_the_cache_is_bounded() -> None:
             _reason(held, n, NOW + timedelta(minutes=2 * n))
         assert len(getattr(held, cache)) == CACHED
         assert len(held._fetched_us) <= FETCHES_A_MINUTE
+
+
+@pytest.mark.parametrize(
+    ("scheme", "at", "reason"),
+    [
+        ("aws-sns", NOW - timedelta(seconds=3601), Reason.TIMESTAMP_STALE),
+        ("aws-sns", NOW + timedelta(seconds=301), Reason.TIMESTAMP_FUTURE),
+        ("paypal", NOW - timedelta(days=5), Reason.KEY_UNKNOWN),
+        ("paypal", NOW + timedelta(days=2), Reason.KEY_UNKNOWN),
+    ],
+)
+def test_nothing_is_fetched_for_another_time(scheme: str, at: datetime, reason: Reason) -> None:
+    """Only a certificate that is known tells whether an old signature was right."""
+    net = Net()
+    roots = {"roots": root()[1]} if scheme == "paypal" else {}
+    verify = verifier_for(scheme, SENDERS[scheme].keys, fetch=net, **roots)
+    found = verify(dataclasses.replace(SENDERS[scheme].request(at), now=NOW))
+    assert (found.reason, found.signature_ok, net.asked) == (reason, None, [])
+    assert found.signature is not None
+    assert verify(SENDERS[scheme].request()).verdict is Verdict.VERIFIED
+    assert verify(dataclasses.replace(SENDERS[scheme].request(at), now=NOW)).signature_ok is True
+
+
+@pytest.mark.parametrize("size", [1, 32, 64, 255, 257, 2048])
+def test_nothing_is_fetched_for_what_cannot_be_a_signature(size: int) -> None:
+    """RSA's signatures are as long as its keys."""
+    net = Net()
+    found = _paypal(net, **{"PAYPAL-TRANSMISSION-SIG": b64(b"x" * size)})
+    assert (found.reason, net.asked) == (Reason.SIGNATURE_MALFORMED, [])
+    body = json.loads(sns_body("a", NOW)) | {"Signature": b64(b"x" * size)}
+    found = _sns(json.dumps(body).encode(), net)
+    assert (found.reason, net.asked) == (Reason.SIGNATURE_MALFORMED, [])
+
+
+class Hanging:
+    """A network that does not answer before it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.go = threading.Semaphore(0), threading.Event()
+
+    def __call__(self, _: str) -> bytes:
+        self.asked.release()
+        assert self.go.wait(20)
+        raise OSError
+
+
+def test_nobody_waits_longer_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses a host has and however slowly it answers; nor for others' fetches."""
+    monkeypatch.setattr(certificates, "TIMEOUT_S", 0.05)
+    hanging = Hanging()
+    net = Net(hanging)
+    held = _held(net)
+    for n in range(1, 10):
+        assert _reason(held, n) is Reason.KEY_UNKNOWN
+    assert len(net.asked) == len(held._left) == certificates.FETCHING
+    hanging.go.set()
+    for thread in held._left:
+        thread.join(20)
+    assert _reason(held, 1, NOW + timedelta(seconds=59)) is Reason.KEY_UNKNOWN
+    assert len(net.asked) == certificates.FETCHING  # the address is remembered for a minute
+    net.answer = lambda _: served()[PAYPAL_URL]
+    assert _reason(held, 1, NOW + timedelta(seconds=60)) is None
+    with held._lock:
+        assert _reason(held, 2, NOW + timedelta(seconds=60)) is Reason.KEY_UNKNOWN
+        assert _reason(held, 1, NOW + timedelta(seconds=60)) is None
 
 
 class Answer:
