@@ -35,16 +35,20 @@ class EventError(IngestError):
 
     `code` is one of `EVENT_CODES`, `field` the offending field where there is one, and the text
     is one line without control characters: the value may have been written by an attacker.
+    `rule` is the text without anything of the value: in a receiver it may be a secret.
     """
 
-    def __init__(self, code: EventCode, message: str, field: str | None = None) -> None:
+    def __init__(
+        self, code: EventCode, message: str, field: str | None = None, rule: str | None = None
+    ) -> None:
         super().__init__(message)
+        self.rule = code if rule is None else rule
         self.code: EventCode = code
         self.message = message
         self.field = field
 
-    def __reduce__(self) -> tuple[type["EventError"], tuple[EventCode, str, str | None]]:
-        return EventError, (self.code, self.message, self.field)
+    def __reduce__(self) -> tuple[type["EventError"], tuple[EventCode, str, str | None, str]]:
+        return EventError, (self.code, self.message, self.field, self.rule)
 
 
 class ControlError(IngestError):

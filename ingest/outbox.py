@@ -32,7 +32,11 @@ class Drop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Totals since the publisher started in this process; `waiting` is the difference."""
+    """Totals since the publisher started in this process; `waiting` is the difference.
+
+    judging: calls at a verifier, which are not offered before it is done.
+    unjudged: how many went on without its finding, by reason.
+    """
 
     offered: int = 0
     sent: int = 0
@@ -42,6 +46,8 @@ class Stats:
     reports_sent: int = 0
     failures: int = 0
     circuit: str = "closed"
+    judging: int = 0
+    unjudged: dict[str, int] = field(default_factory=dict)
 
 
 class Outbox:

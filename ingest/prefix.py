@@ -31,3 +31,21 @@ def source_prefix(ip: str) -> str:
     if isinstance(address, IPv4Address):
         return str(IPv4Network((int(address) & ~0xFF, 24)))
     return str(IPv6Network((int(address) >> 80 << 80, 48)))
+
+
+def hop_ip(text: str) -> str | None:
+    """An address as proxies write it, in canonical form without its port; None when it is none.
+
+    >>> hop_ip("[2001:DB8::1]:443"), hop_ip("192.0.2.7:80"), hop_ip("unknown")
+    ('2001:db8::1', '192.0.2.7', None)
+    """
+    if len(text) > 64:
+        return None
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(normal_ip(text))
+    except ValueError:
+        return None

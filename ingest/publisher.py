@@ -10,7 +10,10 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from itertools import islice
 from secrets import token_hex
+from sys import getsizeof
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -19,6 +22,7 @@ from pydantic_core import to_json
 from .clock import Clock, SystemClock
 from .courier import EXIT_FLUSH_S, LINGER_S, Courier
 from .errors import EventError
+from .judges import Judges
 from .outbox import Drop, DropPolicy, Outbox, Stats
 from .records import Record, event_record
 from .rfc3339 import format_time
@@ -36,6 +40,11 @@ from .version import __version__
 
 Hook = Callable[[CallbackEvent], CallbackEvent | None]
 
+_CONTAINERS: Final = (Mapping, AbstractSet, list, tuple)
+_FIELDS: Final = frozenset(
+    field.alias or name for name, field in CallbackEvent.model_fields.items()
+)
+_MOST_EXT: Final = 8  # as the schema says
 _FIXED_COST: Final = 2_048  # bytes of Python objects that an event holds until it is a record
 
 
@@ -103,6 +112,7 @@ class Publisher:
             self._encode,
             self._linger,
         )
+        self._judges = Judges(self._clock, self._broken, self._linger)
         self._courier.finished = self._disabled
         self._lock = self._courier.lock
         self._process = f"{os.getpid()}-{token_hex(4)}"
@@ -121,10 +131,9 @@ class Publisher:
                     ext = dict(event.ext)
                     return self._put(event.model_copy(update={"ext": ext}), _size(ext))
                 return self._put(event, 0)
-            given: dict[str, Any] = {"received_at": self._clock.now(), **event}
-            cost = sum([len(value) for value in given.values() if type(value) is str])
+            given = {"received_at": self._clock.now(), **_bounded(event)}
+            cost = sum([getsizeof(value) for value in given.values()])
             if type(given.get("ext")) is dict:
-                given["ext"] = dict(given["ext"])
                 cost += _size(given["ext"])
             return self._put(given, cost)
         except Exception as error:  # fail open: nothing may reach the host
@@ -139,6 +148,24 @@ class Publisher:
             return self._put(draft, cost)
         except Exception as error:  # fail open: nothing may reach the host
             return self._broken(error)
+
+    def judge(
+        self,
+        verifier: object,
+        cost: int,
+        call: Callable[[], Any],
+        done: Callable[[Any], None],
+    ) -> None:
+        """Have `call` done by `verifier` elsewhere; `done` gets the finding, or None. Never raises.
+
+        cost: bytes that are held meanwhile. `done` offers the event; it may run at once.
+        """
+        try:
+            if self._pid != os.getpid():
+                self._begin_again()
+            self._judges.submit(verifier, cost, call, done)
+        except Exception as error:  # fail open: nothing may reach the host
+            self._broken(error)
 
     def _put(self, thing: object, cost: int) -> bool:
         if self._pid != os.getpid():  # forked without Python's knowledge, as uWSGI can do
@@ -208,14 +235,18 @@ class Publisher:
 
     def flush(self, timeout: float = EXIT_FLUSH_S) -> bool:
         """Wait until all that is queued now was sent or refused; False after `timeout` seconds."""
-        return self._courier.flush(timeout)
+        until = self._clock.monotonic() + timeout
+        judged = self._judges.flush(timeout)
+        return self._courier.flush(max(until - self._clock.monotonic(), 0.0)) and judged
 
     def close(self, timeout: float = EXIT_FLUSH_S) -> bool:
         """Send what waits and a last report; what is not sent after `timeout` seconds is dropped.
 
         True when nothing was lost. Later events are dropped and counted.
         """
-        return self._courier.close(timeout)
+        until = self._clock.monotonic() + timeout
+        self._judges.close(timeout / 2)  # what is not judged by then is sent as it is
+        return self._courier.close(max(until - self._clock.monotonic(), 0.0))
 
     def stats(self) -> Stats:
         """Totals of this process; offered = sent + dropped + waiting."""
@@ -231,6 +262,8 @@ class Publisher:
                 reports_sent=self._courier.reports_sent,
                 failures=self._courier.failures,
                 circuit=self._courier.circuit,
+                judging=len(self._judges),
+                unjudged=dict(self._judges.unjudged),
             )
 
     def _offer(self, given: CallbackEvent | Mapping[str, Any]) -> Drop | None:
@@ -258,7 +291,7 @@ class Publisher:
         try:
             event = self._event(given)
         except EventError as error:
-            self._courier.warn("an event was dropped: %s", error)
+            self._courier.warn("an event was dropped: %s", error.rule)  # no value: see EventError
             return Drop.TOO_LARGE if error.code == "too_large" else Drop.INVALID
         except Exception as error:  # whatever was passed
             self._courier.warn("an event was dropped: no event: %s", type(error).__name__)
@@ -317,7 +350,29 @@ class Publisher:
 
 
 def _size(ext: Mapping[str, Any]) -> int:
-    return sum([len(name) + len(str(value)) for name, value in ext.items()])
+    return sum([getsizeof(name) + getsizeof(value) for name, value in ext.items()])
+
+
+def _bounded(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an event as they may wait; what makes it invalid stays so, and holds nothing.
+
+    The values of unknown names and the contents of containers are left out: their size is anyone's.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in event.items():
+        if name not in _FIELDS:
+            kept["(unknown)"] = None
+        elif name == "ext" and isinstance(value, Mapping):
+            kept[name] = _ext(value)
+        else:
+            kept[name] = [] if isinstance(value, _CONTAINERS) else value
+    return kept
+
+
+def _ext(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A copy, as the host may change its own; with one too many it is as invalid as with more."""
+    first = islice(given.items(), _MOST_EXT + 1)
+    return {name: [] if isinstance(one, _CONTAINERS) else one for name, one in first}
 
 
 _publishers: "weakref.WeakSet[Publisher]" = weakref.WeakSet()

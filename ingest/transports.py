@@ -108,6 +108,7 @@ class JsonLinesTransport:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._file: int | None = None
+        self._is_cut = False  # the file ends in a part of a line
 
     def __repr__(self) -> str:
         return f"JsonLinesTransport({str(self._path)!r})"
@@ -115,6 +116,10 @@ class JsonLinesTransport:
     def send(self, batch: Sequence[Record]) -> list[Outcome]:
         """Append the records' values."""
         data = b"".join(record.value + b"\n" for record in batch)
+        if self._is_cut and self._file is not None:
+            self._is_cut = not self._end_line()
+            if self._is_cut:
+                return [Outcome.RETRY] * len(batch)
         try:
             if self._file is None:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -146,6 +151,14 @@ class JsonLinesTransport:
         for record in batch:
             written -= len(record.value) + 1
             outcomes.append(Outcome.SENT if written >= 0 else Outcome.RETRY)
-        if self._file is not None:
-            os.write(self._file, b"\n")
+        if self._file is not None and not self._end_line():
+            self._is_cut = True
         return outcomes
+
+    def _end_line(self) -> bool:
+        """Whether a line that was cut is ended; a disk that is full may refuse even that."""
+        assert self._file is not None
+        try:
+            return os.write(self._file, b"\n") == 1
+        except OSError:
+            return False

@@ -48,7 +48,7 @@ def _as_bytes(value: bytes | str) -> bytes:
         size = len(value)
     if size > MAX_EVENT_BYTES:
         msg = f"value: allowed are {MAX_EVENT_BYTES} bytes; given {size}"
-        raise EventError(code="too_large", message=msg)
+        raise EventError(code="too_large", message=msg, rule=msg)
     return cast("bytes", value)
 
 
@@ -83,26 +83,30 @@ def _without_unknown(
 def explained(error: ValidationError) -> EventError:
     """The first fault of a value as an error of one line."""
     faults = error.errors(include_url=False)
-    field, text = _fault(faults[0])
+    field, text, rule = _fault(faults[0])
     others = len({fault["loc"][:1] for fault in faults} - {faults[0]["loc"][:1]})
     if others:
         text += f" (and {others} more)"
-    return EventError("schema_invalid", text, field if _is_plain(field) else None)
+    plain = field if _is_plain(field) else None
+    return EventError("schema_invalid", text, plain, f"{plain or 'a field'}: {rule}")
 
 
-def _fault(fault: ErrorDetails) -> tuple[str, str]:
+def _fault(fault: ErrorDetails) -> tuple[str, str, str]:
+    """The field, the fault in full, and the rule without what was given."""
     kind = fault["type"]
     names = [str(part) for part in fault["loc"][:2]]
     field = names[0] if names else ""
     if kind == "value_error" and not names:  # the rule over several fields names its field itself
         text = str(fault["ctx"]["error"])
-        return text.partition(":")[0], text
+        return text.partition(":")[0], text, "does not agree with the other fields"
     place = ".".join(name if _is_plain(name) else shown(name) for name in names)
     if kind == "missing":
-        return field, f"{place}: is missing"
+        return field, f"{place}: is missing", "is missing"
     if kind == "extra_forbidden":
-        return field, f"{place}: is no known field; allowed are those of the schema"
-    return field, f"{place}: allowed is {_allowed(fault)}; given {shown(fault['input'])}"
+        rule = "is no known field; allowed are those of the schema"
+        return field, f"{place}: {rule}", rule
+    rule = f"allowed is {_allowed(fault)}"
+    return field, f"{place}: {rule}; given {shown(fault['input'])}", rule
 
 
 def _is_plain(name: str) -> bool:

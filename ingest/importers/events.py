@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ..errors import shown
 from ..fingerprint import Label, fingerprint
+from ..prefix import hop_ip
 from ..rfc3339 import from_us
 from ..schema import (
     SCHEMA_VERSION,
@@ -23,7 +24,7 @@ from ..schema import (
 )
 from ..vocabulary import Kind, Reason, SourceIpFrom, Verdict, clean_text
 from ..wire import explained
-from .call import MAX_PATH, Call, LineError, SkippedError, known_ip
+from .call import MAX_PATH, Call, LineError, SkippedError
 from .github import NOWHERE
 from .mapping import Mapping, Network, Route, Where, takes
 from .outcomes import ACCEPTED, DEFAULTS, IGNORE, outcome
@@ -155,7 +156,7 @@ class Maker:
             return peer, self.mapping.source_ip_from
         hops = call.forwarded_for[-2048:].split(",")[-MOST_HOPS:]
         for hop in reversed(hops):
-            found = known_ip(hop.strip())
+            found = hop_ip(hop.strip())
             if found is None:
                 msg = f"forwarded_for: allowed are addresses; given {shown(hop.strip())}"
                 raise LineError(code="bad_address", message=msg)

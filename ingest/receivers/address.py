@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final, Literal
 
-from ..prefix import normal_ip, source_prefix
+from ..prefix import hop_ip, normal_ip, source_prefix
 from ..vocabulary import SourceIpFrom
 
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
@@ -127,16 +127,7 @@ def _normal(text: str) -> str | None:
     >>> _normal("[2001:DB8::1]:443"), _normal("192.0.2.7:80"), _normal("unknown")
     ('2001:db8::1', '192.0.2.7', None)
     """
-    if len(text) > 64:
-        return None
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        return str(normal_ip(text))
-    except ValueError:
-        return None
+    return hop_ip(text)
 
 
 @lru_cache(maxsize=16_384)

@@ -3,13 +3,15 @@
 
 The host's thread only keeps references to what cannot change any more (bytes, strings, numbers).
 Whatever takes time (fingerprints of small bodies, addresses, checks) is done by `fields`, in the
-publisher's thread. A body is kept only while it is small; larger ones are hashed as they arrive.
+publisher's thread, and verifiers judge in others. A body is kept only while it is small or there
+is a verifier; larger ones are hashed as they arrive.
 """
 
 import hmac
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -18,13 +20,14 @@ from ..schema import SCHEMA_VERSION, UNKNOWN_SENDER, UNMATCHED_ENDPOINT
 from ..signatures.base import SignedRequest, Verifier
 from ..vocabulary import Kind, Reason, SourceIpFrom, Verdict, clean_text
 from .address import client_address
-from .verdicts import cleaned, told
+from .verdicts import cleaned
 
 if TYPE_CHECKING:
     from .options import Options
 
 DEFERRED_BODY: Final = 8_192
 """Bodies up to so many bytes are hashed in the publisher's thread, larger ones as they arrive."""
+_PER_HEADER: Final = 160  # bytes of Python objects beside the text
 _LARGEST: Final = 2**40
 _DAY_S: Final = 86_400
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +68,7 @@ class Call:
         self.path = path
         self.peer = peer
         self.headers = headers  # only those of the allowlist
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | bytearray] = []  # one at most: many small ones cost much
         self.at_ns = time.time_ns()
         self.began_ns = time.perf_counter_ns()
 
@@ -79,18 +82,27 @@ class Call:
         if self.hasher is not None:
             self.hasher.update(chunk)
         elif self.body_size <= self.options.keep_body:
-            self.parts.append(chunk)
+            self._keep(chunk)
         elif self.options.pepper is not None:
-            self.parts.append(chunk)
-            self._hash(self.options.pepper)
+            self._hash(self.options.pepper, chunk)
         else:
             self.parts = []
 
-    def _hash(self, pepper: bytes) -> None:
+    def _keep(self, chunk: bytes) -> None:
+        if not self.parts:
+            self.parts.append(chunk)
+            return
+        joined = self.parts[0]
+        if type(joined) is not bytearray:
+            self.parts[0] = joined = bytearray(joined)
+        joined += chunk
+
+    def _hash(self, pepper: bytes, more: bytes = b"") -> None:
         """The body is too large to be kept: hash it from here on."""
         hasher = hmac.new(pepper, b"body\x00", "sha256")
         for part in self.parts:
             hasher.update(part)
+        hasher.update(more)
         self.parts = []
         self.hasher = hasher
 
@@ -98,20 +110,25 @@ class Call:
         """The whole body, where it was read to its end and is small enough to be kept."""
         if not self.whole or self.hasher is not None or self.body_size > self.options.keep_body:
             return None
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        if not self.parts:
+            return b""
+        joined = self.parts[0] = bytes(self.parts[0])  # held once, whoever asks
+        return joined
 
     def cost(self) -> int:
         """Bytes that this holds beside what every event does."""
         held = self.body_size if self.parts else 0
         if self.pending is not None:
-            held += sum([len(value) for value in self.pending[1].headers.values()]) + 4_096
+            for name, text in self.pending[1].headers.items():
+                held += len(name) + len(text) + _PER_HEADER
+            held += len(self.pending[1].url) + 4_096
         for _, value in self.headers:
-            held += len(value)
+            held += len(value) + _PER_HEADER
         if self.told is not None:
-            for one in self.told.values():
-                if type(one) is str or type(one) is bytes:
-                    held += len(one)
-        return held + len(self.path)
+            held += sum([getsizeof(one) for one in self.told.values()])
+            if isinstance(ext := self.told.get("ext"), dict):
+                held += sum([getsizeof(name) + getsizeof(one) for name, one in ext.items()])
+        return held + getsizeof(self.path)
 
     def let_go(self) -> None:
         """Keep no more of the body than is needed from here on."""
@@ -149,9 +166,6 @@ class Call:
     def fields(self) -> dict[str, Any]:
         """The fields of the event; everything in them is checked, cut or a fingerprint."""
         options = self.options
-        if self.pending is not None:  # it may fetch certificates, and so was left to this thread
-            verifier, request = self.pending
-            self.told = {**(told(verifier(request)) or {}), **(self.told or {})}
         agent, content_type, length, forwarded = self._read_headers()
         address, source = client_address(self.peer, forwarded, options.proxies)
         verdict, reason = self._by_status()

@@ -37,6 +37,16 @@ _FROM_VERIFICATION: Final = (
     "event_type",
     "event_created_at",
 )
+_NAMES: Final = (
+    *_FROM_VERIFICATION[:2],
+    *_SHORT,
+    *_AS_THEY_ARE,
+    *_TIMES,
+    "kind",
+    "delivery_id",
+    "signature",
+    "attempt",
+)
 _LONGEST_EXT: Final = 512
 _MOST_EXT: Final = 8
 _INT64: Final = 2**63 - 1
@@ -102,7 +112,7 @@ def verdict(
             "ext": _ext(ext) if ext is not None else None,
         }
         given = {name: value for name, value in said.items() if value is not None}
-        slot.told = {**(told(found) or {}), **given}
+        slot.told = _kept({**(told(found) or {}), **given})
     except Exception:  # fail open: whatever was passed
         return False
     return True
@@ -119,10 +129,19 @@ def told(value: object) -> dict[str, Any] | None:
         return {"verdict": value}
     if not isinstance(value, Mapping):
         return None
-    said = dict(value)
+    return _kept(value)
+
+
+def _kept(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What can get into an event, for nothing else shall be held until it is made."""
+    found = {name: said[name] for name in _NAMES if _is_plain(said.get(name))}
     if isinstance(ext := said.get("ext"), Mapping):
-        said["ext"] = _ext(ext)  # now: the host may change it
-    return said
+        found["ext"] = _ext(ext)  # now: the host may change it
+    return found
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | bytes | datetime) or _is_number(value)
 
 
 def cleaned(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from random import random
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from ..kafka_config import kafka_config
 from ..kafka_transport import EVENTS_TOPIC, KafkaTransport
 from ..outbox import Drop
 from ..publisher import Hook, Publisher
-from ..signatures.base import SignedRequest
+from ..signatures.base import SignedRequest, Verifier
 from ..transports import JsonLinesTransport, Transport
 from ..vocabulary import Reason, Verdict
 from .call import Call
@@ -104,14 +105,33 @@ class Watch:
         if options.verifier is not None:
             if request is not None and not (call.told and "verdict" in call.told):
                 self._verify(call, request)
-            if call.pending is None:
-                call.let_go()
-        if options.sample_rate < 1.0 and call.pending is None and call.judged() is Verdict.VERIFIED:
+            if call.pending is not None:
+                verify = partial(_found, *call.pending)
+                done = partial(self._judged, call)
+                self.publisher.judge(call.pending[0], call.cost(), verify, done)
+                self._row = 0
+                return
+            call.let_go()
+        self._offer(call)
+        self._row = 0
+
+    def _judged(self, call: Call, found: dict[str, Any] | None) -> None:
+        """Offer the event of a call whose verifier is done; None = there is no finding."""
+        call.pending = None
+        if found is None:
+            self.publisher.warn("a verifier failed or was late: calls are recorded by their status")
+        else:
+            call.told = {**found, **(call.told or {})}
+        call.let_go()
+        self._offer(call)
+
+    def _offer(self, call: Call) -> None:
+        options = self.options
+        if options.sample_rate < 1.0 and call.judged() is Verdict.VERIFIED:
             if random() >= options.sample_rate:  # noqa: S311 - chance, no secret
                 return
             call.sample_rate = options.sample_rate
         self.publisher.offer_draft(call, call.cost())
-        self._row = 0
 
     def fault(self, error: BaseException) -> None:
         """Something went wrong: count it, and turn off where it always does. Never raises."""
@@ -150,11 +170,11 @@ class Watch:
             if call.body_size > self.options.max_body:
                 call.told = {"verdict": "rejected", "reason": Reason.BODY_TOO_LARGE, **said}
             return
-        if getattr(chosen, "may_block", False):
-            call.pending = (chosen, request())
-            return
-        found = chosen(request())
-        call.told = {**(told(found) or {}), **said}
+        call.pending = (chosen, request())  # judged elsewhere: the answer waits for no verifier
+
+
+def _found(verifier: Verifier, request: SignedRequest) -> dict[str, Any] | None:
+    return told(verifier(request))
 
 
 def judged_at(call: Call) -> datetime:

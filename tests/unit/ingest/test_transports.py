@@ -1,5 +1,6 @@
 """Transports: Kafka without a broker, a file, memory; and the CloudEvents headers they carry."""
 
+import errno
 import json
 import logging
 import os
@@ -101,6 +102,33 @@ def test_a_full_disk_takes_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert path.read_bytes() == b"{1}\n{2\n{2}\n{3}\n"
 
 
+def test_a_disk_that_is_full_to_the_last_byte_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not even the end of a cut line fits, what was taken is known all the same."""
+    path = tmp_path / "events.jsonl"
+    transport = JsonLinesTransport(path)
+    write = os.write
+    room = 6
+
+    def full(file: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = write(file, data[:room])
+        room -= taken
+        return taken
+
+    monkeypatch.setattr(os, "write", full)
+    batch = [Record(None, b"{1}"), Record(None, b"{2}"), Record(None, b"{3}")]
+    assert transport.send(batch) == [Outcome.SENT, Outcome.RETRY, Outcome.RETRY]
+    assert transport.send(batch[1:]) == [Outcome.RETRY] * 2
+    monkeypatch.undo()
+    assert transport.send(batch[1:]) == [Outcome.SENT] * 2
+    transport.close(0)
+    assert path.read_bytes() == b"{1}\n{2\n{2}\n{3}\n"
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """The error is one line with the path."""
     with pytest.raises(TransportError, match="cannot be written: is a directory"):
@@ -144,6 +172,8 @@ def test_without_a_broker_publishing_costs_nothing(closed_port: str) -> None:
         "reports_sent": 0,
         "circuit": "closed",
         "failures": 0,
+        "judging": 0,
+        "unjudged": {},
     }
     found = json.loads(done.stdout)
     assert found["waiting"].pop("waiting_bytes") > 0

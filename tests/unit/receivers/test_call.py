@@ -13,6 +13,7 @@ from ingest.receivers.address import Privacy, parse_proxies
 from ingest.receivers.asgi import CallwatchMiddleware as AsgiMiddleware
 from ingest.receivers.call import Call
 from ingest.receivers.options import Options
+from ingest.receivers.verdicts import told
 from ingest.receivers.wsgi import CallwatchMiddleware as WsgiMiddleware
 from ingest.schema import check_event, parse_event
 from ingest.transports import MemoryTransport
@@ -121,3 +122,41 @@ def test_middlewares_take_any_request(
 def _key(name: str) -> str:
     key = name.upper().replace("-", "_")
     return key if key.startswith("CONTENT_") else f"HTTP_{key}"
+
+
+def test_a_body_in_small_messages_costs_what_it_holds() -> None:
+    """However it is cut, the bytes are joined as they come, and what is accounted is about all."""
+    import tracemalloc
+
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    call = Call(OPTIONS[0], "POST", "/h", None, [])
+    for number in range(4_000):
+        call.add(bytes([number & 255, number >> 8]))
+    call.whole = True
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len(call.body() or b"") == 8_000
+    assert held < 2 * (call.cost() + 2_048)
+
+
+def test_only_what_an_event_can_hold_is_kept_of_a_verdict() -> None:
+    """Unknown names and nested values are let go; long texts count with all their bytes."""
+    call = Call(OPTIONS[0], "POST", "/h", None, [])
+    said = {"verdict": "verified", "payload": {"x": "y" * 10**6}, "sender": ["z" * 10**6]}
+    call.told = told(said)
+    assert call.told == {"verdict": "verified"}
+    call.told = told({"verdict": "verified", "delivery_id": "é€" * 500_000})
+    assert call.cost() > 2_000_000
+
+
+def test_what_waits_as_a_dict_is_accounted_with_all_its_bytes() -> None:
+    """Bytes count, and values that no event can have are not kept at all."""
+    memory = MemoryTransport()
+    publisher = Publisher(memory, receiver="shop/1@a", report_every=None, linger=3600)
+    assert publisher.offer({"body_fp": b"x" * 5_000_000})
+    assert publisher.stats().waiting_bytes > 5_000_000
+    assert publisher.offer({"blob": b"x" * 5_000_000, "sender": ["y" * 10**6]})
+    assert publisher.stats().waiting_bytes < 5_010_000
+    publisher.close(20)
+    assert publisher.stats().dropped == {"too_large": 1, "invalid": 1}

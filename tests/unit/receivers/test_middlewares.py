@@ -150,6 +150,7 @@ def test_a_configured_verifier_judges(post: Post, stream: Stream) -> None:
     assert request.headers["user-agent"] == "Stripe/1.0"
     assert abs(request.now - datetime.now(UTC)) < timedelta(minutes=1)
     post(options={"verifier": {"acme": verifier}, "public_url": "https://api.example.com"})
+    stream.events()
     assert seen[-1].url == "https://api.example.com/hooks/acme"
     post(options={"verifier": {"other": verifier}})
     assert (stream.event().reason, len(seen)) == ("sender_unknown", 2)
@@ -411,12 +412,11 @@ def test_a_verdict_without_a_call_is_ignored() -> None:
     assert verdict("verified") is False
 
 
-def test_a_verifier_that_may_block_never_does_so_to_the_host(post: Post, stream: Stream) -> None:
-    """One that fetches certificates judges in the publisher's thread, with all that it needs."""
+def test_a_verifier_never_holds_up_the_host(post: Post, stream: Stream) -> None:
+    """It judges in a thread of its own, with all that it needs."""
     import threading
 
     class Slow:
-        may_block = True
         threads: list[str] = []  # noqa: RUF012 - one test's
 
         def __call__(self, request: SignedRequest) -> Verification:
@@ -429,10 +429,70 @@ def test_a_verifier_that_may_block_never_does_so_to_the_host(post: Post, stream:
     assert (event.verdict, event.reason) == ("rejected", "signature_invalid")
     assert event.delivery_fp == fingerprint(PEPPER, "delivery", b"d")
     assert event.body_fp == fingerprint(PEPPER, "body", BODY)
-    assert Slow.threads == ["callwatch-publisher"]
+    assert Slow.threads == ["callwatch-judge"]
 
 
-def test_a_verifier_learns_whom_to_believe(post: Post) -> None:
+def test_answer_and_other_events_wait_for_no_verifier(post: Post, stream: Stream) -> None:
+    """While it hangs, the host answers and others' events are sent; its own follow."""
+    import threading
+
+    go = threading.Event()
+
+    def hangs(request: SignedRequest) -> Verification:
+        assert go.wait(20)
+        return Verification(Verdict.VERIFIED)
+
+    options = {"verifier": {"slow": hangs}, "sender": None}
+    assert post(options=options, path="/hooks/slow").status_code == 204
+    post(options=options, path="/hooks/acme")
+    assert stream.publisher._courier.flush(20)
+    assert [event.sender for event in stream.memory.events()] == ["acme"]
+    assert stream.publisher.stats().judging == 1
+    go.set()
+    assert [event.verdict for event in stream.events()] == ["rejected", "verified"]
+
+
+def test_what_a_verifier_verified_is_sampled(post: Post, stream: Stream) -> None:
+    """Of the verified calls a share is recorded, also where the verdict comes later."""
+    post(options={"verifier": lambda _: Verification(Verdict.VERIFIED), "sample_rate": 1e-9})
+    assert stream.events() == []
+    assert stream.publisher.stats().offered == 0
+
+
+def test_a_verifier_that_fails_leaves_the_verdict_to_the_status(post: Post, stream: Stream) -> None:
+    """The event is sent, and how many went without a finding is counted."""
+
+    def fails(request: SignedRequest) -> Verification:
+        raise ValueError(request.body)
+
+    post(options={"verifier": fails}, content=b"x" * 20_000)
+    event = stream.event()
+    assert (event.verdict, event.body_fp) == (
+        "unverified",
+        fingerprint(PEPPER, "body", b"x" * 20_000),
+    )
+    assert stream.publisher.stats().unjudged == {"failed": 1}
+
+
+def test_closing_sends_what_no_verifier_has_judged(post: Post, stream: Stream) -> None:
+    """The account is exact, and a verifier that hangs costs no event."""
+    import threading
+
+    go = threading.Event()
+
+    def hangs(request: SignedRequest) -> Verification:
+        assert go.wait(20)
+        return Verification(Verdict.VERIFIED)
+
+    post(options={"verifier": hangs})
+    assert stream.publisher.close(1)
+    go.set()
+    assert [event.verdict for event in stream.memory.events()] == ["unverified"]
+    stats = stream.publisher.stats()
+    assert (stats.offered, stats.sent, stats.unjudged) == (1, 1, {"late": 1})
+
+
+def test_a_verifier_learns_whom_to_believe(post: Post, stream: Stream) -> None:
     """The address that it is given is the client's behind trusted proxies, else the peer's."""
     seen: list[str | None] = []
 
@@ -443,4 +503,5 @@ def test_a_verifier_learns_whom_to_believe(post: Post) -> None:
     forwarded = {"headers": {"x-forwarded-for": "203.0.113.9"}, "peer": "10.0.0.1"}
     post(options={"verifier": verifier, "proxies": "1"}, **forwarded)
     post(options={"verifier": verifier}, **forwarded)
+    stream.events()
     assert seen == ["203.0.113.9", "10.0.0.1"]

@@ -164,3 +164,26 @@ def test_a_pepper_is_in_no_text(stream: Stream) -> None:
     for text in (repr(options), repr(stream.publisher), str(options)):
         assert PEPPER.hex() not in text
         assert repr(PEPPER)[2:-1] not in text
+
+
+@pytest.mark.parametrize("how", ["offer", "publish"])
+def test_a_value_in_the_wrong_field_is_not_logged(
+    how: str, stream: Stream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The receiver's log names field and rule: what was given may be a raw signature."""
+    fields = describe("verified", source_ip="192.0.2.7")
+    for wrong in (
+        {"signature_fp": "CANARY"},
+        {"ext": {"CANARY\n": "CANARY\n", "b": ["CANARY"]}},
+        {"CANARY\n": 1},
+        {"reason": "CANARY"},
+        {"kind": "CANARY"},
+        {"source_ip": "CANARY"},
+        {"body_bytes": "CANARY"},
+    ):
+        stream.publisher._courier._warned_at.clear()
+        getattr(stream.publisher, how)({**fields, **wrong})
+        assert stream.publisher.flush(20)
+    assert "signature_fp: allowed is 32 hexadecimal digits in lower case" in caplog.text
+    assert caplog.text.count("an event was dropped") == 7
+    assert "CANARY" not in caplog.text
