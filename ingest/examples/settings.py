@@ -5,9 +5,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..errors import SignatureError
 from ..kafka_config import KafkaConfig, kafka_config
 from ..receivers.settings import SettingsError, pepper_of, required_of, value_of
 from ..signatures.base import Key
+from ..signatures.loading import loaded_keys
+from ..signatures.schemes import scheme_of
 from ..signatures.standard_webhooks import parse_key
 
 
@@ -40,6 +43,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         except ValueError:
             msg = "CALLWATCH_SECRET: allowed are label:whsec_<base64>, separated by white space"
             raise SettingsError(msg) from None
+    try:
+        loaded_keys(scheme_of("standard-webhooks"), keys)  # at start, not at the first callback
+    except SignatureError as fault:
+        msg = f"CALLWATCH_SECRET: {fault}"
+        raise SettingsError(msg) from None
     return Settings(
         kafka=kafka_config(environ=env),
         topic=value_of(env, "CALLWATCH_TOPIC") or "callwatch.events",

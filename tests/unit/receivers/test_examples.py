@@ -202,6 +202,10 @@ def test_settings_come_from_variables_and_files(tmp_path: Path) -> None:
             "CALLWATCH_SECRET: is missing; set it, or CALLWATCH_SECRET_FILE",
         ),
         ({"CALLWATCH_SECRET": "k1:canary!"}, "CALLWATCH_SECRET: allowed are label:whsec_"),
+        (
+            {"CALLWATCH_SECRET": f"{SECRET} {SECRET}"},
+            'CALLWATCH_SECRET: standard-webhooks: key 2: label: "k1" names another key already',
+        ),
         ({"CALLWATCH_PEPPER": "canary"}, "CALLWATCH_PEPPER: allowed are 16 bytes and more"),
         ({"CALLWATCH_PEPPER": "00" * 15}, "CALLWATCH_PEPPER: allowed are 16 bytes and more"),
         ({"CALLWATCH_MAX_BODY": "many"}, "CALLWATCH_MAX_BODY: allowed is a number of bytes"),
