@@ -239,6 +239,13 @@ class Publisher:
         judged = self._judges.flush(timeout)
         return self._courier.flush(max(until - self._clock.monotonic(), 0.0)) and judged
 
+    def hasten(self, timeout: float) -> bool:
+        """As `flush`; what no verifier has judged after half of the time is sent as it is."""
+        until = self._clock.monotonic() + timeout
+        if not self._judges.flush(timeout / 2):
+            self._judges.give_up()
+        return self._courier.flush(max(until - self._clock.monotonic(), 0.0))
+
     def close(self, timeout: float = EXIT_FLUSH_S) -> bool:
         """Send what waits and a last report; what is not sent after `timeout` seconds is dropped.
 
@@ -378,11 +385,37 @@ def _ext(given: Mapping[Any, Any]) -> dict[Any, Any]:
 _publishers: "weakref.WeakSet[Publisher]" = weakref.WeakSet()
 
 
+class _Ending:
+    """What the end of this process may still take: `EXIT_FLUSH_S` seconds, all parts together."""
+
+    def __init__(self) -> None:
+        self.left = EXIT_FLUSH_S
+
+    def __call__(self, part: Callable[[float], object]) -> None:
+        began = time.monotonic()
+        try:
+            part(self.left)
+        finally:
+            self.left = max(self.left - (time.monotonic() - began), 0.0)
+
+
+_ending = _Ending()
+
+
+def server_starts() -> None:
+    """A server starts in this process: its end may take as long as any."""
+    _ending.left = EXIT_FLUSH_S
+
+
+def server_ends(publisher: Publisher) -> None:
+    """Send what waits, within what the end of this process may still take."""
+    _ending(publisher.hasten)
+
+
 def _close_all() -> None:
-    """Flush every publisher at exit, within `EXIT_FLUSH_S` seconds together."""
-    until = time.monotonic() + EXIT_FLUSH_S
+    """Flush every publisher at exit, within what is left of `EXIT_FLUSH_S` seconds."""
     for publisher in list(_publishers):
-        publisher.close(max(until - time.monotonic(), 0.0))
+        _ending(publisher.close)
 
 
 def _begin_afresh() -> None:

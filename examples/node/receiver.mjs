@@ -18,10 +18,25 @@ if (!secret || pepper.length < 16) {
   process.exit(2);
 }
 
-/** Recording must never hurt the receiver: whatever fails here is told and forgotten. */
+// Bytes of events that a slow reader may leave with us.
+const MAX_WAITING = Number(process.env.CALLWATCH_QUEUE_BYTES ?? 8 * 1024 * 1024);
+let dropped = 0;
+let open = true;
+// Without a listener an error of the stream (its reader is gone: EPIPE) would end the receiver.
+process.stdout.on("error", (error) => {
+  open = false;
+  console.error(`callwatch: events are dropped: ${error.message}`);
+});
+process.stderr.on("error", () => {});
+
+/** Recording must never hurt the receiver: whatever fails here is told, counted and forgotten. */
 function publish(event) {
   try {
-    process.stdout.write(`${canonical(event)}\n`);
+    if (open && process.stdout.writableLength < MAX_WAITING) {
+      process.stdout.write(`${canonical(event)}\n`);
+    } else if (dropped++ % 1000 === 0) {
+      console.error(`callwatch: ${dropped} events dropped`);
+    }
   } catch (error) {
     console.error(`callwatch: ${error.message}`);
   }

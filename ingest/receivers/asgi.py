@@ -7,13 +7,13 @@ Pure ASGI: it changes no message, reads no body that the application does not re
 nothing. The body is counted and hashed as it passes.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final, Unpack
 from urllib.parse import quote
 
-from ..courier import EXIT_FLUSH_S
-from ..publisher import Hook, Publisher
+from ..publisher import Hook, Publisher, server_ends, server_starts
 from ..signatures.base import SignedRequest
 from .call import Call
 from .options import Given
@@ -53,6 +53,7 @@ class CallwatchMiddleware:
         """Pass a request on, watched where it is a callback."""
         watch = self.watch
         if watch is not None and scope["type"] == "lifespan":
+            server_starts()
             watch.publisher.start()  # reports flow from now on, also while nobody calls
             await self.app(scope, receive, _flushing(watch, send))
             return
@@ -128,12 +129,22 @@ def _flushing(watch: Watch, send: Send) -> Send:
     async def send_flushed(message: Message) -> None:
         if message["type"] == "lifespan.shutdown.complete":
             try:
-                watch.publisher.flush(EXIT_FLUSH_S)
+                await _off_the_loop(watch.publisher)
             except Exception as error:  # fail open
                 watch.fault(error)
         await send(message)
 
     return send_flushed
+
+
+async def _off_the_loop(publisher: Publisher) -> None:
+    """Other tasks of the host end meanwhile; without asyncio's loop (trio) they have to wait."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        server_ends(publisher)
+        return
+    await loop.run_in_executor(None, server_ends, publisher)
 
 
 def _end(watch: Watch, call: Call, scope: Scope) -> None:

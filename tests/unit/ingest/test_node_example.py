@@ -117,7 +117,8 @@ def receiver() -> Iterator[tuple[int, subprocess.Popen[str]]]:
     running = subprocess.Popen(
         [str(NODE), "receiver.mjs", "0"], cwd=EXAMPLE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
-        env={"GITHUB_SECRET": "demo", "CALLWATCH_PEPPER": PEPPER.hex()},
+        env={"GITHUB_SECRET": "demo", "CALLWATCH_PEPPER": PEPPER.hex(),
+             "CALLWATCH_QUEUE_BYTES": "100000"},
     )  # fmt: skip
     try:
         assert running.stderr is not None
@@ -212,3 +213,31 @@ def test_without_its_settings_it_does_not_start() -> None:
     """A receiver without a secret would verify nothing: it says so and ends."""
     done = node("receiver.mjs", "0")
     assert (done.returncode, "GITHUB_SECRET and CALLWATCH_PEPPER" in done.stderr) == (2, True)
+
+
+@needs_node
+def test_a_reader_that_goes_away_ends_no_receiver(
+    receiver: tuple[int, subprocess.Popen[str]],
+) -> None:
+    """Whoever reads the events may die: callbacks are answered as before."""
+    port, running = receiver
+    assert running.stdout is not None
+    running.stdout.close()
+    for _ in range(5):
+        assert call(port, "POST", "/hooks/github", b"{}", {}) == 401
+    assert running.poll() is None
+    running.stdout = None
+
+
+@needs_node
+def test_a_reader_that_sleeps_holds_up_no_receiver(
+    receiver: tuple[int, subprocess.Popen[str]],
+) -> None:
+    """Beyond its bound events are dropped, which it says, and callbacks are answered as before."""
+    port, running = receiver
+    agent = {"user-agent": "a" * 256, "content-type": "b" * 256}
+    for _ in range(400):  # more than a pipe and the bound hold
+        assert call(port, "POST", "/hooks/github", b"{}", agent) == 401
+    assert running.stderr is not None
+    assert running.stderr.readline() == "callwatch: 1 events dropped\n"
+    assert next_event(running).status == 401

@@ -309,6 +309,45 @@ def test_what_waits_is_sent_before_the_server_ends(stream: Stream) -> None:
     assert stream.publisher.stats().offered == 1
 
 
+def test_the_end_blocks_no_loop_and_all_of_it_has_one_deadline(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nested middlewares whose broker is away take what the end may take together, not each."""
+    from ingest import publisher as module
+    from ingest.publisher import Publisher
+
+    asked: list[float] = []
+    loops: list[bool] = []
+    now = 0.0
+
+    def hasten(self: Publisher, timeout: float) -> bool:
+        nonlocal now
+        asked.append(timeout)
+        loops.append(asyncio._get_running_loop() is not None)
+        now += min(timeout, 1.5)
+        return False
+
+    monkeypatch.setattr(Publisher, "hasten", hasten)
+    monkeypatch.setattr(Publisher, "close", hasten)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module, "_publishers", [stream.publisher])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def send(message: Any) -> None: ...
+
+    watched = AsgiMiddleware(app, publisher=stream.publisher)
+    twice = AsgiMiddleware(watched, publisher=stream.publisher)  # type: ignore[arg-type]
+    asyncio.run(twice({"type": "lifespan"}, send, send))  # type: ignore[arg-type]
+    module._close_all()
+    assert asked == [2.0, 0.5, 0.0]
+    assert loops == [False] * 3
+    asyncio.run(watched({"type": "lifespan"}, send, send))  # type: ignore[arg-type]
+    assert asked[3:] == [2.0]  # a server that starts again has its own
+    monkeypatch.undo()
+
+
 def test_the_event_does_not_wait_for_background_tasks(stream: Stream) -> None:
     """It is offered when the answer is out, whatever the application does after that."""
 
