@@ -22,24 +22,33 @@ NOWHERE: Final = "0.0.0.0"  # noqa: S104 - no address to listen on: none is know
 _BETWEEN: Final = re.compile(r"[\s,\[\]]*")
 _NEXT: Final = re.compile(r"^[ \t,\[\]]*\{", re.MULTILINE)
 _HEX: Final = re.compile(r"sha256=([0-9a-f]{64})")
+MOST_READ_AGAIN: Final = 64 * 1024 * 1024
+"""Characters that faults may make it read beyond twice the file's own."""
+_WINDOW: Final = 4_096
+_NEAR: Final = 64  # so close to the end of a window a fault may be that of the window
 _NEEDED: Final = ("id", "guid", "delivered_at", "status_code", "event")
 
 
 def objects(data: str) -> Iterator[tuple[int, dict[str, Any] | LineError]]:
     """The objects of a file, each with the line on which it begins; after a fault it goes on."""
     decoder = json.JSONDecoder()
-    line, counted = 1, 0
+    line, counted, read_again = 1, 0, 0
     at = _skip(data, 0)
     while at < len(data):
         line += data.count("\n", counted, at)
         counted = at
         try:
-            found, at = decoder.raw_decode(data, at)
-        except (ValueError, RecursionError):
+            found, at = _decoded(decoder, data, at)
+        except _FaultError as fault:
             yield (
                 line,
                 LineError(code="not_json", message="allowed are JSON objects, or arrays of them"),
             )
+            read_again += fault.read
+            if read_again > MOST_READ_AGAIN + 2 * len(data):
+                msg = "too many faults: the rest of the file is not read"
+                yield line, LineError(code="not_json", message=msg)
+                return  # nonsense, made to be read again from every line of it
             at = _resume(data, at)
             continue
         if isinstance(found, dict):
@@ -48,6 +57,38 @@ def objects(data: str) -> Iterator[tuple[int, dict[str, Any] | LineError]]:
             msg = f"allowed are objects; given {shown(found)}"
             yield line, LineError(code="not_object", message=msg)
         at = _skip(data, at)
+
+
+class _FaultError(Exception):
+    """No JSON stands there; `read` characters had to be looked at."""
+
+    def __init__(self, read: int) -> None:
+        super().__init__(read)
+        self.read = read
+
+
+def _decoded(decoder: json.JSONDecoder, data: str, at: int) -> tuple[Any, int]:
+    """What stands at a place, and where it ends; _FaultError where that is no JSON.
+
+    An error of the decoder counts all lines before it, so it sees a window that grows.
+    """
+    size, read = _WINDOW, 0
+    while True:
+        window = data[at : at + size]
+        try:
+            found, end = decoder.raw_decode(window)
+            return found, at + end
+        except json.JSONDecodeError as error:
+            is_cut = at + size < len(data) and (
+                error.pos >= size - _NEAR or error.msg.startswith("Unterminated")
+            )
+            read += len(window) if is_cut else error.pos + 1
+        except (ValueError, RecursionError):
+            read += len(window)
+            is_cut = False
+        if not is_cut:
+            raise _FaultError(read)
+        size *= 2
 
 
 def parse(row: dict[str, Any]) -> Call:

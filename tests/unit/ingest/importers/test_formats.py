@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.importers import github
 from ingest.importers.call import Call, LineError, SkippedError
 from ingest.importers.mapping import Mapping, Route, Where
 from ingest.importers.paths import prefix, template
@@ -170,3 +171,16 @@ def test_whatever_is_read_makes_valid_events_or_is_counted(
     values = [value for _, value in spill.sorted(summary.take_back)]
     assert all(parse_event(value) for value in values)
     assert not any(b"s3cr3t" in value for value in values)
+
+
+def test_nonsense_is_not_read_again_from_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked at is bounded by the file's size; large deliveries are read all the same."""
+    large = json.dumps({"id": 1, "text": "x" * 50_000, "list": list(range(20_000))})
+    found = list(github.objects("{\n" * 5_000 + large))
+    assert len(found) == 5_001
+    assert found[-1] == (5_001, json.loads(large))
+    monkeypatch.setattr(github, "MOST_READ_AGAIN", 10_000)
+    nested = '{"a":[\n' * 500 + "{},\n" * 5_000
+    *_, (_, last) = found = list(github.objects(nested))
+    assert len(found) < 100
+    assert "the rest of the file is not read" in str(last)

@@ -228,7 +228,7 @@ def test_the_client_behind_trusted_proxies(importer: Import) -> None:
                                'trusted_proxies = ["10.0.0.0/8"]\nreceiver', 1)
     )  # fmt: skip
     log = importer.log(
-        line(ip="10.0.0.9", agent=f'{UA} "203.0.113.1, 192.0.2.1, 10.1.1.1"'),
+        line(ip="10.0.0.9", agent=f'{UA} "203.0.113.1, 192.0.2.1:555, 10.1.1.1"'),
         line(ip="198.51.100.1", agent=f'{UA} "192.0.2.1"'),
         line(ip="10.0.0.9", agent=f'{UA} "-"'),
         line(ip="10.0.0.9", agent=f'{UA} "x"'),
