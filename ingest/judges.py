@@ -42,7 +42,7 @@ class _Lane:
     verifier: object
     waiting: deque[_Job] = field(default_factory=deque)
     running: _Job | None = None
-    bytes: int = 0
+    held: int = 0
 
     def __len__(self) -> int:
         return len(self.waiting) + (self.running is not None)
@@ -81,6 +81,11 @@ class Judges:
     def __len__(self) -> int:
         return self._open
 
+    @property
+    def bytes(self) -> int:
+        """Memory that the calls hold, about; also those that hang."""
+        return self._bytes
+
     def submit(self, verifier: object, cost: int, judge: Judge, done: Done) -> None:
         """Have `judge` called; `done` gets what it gave, or None. Takes microseconds.
 
@@ -92,7 +97,7 @@ class Judges:
             if not self._closed and self._has_room(lane, cost) and self._is_staffed():
                 job = _Job(cost, self._clock.monotonic() + DEADLINE_S, judge, done)
                 lane.waiting.append(job)
-                lane.bytes += cost
+                lane.held += cost
                 self._lanes[id(verifier)] = lane
                 self._calls += 1
                 self._bytes += cost
@@ -144,7 +149,7 @@ class Judges:
         if self._calls >= MOST_CALLS or self._bytes + cost > MOST_BYTES:
             return False
         return not len(lane) or (
-            len(lane) < MOST_CALLS - self._calls and lane.bytes + cost <= MOST_BYTES - self._bytes
+            len(lane) < MOST_CALLS - self._calls and lane.held + cost <= MOST_BYTES - self._bytes
         )
 
     def _is_staffed(self) -> bool:
@@ -166,7 +171,7 @@ class Judges:
         self.unjudged[why] = self.unjudged.get(why, 0) + 1
 
     def _release(self, lane: _Lane, job: _Job) -> None:
-        lane.bytes -= job.cost
+        lane.held -= job.cost
         self._calls -= 1
         self._bytes -= job.cost
         if not len(lane):

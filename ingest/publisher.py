@@ -265,7 +265,7 @@ class Publisher:
                 waiting=self._outbox.offered
                 - self._outbox.sent
                 - sum(self._outbox.dropped.values()),
-                waiting_bytes=self._outbox.bytes,
+                waiting_bytes=self._outbox.bytes + self._judges.bytes,
                 reports_sent=self._courier.reports_sent,
                 failures=self._courier.failures,
                 circuit=self._courier.circuit,

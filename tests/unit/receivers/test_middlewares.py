@@ -487,6 +487,7 @@ def test_answer_and_other_events_wait_for_no_verifier(post: Post, stream: Stream
     assert stream.publisher._courier.flush(20)
     assert [event.sender for event in stream.memory.events()] == ["acme"]
     assert stream.publisher.stats().judging == 1
+    assert stream.publisher.stats().waiting_bytes > len(BODY)
     go.set()
     assert [event.verdict for event in stream.events()] == ["rejected", "verified"]
 
