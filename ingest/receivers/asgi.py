@@ -14,7 +14,7 @@ from typing import Any, Final, Unpack
 from urllib.parse import quote
 
 from ..publisher import Hook, Publisher, server_ends, server_starts
-from ..signatures.base import SignedRequest
+from ..signatures.base import ClientCertificate, SignedRequest
 from .call import Call
 from .options import Given
 from .verdicts import current
@@ -26,6 +26,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_BODIES: Final = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend")
+_TRAILERS: Final = ("http.response.trailers",)
 STATE: Final = "callwatch"
 """A handler may leave its verdict in `request.state.callwatch`."""
 
@@ -76,6 +78,7 @@ class CallwatchMiddleware:
             await self.app(scope, receive, send)
             return
 
+        call.root = scope.get("root_path") or ""
         receive, send = _watched(watch, call, scope, receive, send)
         before = current.set(call)
         try:
@@ -96,6 +99,7 @@ def _watched(
     watch: Watch, call: Call, scope: Scope, receive: Receive, send: Send
 ) -> tuple[Receive, Send]:
     """The application's receive and send, which tell the call what passes."""
+    last: tuple[str, ...] = _BODIES  # hints and pushes come before the start, and end nothing
 
     async def receive_watched() -> Message:
         message = await receive()
@@ -111,11 +115,18 @@ def _watched(
         return message
 
     async def send_watched(message: Message) -> None:
+        nonlocal last
         await send(message)
         try:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
-            elif not call.done and not message.get("more_body"):
+                if message.get("trailers"):
+                    last = _TRAILERS
+            elif (
+                message["type"] in last
+                and not (message.get("more_body") or message.get("more_trailers"))
+                and not call.done
+            ):
                 _end(watch, call, scope)  # now, not after background tasks
         except Exception as error:  # fail open
             watch.fault(error)
@@ -150,7 +161,7 @@ async def _off_the_loop(publisher: Publisher) -> None:
 def _end(watch: Watch, call: Call, scope: Scope) -> None:
     call.done = True  # first: whatever happens now, it happens once
     if call.template is None and (route := scope.get("route")) is not None:
-        call.template = getattr(route, "path_format", None) or getattr(route, "path", None)
+        call.template = _mounted(call, scope, route)
     if call.params is None:
         call.params = scope.get("path_params")
     state = scope.get("state")
@@ -161,20 +172,58 @@ def _end(watch: Watch, call: Call, scope: Scope) -> None:
     watch.end(call, left, request)
 
 
+def _mounted(call: Call, scope: Scope, route: Any) -> str | None:
+    """The template of a route, under that of the application's mount where it is known."""
+    inner: str | None = getattr(route, "path_format", None) or getattr(route, "path", None)
+    root = scope.get("root_path") or ""
+    mount = root.removeprefix(call.root)
+    if not inner or not mount or not call.path.startswith(f"{root}/"):
+        return inner
+    segments = mount.split("/")
+    for name, value in (scope.get("path_params") or {}).items():
+        if f"{{{name}}}" not in inner:  # of the mount: what stands there may be an id
+            if str(value) not in segments:
+                return inner
+            segments[segments.index(str(value))] = f"{{{name}}}"
+    return "/".join(segments) + inner
+
+
 def _signed_request(watch: Watch, call: Call, scope: Scope) -> SignedRequest:
+    return signed_request(
+        scope,
+        public_url=watch.options.public_url,
+        body=call.body() or b"",
+        now=datetime.fromtimestamp(call.at_ns / 1e9, UTC),
+        source_ip=call.address(),
+    )
+
+
+def signed_request(
+    scope: Scope, *, public_url: str | None, body: bytes, now: datetime, source_ip: str | None
+) -> SignedRequest:
+    """The request of a scope as its sender signed it."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         text = value.decode("latin-1")
         key = name.decode("latin-1").lower()
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return SignedRequest(
-        method=call.method,
-        url=_url(watch.options.public_url, scope, headers.get("host", "")),
+        method=scope["method"],
+        url=_url(public_url, scope, headers.get("host", "")),
         headers=headers,
-        body=call.body() or b"",
-        now=datetime.fromtimestamp(call.at_ns / 1e9, UTC),
-        source_ip=call.address(),
+        body=body,
+        now=now,
+        source_ip=source_ip,
+        certificate=_certificate(scope),
     )
+
+
+def _certificate(scope: Scope) -> ClientCertificate | None:
+    if "tls" not in (scope.get("extensions") or ()):
+        return None
+    from ..signatures.client_cert import from_asgi
+
+    return from_asgi(scope)
 
 
 def _url(public: str | None, scope: Scope, host: str) -> str:

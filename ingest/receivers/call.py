@@ -44,6 +44,7 @@ class Call:
 
     # What most calls never set stands here: an instance costs no more than what it holds.
     template: str | None = None
+    root = ""
     params: Mapping[str, str] | None = None
     status: int | None = None
     told: dict[str, Any] | None = None

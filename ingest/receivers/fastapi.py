@@ -11,22 +11,32 @@ it, by 401 (413 where the body is too large). What was found is recorded by the 
 knows the answer as well: attach `ingest.receivers.asgi.CallwatchMiddleware`, too.
 """
 
+import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
-from ..signatures.base import SignedRequest, Verification, Verifier
+from ..signatures.base import Verification, Verifier
 from ..vocabulary import Reason, Verdict
-from .verdicts import verdict
+from .asgi import signed_request
+from .call import Call
+from .verdicts import current, verdict
 
+_log = logging.getLogger("callwatch.receiver")
 MAX_BODY: Final = 1_048_576
 
 
 class Callback:
     """Verifies the request at hand by one verifier, or by the one of the sender in its path.
+
+    A body that cannot be had gives `unverified`: that of a lost client, or of a handler with
+    `Form(...)`, which FastAPI reads first, where the middleware did not keep it (8 KiB; up to its
+    `max_body` where it has a verifier itself).
 
     enforce: answer what is rejected; the answer is the same for every reason.
     public_url: scheme and host that senders call, where proxies change them.
@@ -61,43 +71,80 @@ class Callback:
             chosen = chosen.get(request.path_params.get("sender", ""))
             if chosen is None:
                 return Verification(Verdict.REJECTED, Reason.SENDER_UNKNOWN)
-        body = await read_body(request, self._max_body)
-        if body is None:
-            return Verification(Verdict.REJECTED, Reason.BODY_TOO_LARGE)
-        url = str(request.url)
-        if self._public_url is not None:
-            _, slash, rest = url.partition("://")[2].partition("/")
-            url = self._public_url.rstrip("/") + slash + rest
-        signed = SignedRequest(
-            method=request.method,
-            url=url,
-            headers=request.headers,
-            body=body,
-            now=datetime.now(UTC),
-            source_ip=request.client.host if request.client else None,
-        )
-        found: Verification
-        if getattr(chosen, "may_block", False):  # it fetches certificates
-            found = await run_in_threadpool(chosen, signed)
-        else:
-            found = chosen(signed)
+        try:
+            body = await self._body(request)
+            if body is None:
+                return Verification(Verdict.REJECTED, Reason.BODY_TOO_LARGE)
+            call = current.get()
+            peer = request.client.host if request.client else None
+            signed = signed_request(
+                request.scope,
+                public_url=self._public_url,
+                body=body,
+                now=datetime.now(UTC),
+                source_ip=call.address() if isinstance(call, Call) else peer,
+            )
+            found: Verification
+            if getattr(chosen, "may_block", False):  # it fetches certificates
+                found = await run_in_threadpool(chosen, signed)
+            else:
+                found = chosen(signed)
+        except (ClientDisconnect, _ReadBefore):
+            return Verification(Verdict.UNVERIFIED)
+        except Exception as error:  # fail open; `enforce` still answers it
+            _log.error("a callback was not verified: %s", type(error).__name__)
+            return Verification(Verdict.UNVERIFIED)
         return found
+
+    async def _body(self, request: Request) -> bytes | None:
+        if hasattr(request, "_body") or not request._stream_consumed:
+            return await read_body(request, self._max_body)
+        call = current.get()  # FastAPI has read a form of it: the middleware may have kept it
+        body = call.body() if isinstance(call, Call) else None
+        if body is None:
+            raise _ReadBefore
+        return body if len(body) <= self._max_body else None
+
+
+class _ReadBefore(Exception):  # noqa: N818 - no error, a way out
+    """The body was read by somebody else, and nobody kept it."""
 
 
 async def read_body(request: Request, limit: int) -> bytes | None:
     """The body, read no further than `limit` bytes; None when it is larger.
 
-    Handlers get it again by `await request.body()`.
+    Handlers get all of it again by `await request.body()`.
     """
     if hasattr(request, "_body"):
         body = await request.body()
         return body if len(body) <= limit else None
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            return None
-        parts.append(part)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with aclosing(request.stream()) as stream:
+            async for part in stream:
+                size += len(part)
+                parts.append(part)
+                if size > limit:
+                    _put_back(request, b"".join(parts))
+                    return None
+    except ClientDisconnect:
+        _put_back(request, b"".join(parts))
+        raise
     body = b"".join(parts)
     request._body = body  # Starlette keeps it there itself
     return body
+
+
+def _put_back(request: Request, data: bytes) -> None:
+    """Let the request begin with what was read of it."""
+    receive, more = request._receive, not request._stream_consumed
+    waiting = [data]
+
+    async def receive_again() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": more}
+        return await receive()
+
+    request._receive = receive_again
+    request._stream_consumed = False

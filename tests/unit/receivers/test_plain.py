@@ -95,7 +95,8 @@ def test_a_wrong_environment_never_reaches_the_handler(
 @pytest.mark.parametrize("wrong", [
     {"signature": "text"}, {"body": {}}, {"body_bytes": "5"}, {"status": "204"}, {"status": 7},
     {"source_ip": 7}, {"sender": 7}, {"kind": []}, {"ext": "x"}, {"signed_at": 5},
-    {"delivery_id": 7}, {"found": object()}, {"found": "nonsense"}, {"method": b"POST"}, {"no_such_detail": 1},
+    {"delivery_id": 7},
+    {"found": object()}, {"found": "nonsense"}, {"method": b"POST"}, {"no_such_detail": 1},
 ])  # fmt: skip
 def test_a_wrong_type_costs_that_field_only(stream: Stream, wrong: dict[str, Any]) -> None:
     """Whatever a handler passes, it gets the fields of a valid event."""
