@@ -32,18 +32,20 @@ class Proxies:
     """Which proxies are believed: the last `count` before the receiver, or those in `networks`.
 
     header: the one that they write; the other one is the caller's and never read.
+    unix: a peer without an address (a unix socket) is one of them, where networks are given.
     """
 
     count: int = 0
     networks: tuple[Network, ...] = ()
     header: ForwardedHeader = "x-forwarded-for"
+    unix: bool = False
 
     def __bool__(self) -> bool:
-        return self.count > 0 or bool(self.networks)
+        return self.count > 0 or bool(self.networks) or self.unix
 
 
 def parse_proxies(text: str, header: ForwardedHeader = "x-forwarded-for") -> Proxies:
-    """A number of proxies, or their networks; ValueError when it is neither.
+    """A number of proxies, or their networks and `unix`; ValueError when it is neither.
 
     >>> parse_proxies("2").count, [str(n) for n in parse_proxies("10.0.0.0/8, ::1").networks]
     (2, ['10.0.0.0/8', '::1/128'])
@@ -54,12 +56,13 @@ def parse_proxies(text: str, header: ForwardedHeader = "x-forwarded-for") -> Pro
             msg = f"trusted proxies: allowed are 0 to {_MOST_HOPS}; given {int(text)}"
             raise ValueError(msg)
         return Proxies(count=int(text), header=header)
+    parts = text.replace(",", " ").split()
     try:
-        found = tuple(ip_network(part.strip()) for part in text.replace(",", " ").split())
+        found = tuple(ip_network(part) for part in parts if part != "unix")
     except ValueError:
-        msg = "trusted proxies: allowed are a number, or networks such as 10.0.0.0/8, ::1"
+        msg = "trusted proxies: allowed are a number, or networks such as 10.0.0.0/8, ::1, or unix"
         raise ValueError(msg) from None
-    return Proxies(networks=found, header=header)
+    return Proxies(networks=found, header=header, unix="unix" in parts)
 
 
 def client_address(
@@ -78,7 +81,9 @@ def client_address(
     socket = _normal(peer or "")
     if proxies and headers:
         hops = _hops(headers, proxies.header)
-        found = _counted(hops, proxies) if proxies.count else _known(socket, hops, proxies)
+        found = (
+            _counted(hops, proxies) if proxies.count else _known(socket, not peer, hops, proxies)
+        )
         if found is not None:
             return found, SourceIpFrom.TRUSTED_PROXY
     if socket is None:
@@ -91,9 +96,9 @@ def _counted(hops: list[str], proxies: Proxies) -> str | None:
     return _normal(hops[-proxies.count]) if len(hops) >= proxies.count else None
 
 
-def _known(socket: str | None, hops: list[str], proxies: Proxies) -> str | None:
+def _known(socket: str | None, absent: bool, hops: list[str], proxies: Proxies) -> str | None:
     """The first address from the right that is no proxy of ours; None when the peer is none."""
-    if socket is not None and not _trusted(socket, proxies.networks):
+    if not (proxies.unix if absent else socket and _trusted(socket, proxies.networks)):
         return None
     found = None
     for hop in reversed(hops):
@@ -124,10 +129,10 @@ def _hops(headers: Sequence[str], header: ForwardedHeader) -> list[str]:
 def _normal(text: str) -> str | None:
     """An address in canonical form without its port, or None.
 
-    >>> _normal("[2001:DB8::1]:443"), _normal("192.0.2.7:80"), _normal("unknown")
-    ('2001:db8::1', '192.0.2.7', None)
+    >>> _normal("[2001:DB8::1]:443"), _normal("192.0.2.7:80"), _normal("fe80::1%eth0")
+    ('2001:db8::1', '192.0.2.7', 'fe80::1')
     """
-    return hop_ip(text)
+    return hop_ip(text.partition("%")[0] if ":" in text else text)  # no zone of a link
 
 
 @lru_cache(maxsize=16_384)

@@ -30,7 +30,8 @@ VARIABLES: Final = {
     "PROVIDER": "name of the provider's profile",
     "PEPPER": "at least 16 bytes in hexadecimal, the same in all receivers; without it no "
     "fingerprints, and no replay is seen",
-    "TRUSTED_PROXIES": "how many proxies stand before the receiver, or their networks",
+    "TRUSTED_PROXIES": "how many proxies stand before the receiver, or their networks, "
+    "and `unix` for a unix socket",
     "FORWARDED_HEADER": "the header that they write: `x-forwarded-for` (default), `forwarded`",
     "CLIENT_IP": "`full` (default), `truncate` (to /24 and /48), `pseudonym`",
     "IP_KEY": "key of pseudonyms, at least 16 bytes in hexadecimal",

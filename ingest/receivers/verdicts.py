@@ -56,6 +56,7 @@ class Slot(Protocol):
     """A request that is being watched."""
 
     told: dict[str, Any] | None
+    done: bool
 
 
 current: ContextVar[Slot | None] = ContextVar("callwatch_call", default=None)
@@ -82,7 +83,8 @@ def verdict(
     client_cert_fp: str | None = None,
     ext: Mapping[str, str | int | float | bool | None] | None = None,
 ) -> bool:
-    """Say what was decided about the request at hand; False when it is not watched. Never raises.
+    """Say what was decided about the request at hand; False when it is not watched, or is answered
+    already (in a background task, say). Never raises.
 
     found: what a verifier gave, or `verified`, `rejected` (with its reason) or `unverified`.
     delivery_id, signature: recorded as keyed fingerprints only; the signature decoded.
@@ -90,7 +92,7 @@ def verdict(
     """
     try:
         slot = current.get()
-        if slot is None:
+        if slot is None or slot.done:
             return False
         said = {
             "reason": reason,

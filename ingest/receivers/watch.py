@@ -166,10 +166,8 @@ class Watch:
         else:
             assert verifier is not None
             chosen = verifier
-        if call.body() is None:  # not read to its end, or too large: the status has to do
-            if call.body_size > self.options.max_body:
-                call.told = {"verdict": "rejected", "reason": Reason.BODY_TOO_LARGE, **said}
-            return
+        if call.body() is None or call.body_size > self.options.max_body:
+            return  # not read to its end, or too large for us: the status has to do
         call.pending = (chosen, request())  # judged elsewhere: the answer waits for no verifier
 
 

@@ -14,6 +14,8 @@ from ingest.vocabulary import SourceIpFrom
 
 TWO = Proxies(count=2)
 OURS = parse_proxies("10.0.0.0/8, fd00::/8")
+UNIX = parse_proxies("unix 10.0.0.0/8")
+NOBODY = ("0.0.0.0", SourceIpFrom.UNTRUSTED_HEADER)
 ADDRESSES = (
     st.ip_addresses().map(lambda one: str(normal_ip(str(one)))).filter(lambda one: one != "0.0.0.0")
 )
@@ -41,6 +43,13 @@ def test_examples_in_docstrings_are_true(module: object) -> None:
         ("fd00::1", ["[2001:db8::7]:443"], OURS, ("2001:db8::7", PROXY)),
         ("::ffff:10.0.0.1", ["192.0.2.7:1234"], OURS, ("192.0.2.7", PROXY)),
         (None, ["192.0.2.7"], Proxies(count=1), ("192.0.2.7", PROXY)),  # a unix socket
+        (None, ["192.0.2.7"], UNIX, ("192.0.2.7", PROXY)),
+        ("", ["192.0.2.7, 10.0.0.3"], UNIX, ("192.0.2.7", PROXY)),
+        (None, ["6.6.6.6"], OURS, NOBODY),
+        ("testclient", ["6.6.6.6"], OURS, NOBODY),
+        ("testclient", ["6.6.6.6"], UNIX, NOBODY),
+        ("fe80::1%eth0", ["6.6.6.6"], OURS, ("fe80::1", SOCKET)),
+        ("fd00::1%eth0", ["192.0.2.7"], OURS, ("192.0.2.7", PROXY)),
         (None, [], Proxies(), ("0.0.0.0", SourceIpFrom.UNTRUSTED_HEADER)),
         ("testclient", [], Proxies(), ("0.0.0.0", SourceIpFrom.UNTRUSTED_HEADER)),
     ],

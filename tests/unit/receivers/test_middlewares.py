@@ -157,8 +157,10 @@ def test_a_configured_verifier_judges(post: Post, stream: Stream) -> None:
     post(lambda _: 204 if verdict("unverified") else 500, {"verifier": verifier})
     assert (stream.event().verdict, len(seen)) == ("unverified", 2)  # the handler knows better
     post(options={"verifier": verifier, "max_body": 10_000}, content=b"x" * 10_001)
-    assert (stream.event().reason, len(seen)) == ("body_too_large", 2)
+    assert (stream.event().verdict, len(seen)) == ("unverified", 2)  # too large for us only
     assert stream.event().body_fp == fingerprint(PEPPER, "body", b"x" * 10_001)
+    post(options={"verifier": verifier, "max_body": 10})  # also where it is small enough to keep
+    assert (stream.event().verdict, len(seen)) == ("unverified", 2)
 
 
 @pytest.mark.parametrize("size", [0, 1, 8_192, 8_193, 300_000])
@@ -444,6 +446,23 @@ def test_a_verdict_may_be_left_elsewhere(
         ask_asgi(AsgiMiddleware(work, **given), path="/threads/acme")
     event: CallbackEvent = stream.event()
     assert (event.verdict, event.sender, event.status) == ("verified", "acme", 200)
+
+
+def test_a_verdict_after_the_answer_changes_nothing(stream: Stream) -> None:
+    """What a background task says is too late, and it is told so."""
+    late: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        with stream.publisher._lock:  # the event is not made before
+            await send({"type": "http.response.body", "body": b""})
+            late.append(verdict("rejected", "signature_invalid"))
+
+    async def nothing(*_: Any) -> Any: ...
+
+    scope = {"type": "http", "method": "POST", "path": "/hooks/a", "headers": []}
+    asyncio.run(AsgiMiddleware(app, publisher=stream.publisher)(scope, nothing, nothing))
+    assert (late, stream.event().verdict) == ([False], "unverified")
 
 
 def test_a_verdict_without_a_call_is_ignored() -> None:
