@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench import core, decode, receivers, start
+from tests.bench import core, decode, engine, receivers, start
 from tests.bench.figures import write
 
 if __name__ == "__main__":
@@ -10,3 +10,4 @@ if __name__ == "__main__":
     write("receivers", receivers.figures())
     write("decode", decode.figures())
     write("core", core.figures())
+    write("engine", engine.figures())

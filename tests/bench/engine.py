@@ -1,0 +1,263 @@
+"""The worker on a real broker, beside stock Faust and bare fetching: events per CPU-second.
+
+Each is measured in a process of its own, all threads together.
+Without a broker, or without confluent-kafka and orjson, what needs them is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+from tests.bench.figures import Figure
+
+PARTITIONS = 8
+EVENTS = "callwatch.events"
+SECONDS = 120
+UNIT = "events per CPU-second"
+ROWS = ("raw", "records", "stock", "getmany", "limit")
+
+
+class _Meter:
+    """CPU time of the last three quarters: what is learned at the start is paid for by then."""
+
+    def __init__(self, wanted: int) -> None:
+        self._seen = 0
+        self._wanted = wanted
+        self._from = (0, 0.0)
+        self.per_second = 0.0
+
+    def count(self, events: int) -> bool:
+        """Note events that were taken; whether they were the last ones."""
+        before, self._seen = self._seen, self._seen + events
+        if before < self._wanted // 4 <= self._seen:
+            self._from = (self._seen, process_time())
+        if self._seen < self._wanted:
+            return False
+        events, started = self._from
+        self.per_second = (self._wanted - events) / (process_time() - started)
+        return True
+
+
+WANTED = int(os.environ.get("CALLWATCH_BENCH_EVENTS", "400000"))
+SENDERS = 2_000
+PER_SECOND = 2_000
+
+
+def _values() -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of benign traffic, dense in time: about 650 bytes each, all different."""
+    rng = random.Random(1)
+    start = datetime(2026, 3, 3, 12, tzinfo=UTC)
+    for number in range(WANTED):
+        sender = f"customer-{rng.randrange(SENDERS):04}"
+        at = (start + timedelta(seconds=number / PER_SECOND)).isoformat()[:19] + "Z"
+        event = {
+            "schema": 1, "id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+            "received_at": at, "receiver": "api/1.4.0@api-1", "endpoint": "/hooks/stripe",
+            "kind": "webhook", "sender": sender, "provider": "stripe", "verdict": "verified",
+            "signature_ok": True, "key_id": "key-1", "signed_at": at,
+            "event_type": rng.choice(["invoice.paid", "charge.succeeded", "customer.updated"]),
+            "delivery_fp": rng.randbytes(16).hex(), "signature_fp": rng.randbytes(16).hex(),
+            "body_fp": rng.randbytes(16).hex(), "body_bytes": int(rng.lognormvariate(7.5, 0.3)),
+            "content_type": "application/json", "method": "POST", "status": 200, "attempt": 1,
+            "source_ip": f"54.187.174.{rng.randrange(160, 190)}",
+            "source_ip_from": "trusted_proxy", "user_agent": "Stripe/1.0", "asn": 16509,
+        }  # fmt: skip
+        yield sender.encode(), json.dumps(event, separators=(",", ":")).encode()
+
+
+def _make_topics(servers: str) -> None:
+    from ingest.topics import KafkaCluster, create
+
+    cluster = KafkaCluster([servers])
+    create(cluster, PARTITIONS, replication=1)
+    cluster.close()
+
+
+def _publish(servers: str) -> None:
+    from kafka import KafkaProducer
+
+    _make_topics(servers)
+    producer = KafkaProducer(bootstrap_servers=servers, linger_ms=20, batch_size=1 << 16)
+    for key, value in _values():
+        producer.send(EVENTS, value, key=key)
+    producer.flush()
+    producer.close()
+
+
+async def _worker(servers: str, meter: _Meter) -> None:
+    from detectors.config import Config
+    from detectors.engines import record_batches
+    from detectors.engines.cores import ConfiguredCores, ConfiguredSources, EventsCore
+    from detectors.engines.faust_app import run_worker
+    from detectors.engines.faust_settings import WorkerSettings
+    from detectors.warm import load, warm_up
+    from ingest.kafka_config import kafka_config
+
+    class Counting(EventsCore):
+        def feed(self, records: Any) -> Any:
+            found = super().feed(records)
+            if meter.count(len(records)):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return found
+
+    class Cores(ConfiguredCores):
+        def new(self, partition: int) -> EventsCore:
+            return Counting(super().new(partition).core)
+
+    config = Config()
+    cores, shared = Cores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
+    record_batches.load()
+    warm_up(config)
+    load(ConfiguredCores(config, PARTITIONS).new(0).core)
+    load(shared.new(0).shared.core)
+    kafka = kafka_config(servers, environ={})
+    group = f"bench-{uuid.uuid4().hex}"
+    await run_worker(WorkerSettings(kafka, cores, shared, sources=1, group=group))
+
+
+async def _stock(servers: str, meter: _Meter) -> None:
+    """Faust as it comes: an agent that takes batches and does nothing with them."""
+    import faust
+
+    with tempfile.TemporaryDirectory() as folder:
+        app = faust.App(
+            f"bench-{uuid.uuid4().hex}", broker=f"kafka://{servers}", web_enabled=False,
+            consumer_auto_offset_reset="earliest", topic_allow_declare=False,
+            topic_disable_leader=True, autodiscover=False, store="memory://", datadir=folder,
+        )  # fmt: skip
+        done = asyncio.Event()
+        topic = app.topic(EVENTS, value_type=bytes, value_serializer="raw", key_type=bytes)
+
+        async def take(stream: Any) -> None:
+            async for values in stream.noack_take(1000, within=0.05):
+                if meter.count(len(values)):
+                    done.set()
+
+        app.agent(topic)(take)
+        await app.start()
+        await done.wait()
+        os._exit(_tell(meter))  # the figure is there; how it stops is not measured
+
+
+async def _getmany(servers: str, meter: _Meter) -> None:
+    from aiokafka import AIOKafkaConsumer
+
+    consumer = AIOKafkaConsumer(
+        EVENTS, bootstrap_servers=servers, group_id=None, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    while not meter.count(sum(map(len, (await consumer.getmany(timeout_ms=500)).values()))):
+        pass
+    await consumer.stop()
+
+
+async def _limit(servers: str, meter: _Meter) -> None:
+    """What a fetch in C and the fastest JSON decoder need, and nothing else."""
+    from confluent_kafka import Consumer
+    from orjson import loads
+
+    consumer = Consumer(
+        {"bootstrap.servers": servers, "group.id": uuid.uuid4().hex,
+         "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    )  # fmt: skip
+    consumer.subscribe([EVENTS])
+    while True:
+        found = consumer.consume(2000, 0.5)
+        for each in found:
+            loads(each.value())
+        if found and meter.count(len(found)):
+            return
+
+
+def _measure(row: str, servers: str) -> float | None:
+    from tests.integration.pipeline import delete_topics
+
+    delete_topics(servers, ["callwatch.state"])  # or a worker would have seen all of it
+    _make_topics(servers)
+    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.engine", row, servers]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        logging.getLogger("bench").warning("%s: not done in %d s", row, SECONDS)
+        return None
+    lines = [line for line in done.stdout.splitlines() if line.startswith("per_second ")]
+    if not lines:
+        logging.getLogger("bench").warning("%s: no figure: %s", row, done.stderr[-2000:])
+        return None
+    return float(lines[-1].split()[1])
+
+
+def figures() -> list[Figure]:
+    """Measure all that can be measured here."""
+    from tests.kafka.broker import BrokerUnavailableError, running_broker
+
+    rows = [each for each in ROWS if each != "limit" or _has("confluent_kafka", "orjson")]
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        try:
+            broker = stack.enter_context(running_broker(Path(folder)))
+        except BrokerUnavailableError as error:
+            logging.getLogger("bench").warning("the engine is left out: %s", error)
+            return []
+        _publish(broker.servers)
+        found = {row: _measure(row, broker.servers) for row in rows}
+    names = {
+        "records": "the same, record by record through aiokafka",
+        "stock": "stock Faust take, doing nothing",
+        "getmany": "aiokafka getmany, doing nothing",
+        "limit": "confluent-kafka fetch and orjson.loads",
+    }
+    made = found["raw"]
+    if made is None:
+        return []
+    return [
+        Figure("worker on Kafka, all detectors", made, UNIT, names[row], value)
+        for row, value in found.items()
+        if row in names and value is not None
+    ]
+
+
+def _has(*modules: str) -> bool:
+    return all(importlib.util.find_spec(each) for each in modules)
+
+
+def _tell(meter: _Meter) -> int:
+    sys.stdout.write(f"per_second {meter.per_second}\n")
+    sys.stdout.flush()
+    return 0
+
+
+def main(arguments: Iterable[str]) -> int:
+    """Measure one row in this process."""
+    row, servers = arguments
+    if row == "records":
+        from detectors.engines import whole_fetch
+
+        setattr(whole_fetch, "read_fetch", lambda *_: None)  # noqa: B010 - as for old formats
+    meter = _Meter(WANTED)
+    ways = {"stock": _stock, "getmany": _getmany, "limit": _limit}
+    asyncio.run(ways.get(row, _worker)(servers, meter))
+    return _tell(meter)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
