@@ -301,7 +301,7 @@ def run(
     arguments: list[Any] = [np.zeros((0, 3), np.int64), *default_model(detector)]
     for row, table in zip(rows, detector.tables, strict=True):
         position, fresh = np.zeros(n, np.int64), np.zeros(n, np.int8)
-        arguments += [position, fresh, row, np.zeros(1, table.row), 1]
+        arguments += [position, fresh, row, np.zeros(1, table.row), np.zeros(1, np.uint8)]
     ticks = events["now"] - events["now"] % MINUTE
     records = np.zeros(4 * n + 1_000, record_dtype(detector))
     clock = np.zeros(4, np.int64)

@@ -39,7 +39,7 @@ from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import KeyColumns, combine
 from detectors.observer import Observation, Observer
 from detectors.roster import Roster
-from detectors.snapshot import pack, unpack
+from detectors.snapshot import Copied, pack, unpack, written
 from detectors.spanned import Spanned
 from detectors.tables import KeyedTable, TableSpec
 from detectors.tuning import Tuning
@@ -344,7 +344,9 @@ class Core:
         which, number, position = slot
         detector = self._runners[which].detector
         table = detector.tables[number]
-        return self._tables[table.key].rows[detector.id][position], table
+        keyed = self._tables[table.key]
+        keyed.dirty[position] = 1
+        return keyed.rows[detector.id][position], table
 
     def _score(
         self, batch: EventBatch, now: NDArray[np.int64], until: int, passage: Passage
@@ -400,7 +402,7 @@ class Core:
             keyed = self._tables[table.key]
             found = located[table.key]
             rows = keyed.rows[runner.detector.id]
-            arguments += [found.position, found.fresh, rows, blank, keyed.used]
+            arguments += [found.position, found.fresh, rows, blank, keyed.dirty[: keyed.used]]
         written = []
         first = 0
         while first >= 0:
@@ -522,7 +524,26 @@ class Core:
 
     def snapshot(self) -> bytes:
         """Return the whole state as bytes, with a checksum; the same state gives the same bytes."""
-        header = {
+        return pack(self._header(), self._arrays())
+
+    def copied(self, *, whole: bool) -> Copied:
+        """Return a copy of the state, or of what has changed since the last that was taken.
+
+        ``snapshot.merge`` makes one snapshot of them.
+        """
+        tables = self._kept()
+        if whole:
+            arrays = {name: array.copy() for name, array in self._arrays().items()}
+        else:
+            arrays = self._clocks()
+            for key, table in tables.items():
+                arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.changes().items()}
+        for table in tables.values():
+            table.clean()
+        return Copied(written(self._header()), arrays, whole)
+
+    def _header(self) -> dict[str, Any]:
+        return {
             "config": self.config.state_hash,
             "partition": self.partition,
             "next_offset": self.next_offset,
@@ -534,12 +555,15 @@ class Core:
             "shared": self.shared,
             "health": None if self.health is None else self.health.snapshot(),
         }
-        arrays: dict[str, NDArray[Any]] = {}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays = self._clocks()
         for key, table in self._kept().items():
             arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.snapshot().items()}
-        for runner in self._runners:
-            arrays[f"clock/{runner.detector.id}"] = runner.clock[:WRITTEN]
-        return pack(header, arrays)
+        return arrays
+
+    def _clocks(self) -> dict[str, NDArray[Any]]:
+        return {f"clock/{r.detector.id}": r.clock[:WRITTEN].copy() for r in self._runners}
 
     @staticmethod
     def restore(config: Config, data: bytes, *, partitions: int | None = None) -> Core:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from detectors.compile import cached
 from detectors.keys import places
+from detectors.snapshot import PATCH, RUNS, runs_of
 from models.guard import INT32_MAX
 from models.kernel import kernel
 
@@ -46,7 +47,6 @@ SLOT = np.dtype(
         ("key", "i8"),
         ("seen", "i4"),  # minute of the last use
         ("hits", "i4"),
-        ("dirty", "i1"),  # used since the last checkpoint
     ]
 )
 """What the table itself keeps of a position, in one piece: a look-up touches one line of memory."""
@@ -137,7 +137,8 @@ def _touch(home: Any, first: int, last: int, index: Any, slots: Any, shift: int)
 @cached
 def _locate(
     first: int, wanted: Any, home: Any, now: Any, index: Any, slots: Any, state: Any,
-    shift: int, ttl: int, limit: int, refresh: int, position: Any, fresh: Any, before: Any,
+    shift: int, ttl: int, limit: int, refresh: int, dirty: Any,
+    position: Any, fresh: Any, before: Any,
 ) -> int:  # fmt: skip
     """Locate from event ``first`` on; return where rows or index are full, or the end."""
     mask = len(index) - 1
@@ -184,7 +185,7 @@ def _locate(
             slot["seen"] = t
         before[e] = int(slot["hits"])
         slot["hits"] = min(int(slot["hits"]) + 1, INT32_MAX)
-        slot["dirty"] = 1
+        dirty[p] = 1
         position[e] = p
     return len(wanted)
 
@@ -201,6 +202,8 @@ class KeyedTable:
 
     def _allocate(self, capacity: int) -> None:
         self.slots = np.zeros(capacity, SLOT)
+        self.dirty = np.zeros(capacity, np.uint8)
+        """1 where a row was used, or woken, since the last ``clean``."""
         self._index_for(capacity)
 
     def _index_for(self, capacity: int) -> None:
@@ -227,20 +230,20 @@ class KeyedTable:
     @property
     def nbytes(self) -> int:
         """Bytes of the used rows of all users, and of the whole index."""
-        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize
+        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize + 1
         return self.used * rows + self.index.nbytes
 
     @property
     def key_bytes(self) -> int:
         """Bytes of one more key: its rows, and its share of the index as it is when it doubles."""
-        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize
+        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize + 1
         room = 4 / 3 if self.spec.refresh else 3
         return rows + math.ceil(2 * room * self.index.itemsize)
 
     @property
     def allocated(self) -> int:
         """Bytes of all arrays, the part that is not used yet included."""
-        return sum(a.nbytes for a in (self.slots, self.index, *self.rows.values()))
+        return sum(a.nbytes for a in (self.slots, self.dirty, self.index, *self.rows.values()))
 
     def add_rows(self, name: str, dtype: np.dtype[Any]) -> None:
         """Give each position one more row, of the user ``name``."""
@@ -254,6 +257,7 @@ class KeyedTable:
             return
         capacity = min(max(needed, int(capacity * self.spec.growth) + 1), self.spec.limit)
         self.slots = _grown(self.slots, capacity)
+        self.dirty = _grown(self.dirty, capacity)
         for name, rows in self.rows.items():
             self.rows[name] = _grown(rows, capacity)
         if len(self.index) != self._entries(capacity):
@@ -277,8 +281,8 @@ class KeyedTable:
         while True:
             done = _locate(
                 done, keys, home, now, self.index, self.slots, self.state, self._shift,
-                self.spec.ttl, self.spec.limit, int(self.spec.refresh), found.position,
-                found.fresh, found.before,
+                self.spec.ttl, self.spec.limit, int(self.spec.refresh), self.dirty,
+                found.position, found.fresh, found.before,
             )  # fmt: skip
             if done == n:
                 break
@@ -301,10 +305,19 @@ class KeyedTable:
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return the used part of every array, by name; the index is built again."""
-        slots = self.slots[: self.used].copy()
-        slots["dirty"] = 0
         parts = {f"rows.{name}": rows[: self.used] for name, rows in self.rows.items()}
-        return {"state": self.state[:TOUCHED].copy(), "slots": slots, **parts}
+        return {"state": self.state[:TOUCHED], "slots": self.slots[: self.used], **parts}
+
+    def changes(self) -> dict[str, NDArray[Any]]:
+        """Return copies of what changed since the last ``clean``, for ``snapshot.merge``.
+
+        Tables that keep things in the order of a hand give long runs: segments that are appended.
+        """
+        places = np.flatnonzero(self.dirty[: self.used])
+        parts = {f"rows.{name}{PATCH}": rows[places] for name, rows in self.rows.items()}
+        runs = runs_of(places, self.used)
+        state = self.state[:TOUCHED].copy()
+        return {"state": state, RUNS: runs, f"slots{PATCH}": self.slots[places], **parts}
 
     def restore(
         self, parts: dict[str, NDArray[Any]], may_lack: frozenset[str] = frozenset()
@@ -330,7 +343,7 @@ class KeyedTable:
 
     def clean(self) -> None:
         """A checkpoint has been taken: no row is dirty."""
-        self.slots["dirty"][: self.used] = 0
+        self.dirty[: self.used] = 0
 
 
 def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:

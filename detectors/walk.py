@@ -167,11 +167,11 @@ def walk_source(detector: Detector) -> str:
     if choosy:
         head += "relevant = kernel(rule.relevant)\n"
     walk = _WALK.format(
-        tables="".join(f", position{k}, fresh{k}, rows{k}, blank{k}, used{k}" for k in tables),
+        tables="".join(f", position{k}, fresh{k}, rows{k}, blank{k}, dirty{k}" for k in tables),
         models=", models" if detector.is_learned else "",
         model=MODEL if detector.is_learned else "",
         wake_args=(", models" if detector.is_learned else "")
-        + "".join(f", rows{k}, used{k}" for k in timed),
+        + "".join(f", rows{k}, dirty{k}" for k in timed),
         touch_args="".join(f", position{k}, rows{k}" for k in tables),
         relevant="\n        wanted = relevant(event)" if choosy else "",
         afresh="".join(_afresh_source(k, k in timed, choosy) for k in tables),
@@ -285,7 +285,7 @@ def touch(events, first, last{"".join(f", position{k}, rows{k}" for k in tables)
 
 def _wake_source(timed: list[int], learned: bool, *, listens: bool) -> str:
     model = MODEL if learned else ""
-    parts = (", models" if learned else "") + "".join(f", rows{k}, used{k}" for k in timed)
+    parts = (", models" if learned else "") + "".join(f", rows{k}, dirty{k}" for k in timed)
     text = f"""
 
 @kernel
@@ -295,7 +295,7 @@ def wake(at, tick, clock, params, records, pauses{parts}):
     room = len(records) - 4"""
     for k in timed:
         text += f"""
-    for p in range(used{k}):
+    for p in range(len(dirty{k})):
         row = rows{k}[p]
         due = next_of(row)
         again = 0
@@ -303,6 +303,7 @@ def wake(at, tick, clock, params, records, pauses{parts}):
             if n >= room:
                 clock[WRITTEN] = n
                 return
+            dirty{k}[p] = 1
             who = int(row["who"]){_LISTEN if listens else ""}
             code = timer{k}(row, due, params[who]{model}, records[n])
             if code != 0:

@@ -12,7 +12,7 @@ above loses one.
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from alerts.alert import Alert
 from detectors.batch import Rejected
@@ -22,15 +22,24 @@ from detectors.engines.log_reader import LogReader, LogRecord
 from detectors.engines.ports import Outside, PartitionCore, TopicPartition
 from detectors.engines.sources_topic import Mark, SourceRecord, mark_record, observation_record
 from detectors.engines.state_log import StateLog, in_thread, reading
-from detectors.engines.state_topic import Checkpoint, Found
+from detectors.engines.state_topic import Found
 from detectors.engines.stretch import Stretch
 from detectors.engines.watchdog import Place
 from detectors.errors import StateError
 from detectors.event import MINUTE
+from detectors.snapshot import Copied
 from ingest.partition import partition_for
 
 MAX_REJECTED_BYTES: Final = 16 * 1024
 """Of a rejected record's value so much is kept."""
+
+
+class Copy(NamedTuple):
+    """The state at an offset, and what must be acknowledged before it may be written."""
+
+    offset: int
+    state: Copied
+    waiting: list[Awaitable[object]]
 
 
 class Assigned:
@@ -108,17 +117,25 @@ class Assigned:
         self._next = stretch.stop
         await self._apply(records, emit=True)
 
-    async def save(self) -> int | None:
-        """Write a checkpoint; the offset to commit, or None when nothing has happened since."""
+    def copy(self) -> Copy | None:
+        """What a checkpoint is to hold; None when nothing has happened since the last."""
         if self._core is None or self._next == self._saved:
             return None
-        checkpoint = Checkpoint(self._next, self._cores.config_hash, self._core.snapshot())
-        records = await self._state.pack(checkpoint)
         waiting, self._unacknowledged = self._unacknowledged, []
-        await asyncio.gather(*waiting)
-        await self._state.write(records)
-        self._saved = checkpoint.offset
-        return checkpoint.offset
+        return Copy(self._next, self._core.copied(whole=self._state.wants_whole), waiting)
+
+    async def write(self, copy: Copy) -> int:
+        """Write a checkpoint of it; the offset to commit. Records may be walked meanwhile."""
+        packed = await self._state.pack(copy.offset, self._cores.config_hash, copy.state)
+        await asyncio.gather(*copy.waiting)
+        await self._state.write(packed)
+        self._saved = copy.offset
+        return copy.offset
+
+    async def save(self) -> int | None:
+        """Write a checkpoint; the offset to commit, or None when nothing has happened since."""
+        copy = self.copy()
+        return None if copy is None else await self.write(copy)
 
     def close(self) -> None:
         """Forget the core: the partition is another's, and a stale core must never be used."""
@@ -135,7 +152,7 @@ class Assigned:
         if found.checkpoint.offset > end:
             return "beyond_the_log"
         try:
-            core = self._cores.restore(self.where.partition, found.checkpoint.snapshot)
+            core = self._cores.restore(self.where.partition, found.checkpoint.merged())
         except StateError as error:
             note("state.unfit", level=logging.ERROR, partition=self.where, fault=error)
             return "not_fitting"

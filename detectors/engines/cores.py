@@ -18,7 +18,7 @@ from detectors.engines.told import Told
 from detectors.errors import StateError
 from detectors.event import MINUTE
 from detectors.shared import EVER, SharedCore
-from detectors.snapshot import pack, unpack
+from detectors.snapshot import Copied, unpack, written
 
 IDLE: Final = 5 * MINUTE
 """By the broker's time; a partition of the events that tells nothing for longer is not waited for.
@@ -55,9 +55,9 @@ class EventsCore:
         """Let it be told with the next record that the state was made anew."""
         self.core.rebuilt(why)
 
-    def snapshot(self) -> bytes:
-        """All of the state."""
-        return self.core.snapshot()
+    def copied(self, *, whole: bool) -> Copied:
+        """A copy of the state, or of what has changed since the last."""
+        return self.core.copied(whole=whole)
 
 
 class SourcesCore:
@@ -128,6 +128,10 @@ class SourcesCore:
 
     def snapshot(self) -> bytes:
         """All of the state, with a checksum."""
+        return b"".join(self.copied().pieces())
+
+    def copied(self, *, whole: bool = True) -> Copied:  # noqa: ARG002 - it always is: it is small
+        """A copy of the state."""
         header = {
             "told": [
                 [partition, told.snapshot()] for partition, told in sorted(self._told.items())
@@ -135,7 +139,8 @@ class SourcesCore:
             "heard": sorted(self._heard.items()),
             "look": self._look,
         }
-        return pack(header, {"shared": np.frombuffer(self.shared.snapshot(), np.uint8)})
+        shared = np.frombuffer(self.shared.snapshot(), np.uint8)
+        return Copied(written(header), {"shared": shared})
 
     @staticmethod
     def restore(config: Config, partitions: int, data: bytes) -> "SourcesCore":

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from detectors.core import Outcome
 from detectors.engines import state_topic
 from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.snapshot import Copied
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class PartitionCore(Protocol):
     def rebuilt(self, why: str) -> None:
         """Let it be told with the next record that the state was made anew."""
 
-    def snapshot(self) -> bytes:
-        """All of the state."""
+    def copied(self, *, whole: bool) -> Copied:
+        """A copy of the state, or of what has changed since the last: or whole all the same."""
 
 
 class Cores(Protocol):
@@ -67,7 +68,7 @@ class Cores(Protocol):
         """An empty core."""
 
     def restore(self, partition: int, snapshot: bytes) -> PartitionCore:
-        """A core with that state; raises `StateError` when it does not fit."""
+        """A core with that state, in one piece; raises `StateError` when it does not fit."""
 
 
 class Acknowledged(Protocol):

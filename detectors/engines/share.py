@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from detectors.engines.accounts import settled
-from detectors.engines.assigned import Assigned
+from detectors.engines.assigned import Assigned, Copy
 from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
 from detectors.engines.ports import Outside, TopicPartition
@@ -52,7 +52,8 @@ class Share:
         self._ready = ready
         self._held: dict[TopicPartition, _Held] = {}
         self._restores: set[asyncio.Task[None]] = set()  # those of former assignments too
-        self._turn = asyncio.Lock()  # feeding and saving never overlap
+        self._turn = asyncio.Lock()  # no state is copied while it is fed
+        self._saving = asyncio.Lock()
         self._restoring = asyncio.Semaphore(RESTORES)
         self._since_saved = 0
 
@@ -113,21 +114,41 @@ class Share:
             await asyncio.wait(self._restores, timeout=seconds)
 
     async def _save(self, partitions: list[TopicPartition], *, leaving: bool = False) -> None:
-        async with self._turn:
-            self._since_saved = 0
-            usable = [each for each in partitions if each in self._held and self._held[each].usable]
-            states = [self._held[each].state for each in usable]
-            saved = await asyncio.gather(*(_saved(each, leaving=leaving) for each in states))
-            offsets = {
-                each: offset
-                for each, offset in zip(usable, saved, strict=True)
-                if offset is not None
-            }
-            if offsets:
-                await self._commit(offsets)
-            if leaving:  # before records that wait for their turn are walked, and then again
-                self._settle(partitions)
-                self._close(partitions)
+        async with self._saving:
+            if leaving:
+                async with self._turn:
+                    await self._write(self._copy(partitions), leaving=True)
+                    self._settle(partitions)
+                    self._close(partitions)  # before records that wait for their turn are walked
+                return
+            async with self._turn:
+                copies = self._copy(partitions)
+            await self._write(copies)
+
+    def _copy(
+        self, partitions: Iterable[TopicPartition]
+    ) -> list[tuple[TopicPartition, _Held, Copy]]:
+        self._since_saved = 0
+        found = []
+        for each in partitions:
+            held = self._held.get(each)
+            if held is not None and held.usable and (copy := held.state.copy()) is not None:
+                found.append((each, held, copy))
+        return found
+
+    async def _write(
+        self, copies: list[tuple[TopicPartition, _Held, Copy]], *, leaving: bool = False
+    ) -> None:
+        written = await asyncio.gather(
+            *(_written(held.state, copy, leaving=leaving) for _, held, copy in copies)
+        )
+        offsets = {
+            each: offset
+            for (each, held, _), offset in zip(copies, written, strict=True)
+            if offset is not None and self._held.get(each) is held  # else it is another's by now
+        }
+        if offsets:
+            await self._commit(offsets)
 
     def _settle(self, partitions: Iterable[TopicPartition]) -> None:
         """Write down what has become of the records of partitions that are left."""
@@ -157,9 +178,9 @@ class Share:
             self._ready(True)
 
 
-async def _saved(state: Assigned, *, leaving: bool) -> int | None:
+async def _written(state: Assigned, copy: Copy, *, leaving: bool) -> int | None:
     try:
-        return await state.save()
+        return await state.write(copy)
     except FencedError as error:
         if not leaving:  # it is ours by the group, and still somebody took it: start again
             raise

@@ -9,15 +9,15 @@ way afterwards hurts nobody.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from detectors.engines.errors import FencedError
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
 from detectors.engines.state_topic import (
-    Checkpoint,
+    Draft,
     Found,
     StateRecord,
     Tables,
@@ -27,8 +27,24 @@ from detectors.engines.state_topic import (
     own_key,
     tombstones,
 )
+from detectors.snapshot import Copied
 
 T = TypeVar("T")
+
+MOST_CHANGES: Final = 360
+"""Checkpoints of changes between two snapshots: half an hour of them, by default."""
+
+
+class Packed(NamedTuple):
+    """A checkpoint's records, ready to be written."""
+
+    records: list[StateRecord]
+    base: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the values."""
+        return sum(len(each.value or b"") for each in self.records)
 
 
 class StateLog:
@@ -40,7 +56,9 @@ class StateLog:
         self._outside = outside
         self._fence = secrets.token_hex(8)
         self._epoch = 0
-        self._obsolete: list[bytes] = []  # keys that the next checkpoint replaces
+        self._base: int | None = None  # the epoch of the snapshot on which changes may build
+        self._snapshot_bytes = self._changes_bytes = 0
+        self._obsolete: list[bytes] = []  # keys that the next snapshot replaces
         self._deleting: list[Awaitable[Acknowledged]] = []
         self._seen = 0  # what others wrote before this offset is known
         self._own: set[int] = set()  # offsets of own records from there on
@@ -56,28 +74,48 @@ class StateLog:
         self._obsolete = [key for key in found.keys if key != mine]
         return found
 
-    async def pack(self, checkpoint: Checkpoint) -> list[StateRecord]:
+    @property
+    def wants_whole(self) -> bool:
+        """Whether the next checkpoint is to be a snapshot.
+
+        When changes are as long as their snapshot, snapshots cost as much as changes, and a restore
+        reads twice what it needs: both are bounded.
+        """
+        many = self._base is None or self._epoch - self._base >= MOST_CHANGES
+        return many or self._changes_bytes >= self._snapshot_bytes
+
+    async def pack(self, offset: int, config: str, copied: Copied) -> Packed:
         """The records of the next checkpoint."""
         self._epoch += 1
-        partition, epoch = self._where.partition, self._epoch
-        return await self._in_thread(
-            lambda: checkpoint_records(partition, self._fence, epoch, checkpoint, self._tables)
+        epoch = self._epoch
+        base, self._base = self._base, None  # until it stands: a lost one would be a gap
+        base = epoch if copied.whole or base is None else base
+        draft = Draft(offset, config, base, copied.pieces())
+        partition = self._where.partition
+        records = await self._in_thread(
+            lambda: checkpoint_records(partition, self._fence, epoch, draft, self._tables)
         )
+        return Packed(records, base)
 
-    async def write(self, records: Sequence[StateRecord]) -> None:
-        """Write a checkpoint, and delete what it replaces.
+    async def write(self, packed: Packed) -> None:
+        """Write a checkpoint; after a snapshot, delete what it replaces.
 
         Raises `FencedError` where it does not count because another worker has claimed since.
         """
-        *chunks, manifest = records
+        *chunks, manifest = packed.records
         deleting, self._deleting = self._deleting, []
         self._landed(await asyncio.gather(*deleting))
         self._landed(await asyncio.gather(*[await self._send(each) for each in chunks]))
         self._landed([await (await self._send(manifest))])
         self._obsolete += await self._look_around()
-        deletions = tombstones(self._obsolete)
-        self._obsolete = [each.key for each in records]
-        self._deleting = [await self._send(each) for each in deletions]
+        self._base = packed.base
+        if packed.base == self._epoch:
+            self._snapshot_bytes, self._changes_bytes = packed.size, 0
+            deletions, self._obsolete = tombstones(self._obsolete), []
+            self._deleting = [await self._send(each) for each in deletions]
+        else:
+            self._changes_bytes += packed.size
+        self._obsolete += [each.key for each in packed.records]
 
     async def _look_around(self) -> list[bytes]:
         """The keys of others' records among and before the own ones; no claim may be there."""

@@ -1,12 +1,15 @@
 """A partition's state and the offset that it reflects are one checkpoint in `callwatch.state`.
 
 The topic is compacted and has as many partitions as the events; the checkpoint of partition p lies
-in partition p. A checkpoint is a compressed snapshot in chunks, then a manifest with the offset,
-the lengths and the SHA-256: without its manifest it does not count, and a half-written one never
-hurts the one before it. Keys are JSON, `[partition, fence, epoch, table, chunk]`; the tables tell
-the checkpoints of the events' partitions from those of the sources'. The fence is
-random for each time that a worker gets the partition, the epoch counts its checkpoints: so no two
-checkpoints ever share a key, not even one of a stalled worker that believes it still is the owner.
+in partition p. A checkpoint is a compressed snapshot in chunks, or what has changed since the one
+before it, then a manifest with the offset, the lengths and the SHA-256: without its manifest it
+does not count, and a half-written one never hurts the one before it. Changes name the snapshot on
+which they build, their base; all between the two are needed.
+
+Keys are JSON, `[partition, fence, epoch, table, chunk]`; the tables tell the checkpoints of the
+events' partitions from those of the sources'. The fence is random for each time that a worker gets
+the partition, the epoch counts its checkpoints: so no two checkpoints ever share a key, not even
+one of a stalled worker that believes it still is the owner.
 
 Whoever gets a partition first writes a claim with its fence, and reads the log beyond it. A
 manifest counts only where the last claim before it has its fence: so what a stalled owner writes
@@ -18,15 +21,16 @@ Everything here is a pure function of records; reading and writing them is the w
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
 from detectors.errors import StateError
+from detectors.snapshot import merge
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 CHUNK_BYTES: Final = 512 * 1024
 """Bytes of a chunk, half of what a Kafka topic takes by default."""
 
@@ -75,6 +79,7 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     offset: Annotated[int, msgspec.Meta(ge=0)]
     config: str
+    base: Annotated[int, msgspec.Meta(ge=0)]
     chunks: Annotated[int, msgspec.Meta(ge=1)]
     length: Annotated[int, msgspec.Meta(ge=0)]
     sha256: str
@@ -82,11 +87,28 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified snapshot; `offset` is that of the first record which it does not hold."""
+    """A verified snapshot and what has changed since, in order.
+
+    `offset` is that of the first record which they do not hold.
+    """
 
     offset: int
     config: str
     snapshot: bytes
+    changes: tuple[bytes, ...] = ()
+
+    def merged(self) -> bytes:
+        """The state in one snapshot; `StateError` where the parts do not belong together."""
+        return merge(self.snapshot, self.changes)
+
+
+class Draft(NamedTuple):
+    """What a checkpoint is to say; `base` is the epoch of the snapshot on which it builds."""
+
+    offset: int
+    config: str
+    base: int
+    pieces: Iterable[bytes | memoryview]
 
 
 @dataclass(frozen=True)
@@ -104,18 +126,25 @@ class Found:
 
 
 def checkpoint_records(
-    partition: int, fence: str, epoch: int, checkpoint: Checkpoint, tables: Tables = EVENTS
+    partition: int, fence: str, epoch: int, draft: Draft, tables: Tables = EVENTS
 ) -> list[StateRecord]:
     """The records of a checkpoint; the manifest is last, to be sent when the others are there."""
-    packed = zlib.compress(checkpoint.snapshot, _LEVEL)
-    pieces = [packed[at : at + CHUNK_BYTES] for at in range(0, len(packed), CHUNK_BYTES)]
+    packed, length, check = bytearray(), 0, hashlib.sha256()
+    packer = zlib.compressobj(_LEVEL)
+    for piece in draft.pieces:  # hash and compression both let other threads run meanwhile
+        check.update(piece)
+        packed += packer.compress(piece)
+        length += len(piece)
+    packed += packer.flush()
+    pieces = [bytes(packed[at : at + CHUNK_BYTES]) for at in range(0, len(packed), CHUNK_BYTES)]
     manifest = _Manifest(
         format=FORMAT,
-        offset=checkpoint.offset,
-        config=checkpoint.config,
+        offset=draft.offset,
+        config=draft.config,
+        base=draft.base,
         chunks=len(pieces),
-        length=len(checkpoint.snapshot),
-        sha256=hashlib.sha256(checkpoint.snapshot).hexdigest(),
+        length=length,
+        sha256=check.hexdigest(),
     )
     return [
         StateRecord(StateKey(partition, fence, epoch, tables.data, number).encode(), piece)
@@ -154,14 +183,14 @@ def newest_checkpoint(
             owner = key.fence
         elif key.table == tables.manifest and key.fence == owner:
             counting.append(key)
-    faults = []
+    faults: dict[str, None] = {}
     checkpoint = None
     for key in reversed(counting):
         try:
             checkpoint = _assemble(key, values, tables.data)
             break
         except StateError as error:
-            faults.append(str(error))
+            faults[str(error)] = None
     return Found(checkpoint, tuple(key.encode() for key in values), tuple(faults), owner)
 
 
@@ -184,30 +213,58 @@ def own_key(raw: bytes | None, partition: int, tables: Tables) -> StateKey | Non
     return key if key.partition == partition and key.table in tables else None
 
 
-def _assemble(key: StateKey, values: dict[StateKey, bytes], data: str) -> Checkpoint:
-    where = f"checkpoint {key.fence}/{key.epoch} of partition {key.partition}"
+def _assemble(key: StateKey, values: Mapping[StateKey, bytes], data: str) -> Checkpoint:
+    newest = _manifest(key, values)
+    if newest.base > key.epoch:
+        msg = f"{_name(key)}: base must be {key.epoch} or less (got {newest.base})"
+        raise StateError(msg)
+    parts = []
+    for epoch in range(newest.base, key.epoch + 1):
+        each = key._replace(epoch=epoch)
+        manifest = _manifest(each, values)
+        if manifest.base != newest.base:
+            msg = f"{_name(each)}: base must be {newest.base} (got {manifest.base})"
+            raise StateError(msg)
+        parts.append(_content(each, manifest, values, data))
+    return Checkpoint(newest.offset, newest.config, parts[0], tuple(parts[1:]))
+
+
+def _name(key: StateKey) -> str:
+    return f"checkpoint {key.fence}/{key.epoch} of partition {key.partition}"
+
+
+def _manifest(key: StateKey, values: Mapping[StateKey, bytes]) -> _Manifest:
+    if key not in values:
+        msg = f"{_name(key)}: its manifest is missing"
+        raise StateError(msg)
     try:
         manifest = msgspec.json.decode(values[key], type=_Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{where}: its manifest cannot be read: {error}"
+        msg = f"{_name(key)}: its manifest cannot be read: {error}"
         raise StateError(msg) from None
     if manifest.format != FORMAT:
-        msg = f"{where}: format must be {FORMAT} (got {manifest.format})"
+        msg = f"{_name(key)}: format must be {FORMAT} (got {manifest.format})"
         raise StateError(msg)
+    return manifest
+
+
+def _content(
+    key: StateKey, manifest: _Manifest, values: Mapping[StateKey, bytes], data: str
+) -> bytes:
     unpacker = zlib.decompressobj()
-    snapshot = bytearray()
+    content = bytearray()
     for number in range(manifest.chunks):
         piece = values.get(key._replace(table=data, chunk=number))
         if piece is None:
-            msg = f"{where}: chunk {number} of {manifest.chunks} is missing"
+            msg = f"{_name(key)}: chunk {number} of {manifest.chunks} is missing"
             raise StateError(msg)
-        room = manifest.length - len(snapshot) + 1  # one more than it may need shows a lie
+        room = manifest.length - len(content) + 1  # one more than it may need shows a lie
         try:
-            snapshot += unpacker.decompress(piece, room)
+            content += unpacker.decompress(piece, room)
         except zlib.error:
-            msg = f"{where}: chunk {number} of {manifest.chunks} is damaged"
+            msg = f"{_name(key)}: chunk {number} of {manifest.chunks} is damaged"
             raise StateError(msg) from None
-    if hashlib.sha256(snapshot).hexdigest() != manifest.sha256:
-        msg = f"{where}: its {len(snapshot)} bytes do not have the SHA-256 of the manifest"
+    if hashlib.sha256(content).hexdigest() != manifest.sha256:
+        msg = f"{_name(key)}: its {len(content)} bytes do not have the SHA-256 of the manifest"
         raise StateError(msg)
-    return Checkpoint(manifest.offset, manifest.config, bytes(snapshot))
+    return bytes(content)

@@ -82,7 +82,7 @@ TOPICS = {
     ),
     "callwatch.state": (
         "`[partition, fence, epoch, table, chunk]`",
-        "a claim for each owner; checkpoints: a compressed snapshot in chunks, then its manifest",
+        "claims; checkpoints: a compressed snapshot, or what changed since, then a manifest",
     ),
     "callwatch.alerts": ("alert id", "a state of an alert ([alerts.md](alerts.md))"),
     "callwatch.alerts.dead": ("alert id", "not used yet: alerts that no sink took"),

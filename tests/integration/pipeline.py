@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self, TypeVar
@@ -195,11 +196,11 @@ class Pipeline:
         )
 
     def checkpoint(self, partition: int) -> Checkpoint:
-        """The newest checkpoint of a partition."""
+        """The newest checkpoint of a partition, in one piece."""
         records = self.records(STATE, partition)
         found = newest_checkpoint(partition, [(each.key, each.value) for each in records])
         assert found.checkpoint is not None, found.faults
-        return found.checkpoint
+        return replace(found.checkpoint, snapshot=found.checkpoint.merged(), changes=())
 
     def undisturbed(self, config: Config) -> list[Core]:
         """For each partition a core that walked its events in one go."""

@@ -88,7 +88,7 @@ def walk(
     place, fresh, blank = np.zeros(n, np.int64), np.zeros(n, np.int8), np.zeros(1, row.dtype)
     written, left = walk_for(DETECTOR)(
         events, 0, ticks, int(ticks[-1]) + HOUR, clock, numbers, records, pauses,
-        model.reshape(1), place, fresh, row, blank, 1,
+        model.reshape(1), place, fresh, row, blank, np.zeros(1, np.uint8),
     )  # fmt: skip
     assert left == -1
     return records[:written]

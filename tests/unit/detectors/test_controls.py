@@ -18,6 +18,7 @@ from detectors.core import Core
 from detectors.engines.local import run_local
 from detectors.event import DAY, HOUR, MINUTE, SECOND
 from detectors.registry import detectors_found
+from detectors.snapshot import merge
 from detectors.tuning import Tuning
 from ingest.control import (
     Control,
@@ -118,6 +119,19 @@ def test_a_benign_verdict_closes_and_holds_the_same_finding_back_until_it_expire
     late = log.feed(*failing(20, TUESDAY + DAY + 6 * HOUR))
     assert late[0].status == "open"
     assert not any("verdict" in note for note in late[0].notes)
+
+
+def test_what_a_verdict_does_to_a_row_is_in_the_next_checkpoint() -> None:
+    """A control record touches rows that no event has located; the next checkpoint has them."""
+    log = Log()
+    log.feed(*failing(12))
+    opened = log.of(SPIKE)[-1]
+    written = [b"".join(log.core.copied(whole=True).pieces())]
+    for said in ("attack", "benign"):
+        expires = TUESDAY + DAY if said == "attack" else TUESDAY + 9 * DAY
+        log.feed(verdict(opened, said, at=log.now, expires=expires, n=len(written)))
+        written.append(b"".join(log.core.copied(whole=False).pieces()))
+        assert merge(written[0], written[1:]) == log.core.snapshot()
 
 
 def test_a_benign_verdict_is_about_that_finding_alone() -> None:

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from detectors.core import Outcome, Rejected
 from detectors.engines.log_reader import Bounds, LogRecord
 from detectors.engines.ports import Cores, Outside, TopicPartition, Topics
 from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
+from detectors.snapshot import Copied, runs_of, unpack
 
 TOPICS = Topics()
 
@@ -27,6 +30,7 @@ class FakeCore:
     stream_time_us: int | None = None
     told_of: list[str] = field(default_factory=list)
     accounts: dict[str, int] = field(default_factory=dict)
+    copied_bytes: int = 0
 
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         alerts: list[Any] = []
@@ -44,8 +48,15 @@ class FakeCore:
     def rebuilt(self, why: str) -> None:
         self.told_of.append(why)
 
-    def snapshot(self) -> bytes:
-        return json.dumps([self.partition, self.fed]).encode()
+    def copied(self, *, whole: bool) -> Copied:
+        """The texts, or those that came since the last copy."""
+        header = json.dumps({"partition": self.partition})
+        text = np.frombuffer(json.dumps(self.fed)[:-1].encode(), np.uint8)
+        first, self.copied_bytes = self.copied_bytes, len(text)
+        if whole:
+            return Copied(header, {"fed/text": text})
+        runs = runs_of(np.arange(first, len(text)), len(text))
+        return Copied(header, {"fed/text@": text[first:], "fed/@runs": runs}, whole=False)
 
 
 @dataclass
@@ -63,7 +74,10 @@ class FakeCores:
         if self.config_hash != "c1":
             msg = "made with another configuration"
             raise StateError(msg)
-        self.made.append(FakeCore(*json.loads(snapshot)))
+        header, arrays = unpack(snapshot)
+        text = arrays["fed/text"].tobytes()
+        fed = json.loads(text + b"]")
+        self.made.append(FakeCore(header["partition"], fed, copied_bytes=len(text)))
         return self.made[-1]
 
 

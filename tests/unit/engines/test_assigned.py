@@ -1,7 +1,9 @@
 """One partition in the hands of one worker: exact, in order, and restored by the next."""
 
 import asyncio
+import json
 import logging
+from itertools import pairwise
 
 import pytest
 
@@ -300,18 +302,64 @@ def test_topic_made_anew_is_walked_from_its_beginning() -> None:
     run(work)
 
 
-def test_only_the_newest_checkpoint_stays() -> None:
-    """After a checkpoint is acknowledged the one before is deleted, and all of former owners."""
+def _standing(kafka: FakeKafka) -> list[str]:
+    """What stands in the log of states: the tables of the keys, in order."""
+    last = {record.key: record for record in kafka.logs[TOPICS.state, 0]}
+    kept = sorted((r.offset, r.key) for r in last.values() if r.value is not None)
+    return [json.loads(key or b"")[3] for _, key in kept]
+
+
+def test_changes_follow_a_snapshot() -> None:
+    """A checkpoint holds what has changed, until the changes are as long as their snapshot."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        sizes = []
+        for number in range(12):
+            await first.feed(one_fetch(kafka.events(0, f"{number}" * 100 if number == 0 else "x")))
+            await _save(kafka, first)
+            sizes.append(len(_standing(kafka)))
+        grown = [after > before for before, after in pairwise(sizes)]
+        assert grown[0]
+        assert not all(grown)
+        await _owner(kafka, cores)
+        assert cores.made[-1].fed == cores.made[0].fed
+
+    run(work)
+
+
+def test_only_what_is_needed_stays() -> None:
+    """A snapshot that counts deletes all before it, that of former owners too."""
 
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
         for _ in range(3):
             owner = await _owner(kafka, cores)
-            for value in ("a", "b"):
+            for value in ("a" * 100, "b"):
                 await owner.feed(one_fetch(kafka.events(0, value)))
                 await _save(kafka, owner)
-        standing = {record.key: record.value for record in kafka.logs[TOPICS.state, 0]}
-        assert len([value for value in standing.values() if value is not None]) == 3
+            assert _standing(kafka) == ["claim", "core", "manifest", "core", "manifest"]
+
+    run(work)
+
+
+def test_after_a_failed_checkpoint_comes_a_snapshot() -> None:
+    """Changes that were lost on the way are no gap: the next checkpoint is whole."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        owner = await _owner(kafka, cores)
+        for value in ("a", "b", "c"):
+            await owner.feed(one_fetch(kafka.events(0, value)))
+            kafka.broken = TOPICS.state if value == "b" else None
+            if value == "b":
+                with pytest.raises(OSError, match="refuses"):
+                    await owner.save()
+            else:
+                await owner.save()
+        await _owner(kafka, cores)
+        assert cores.made[-1].fed == ["a", "b", "c"]
 
     run(work)
 

@@ -7,6 +7,7 @@ import pytest
 from detectors.engines import state_topic
 from detectors.engines.state_topic import (
     Checkpoint,
+    Draft,
     Found,
     StateKey,
     StateRecord,
@@ -28,7 +29,15 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def _written(fence: str, epoch: int, checkpoint: Checkpoint) -> list[StateRecord]:
     """The records of a checkpoint, and before the first of an owner its claim."""
     claim = [claim_record(3, fence)] if epoch == 1 else []
-    return claim + checkpoint_records(3, fence, epoch, checkpoint)
+    return claim + _records(fence, epoch, checkpoint)
+
+
+def _records(
+    fence: str, epoch: int, part: Checkpoint, base: int | None = None
+) -> list[StateRecord]:
+    pieces = [part.snapshot[:7], part.snapshot[7:]]
+    draft = Draft(part.offset, part.config, epoch if base is None else base, pieces)
+    return checkpoint_records(3, fence, epoch, draft)
 
 
 def _noise(size: int) -> bytes:
@@ -89,7 +98,7 @@ def test_changed_byte_is_found(which: int) -> None:
 
 def test_fences_keep_workers_apart() -> None:
     """Chunks of a stalled worker, written in between, do not damage the new owner's checkpoint."""
-    mine, stalled = checkpoint_records(3, "a", 1, FIRST), checkpoint_records(3, "b", 1, SECOND)
+    mine, stalled = _records("a", 1, FIRST), _records("b", 1, SECOND)
     mixed = [record for pair in zip(stalled, mine, strict=False) for record in pair]
     mixed += [*stalled[len(mine) :], *mine[len(stalled) :]]
     found = newest_checkpoint(3, [claim_record(3, "b"), claim_record(3, "a"), *mixed])
@@ -101,7 +110,44 @@ def test_manifest_counts_under_its_own_claim_only() -> None:
     late = _written("a", 2, SECOND)
     found = newest_checkpoint(3, [*_written("a", 1, FIRST), claim_record(3, "b"), *late])
     assert (found.checkpoint, found.owner, found.faults) == (FIRST, "b", ())
-    assert newest_checkpoint(3, checkpoint_records(3, "a", 1, FIRST)).checkpoint is None
+    assert newest_checkpoint(3, _records("a", 1, FIRST)).checkpoint is None
+
+
+def _chain() -> list[list[StateRecord]]:
+    """A snapshot and two checkpoints of what has changed since."""
+    parts = [Checkpoint(offset, "c1", _noise(offset)) for offset in (100, 110, 120)]
+    return [_written("f", epoch, part) if epoch == 1 else _records("f", epoch, part, base=1)
+            for epoch, part in enumerate(parts, 1)]  # fmt: skip
+
+
+def test_changes_come_back_in_their_order() -> None:
+    """A checkpoint of changes is the snapshot on which it builds, and all changes since."""
+    found = newest_checkpoint(3, [each for part in _chain() for each in part])
+    assert found.checkpoint == Checkpoint(120, "c1", _noise(100), (_noise(110), _noise(120)))
+
+
+def test_changes_without_one_between_do_not_count() -> None:
+    """Where a part of the chain is lost, what stands before it counts, and the loss is named."""
+    first, second, third = _chain()
+    for lost in range(len(second)):
+        broken = [*first, *second[:lost], *second[lost + 1 :], *third]
+        found = newest_checkpoint(3, broken)
+        assert found.checkpoint == Checkpoint(100, "c1", _noise(100))
+        assert len(found.faults) == 1
+    found = newest_checkpoint(3, [*first[:1], *first[2:], *second, *third])
+    assert (found.checkpoint, len(found.faults)) == (None, 1)
+
+
+def test_changes_build_on_their_own_base() -> None:
+    """Changes of another base among them are a fault, not a mixture."""
+    first, _, third = _chain()
+    foreign = _records("f", 2, SECOND)
+    found = newest_checkpoint(3, [*first, *foreign, *third])
+    assert (found.checkpoint, len(found.faults)) == (SECOND, 1)
+    upside_down = _records("f", 2, SECOND, base=3)
+    assert newest_checkpoint(3, [*first, *upside_down]).checkpoint == Checkpoint(
+        100, "c1", _noise(100)
+    )
 
 
 def test_tombstones_delete() -> None:
@@ -129,7 +175,7 @@ def test_foreign_records_are_left_alone() -> None:
 
 @pytest.mark.parametrize(
     "manifest",
-    [b"", b"null", b"[]", b"\xff", b'{"format":1}', b'{"format":2,"offset":1}', b'{"offset":-1}'],
+    [b"", b"null", b"[]", b"\xff", b'{"format":1}', b'{"format":3,"offset":1}', b'{"offset":-1}'],
 )
 def test_unreadable_manifest_is_damage(manifest: bytes) -> None:
     """A manifest that cannot be read is named in one line, and the checkpoint before it counts."""
@@ -143,14 +189,14 @@ def test_later_format_is_not_misread() -> None:
     """A manifest of another format is passed over, even when all else fits."""
     *chunks, (key, value) = _written("f", 1, FIRST)
     assert value is not None
-    later = value.replace(b'"format":1', b'"format":2')
+    later = value.replace(b'"format":2', b'"format":3')
     found = newest_checkpoint(3, [*chunks, (key, later)])
-    assert found.faults == ("checkpoint f/1 of partition 3: format must be 1 (got 2)",)
+    assert found.faults == ("checkpoint f/1 of partition 3: format must be 2 (got 3)",)
 
 
 def test_chunks_stay_below_the_topic_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the real chunk size, no record of an incompressible state reaches half a megabyte."""
     monkeypatch.undo()
-    records = checkpoint_records(3, "f", 1, Checkpoint(1, "c", _noise(3_000_000)))
+    records = _records("f", 1, Checkpoint(1, "c", _noise(3_000_000)))
     assert len(records) == 7
     assert max(len(r.key) + len(r.value or b"") for r in records) < 600_000
