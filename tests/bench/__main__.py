@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench import core, decode, engine, receivers, start
+from tests.bench import checkpoint, core, decode, engine, receivers, start
 from tests.bench.figures import write
 
 if __name__ == "__main__":
@@ -11,3 +11,4 @@ if __name__ == "__main__":
     write("decode", decode.figures())
     write("core", core.figures())
     write("engine", engine.figures())
+    write("checkpoint", checkpoint.figures())

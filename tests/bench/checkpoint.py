@@ -1,0 +1,75 @@
+"""Checkpoints of 100,000 senders at 10,000 events a second, beside snapshots of everything."""
+
+from __future__ import annotations
+
+from time import perf_counter, process_time
+
+from detectors.config import Config
+from detectors.core import Core
+from detectors.engines.state_topic import Draft, checkpoint_records
+from detectors.snapshot import Copied, merge
+from tests.bench.figures import Figure
+from tests.bench.traffic import batches
+
+SENDERS = 100_000
+PER_SECOND = 10_000
+EVERY = 5
+"""Seconds between checkpoints, as workers have it by default."""
+ROUNDS = 6
+
+
+def _written(copied: Copied) -> tuple[int, float]:
+    """Pack a copy as for the topic; bytes of the records and CPU-seconds."""
+    started = process_time()
+    records = checkpoint_records(0, "f", 1, Draft(1, "c", 1, copied.pieces()))
+    size = sum(len(record.key) + len(record.value or b"") for record in records)
+    return size, process_time() - started
+
+
+def _copied(core: Core, *, whole: bool) -> tuple[Copied, float]:
+    started = perf_counter()
+    copied = core.copied(whole=whole)
+    return copied, perf_counter() - started
+
+
+def figures() -> list[Figure]:
+    """Measure snapshots and changes of one core in steady traffic, and a restore of them."""
+    config = Config()
+    core = Core(config)
+    for batch in batches(config, SENDERS, 0):
+        core.feed_sorted(batch)
+    events = PER_SECOND * EVERY
+    parts: dict[bool, list[tuple[float, int, float]]] = {True: [], False: []}
+    base, changes = b"", list[bytes]()
+    for number in range(2 * ROUNDS):
+        whole = number < ROUNDS
+        for batch in batches(config, SENDERS, events, first=SENDERS + number * events, seed=number):
+            core.feed_sorted(batch)
+        copied, stall = _copied(core, whole=whole)
+        size, seconds = _written(copied)
+        parts[whole].append((stall, size, seconds + stall))
+        content = b"".join(copied.pieces())
+        base, changes = (content, []) if whole else (base, [*changes, content])
+    started = perf_counter()
+    again = Core.restore(config, merge(base, changes))
+    restored = perf_counter() - started
+    if again.digest() != core.digest():
+        msg = "what was restored is not what was saved"
+        raise AssertionError(msg)
+    stall, size, cost = _summary(parts[False])
+    whole_stall, whole_size, whole_cost = _summary(parts[True])
+    name = "whole snapshot"
+    return [
+        Figure("checkpoint, walking stands still", 1e3 * stall, "ms", name, 1e3 * whole_stall),
+        Figure("checkpoint, bytes for the topic", size, "B", name, whole_size),
+        Figure(
+            "checkpoint, CPU of a core", 100 * cost / EVERY, "%", name, 100 * whole_cost / EVERY
+        ),
+        Figure(f"restore, snapshot and {ROUNDS} changes", restored, "s"),
+    ]
+
+
+def _summary(parts: list[tuple[float, int, float]]) -> tuple[float, float, float]:
+    """Return the longest stall, and the means of bytes and CPU-seconds."""
+    stalls, sizes, seconds = zip(*parts, strict=True)
+    return max(stalls), sum(sizes) / len(sizes), sum(seconds) / len(seconds)
