@@ -162,7 +162,7 @@ def test_events_core_walks_the_buffer() -> None:
     found, expected = one.feed(records), other.feed(list(records))
     assert found.alerts == expected.alerts
     assert found.rejected == expected.rejected != []
-    assert one.snapshot() == other.snapshot()
+    assert one.core.snapshot() == other.core.snapshot()
     assert one.core.counters["scored"] == len(values) - 1
 
 
