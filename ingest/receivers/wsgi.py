@@ -110,6 +110,11 @@ class _Response:
         before = current.set(self._ended[1])
         try:
             return next(self._blocks)
+        except StopIteration:
+            raise
+        except Exception:
+            self._ended[1].status = self._ended[1].status or 500  # what the server will answer
+            raise
         finally:
             current.reset(before)
 

@@ -402,6 +402,22 @@ def test_a_late_start_of_the_response_is_seen(stream: Stream, ask_wsgi: Post) ->
     assert stream.event().body_fp == fingerprint(PEPPER, "body", BODY)
 
 
+def test_a_generator_that_fails_before_it_answers_is_a_500(stream: Stream) -> None:
+    """What a server answers to a first block that raises is what the event says."""
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        raise KeyError
+        yield b""
+
+    watched = WsgiMiddleware(app, publisher=stream.publisher, endpoints=HOOKS)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/hooks/a", "wsgi.input": None}
+    response: Any = watched(environ, None)
+    with pytest.raises(KeyError):
+        next(iter(response))
+    response.close()
+    assert stream.event().status == 500
+
+
 def test_a_response_is_handed_on_as_it_is(stream: Stream) -> None:
     """A server's own file wrapper is not hidden from the server."""
     response: list[bytes] = [b"file"]
