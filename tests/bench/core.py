@@ -21,18 +21,27 @@ PER_EVENT = ("sender+unit", "sender+delivery", "id")
 
 
 def run(
-    senders: int, events: int, size: int = 20_000, *, everything: bool = False, variants: int = 1
+    senders: int,
+    events: int,
+    size: int = 20_000,
+    *,
+    everything: bool = False,
+    learned: bool = False,
+    variants: int = 1,
 ) -> dict[str, float]:
     """Feed every sender ``variants`` times, then ``events`` events; measure the second part.
 
-    ``everything``: all detectors, not only the four that the project began with.
+    ``everything``: all detectors that run without a model, not only the four that the project
+    began with; ``learned``: the one with a model, too.
     """
     from detectors.config import Config
     from detectors.core import Core
+    from detectors.learned import SHIPPED, read_model
     from detectors.registry import detectors_found
 
     others = {detector.id for detector in detectors_found()} - set(MISSION)
-    config = Config(disabled=frozenset() if everything else frozenset(others))
+    models = {"behaviour-outlier": read_model(SHIPPED)} if learned else {}
+    config = Config(disabled=frozenset() if everything else frozenset(others), models=models)
     core = Core(config)
     for variant in range(variants):
         for batch in batches(config, senders, 0, size=size, seed=2 + variant, variant=variant):
@@ -118,6 +127,12 @@ def figures() -> list[Figure]:
     whole = run(SENDERS, 2_000_000, everything=True)
     name = f"core, {SENDERS:,} senders, all detectors"
     found.append(Figure(name, whole["per_second"], "events per CPU-second", "the four", four))
+    run(1000, 20_000, everything=True, learned=True)
+    modelled = run(SENDERS, 2_000_000, everything=True, learned=True)
+    name = f"core, {SENDERS:,} senders, all detectors, and a model"
+    found.append(Figure(name, modelled["per_second"], "events per CPU-second", "the four", four))
+    bytes_each = "bytes per sender"
+    found.append(Figure(f"state, {SENDERS:,} senders, all", whole["bytes_per_sender"], bytes_each))
     varied = run(SENDERS, 20_000, everything=True, variants=5)
     name = f"state, {SENDERS:,} senders, all detectors, 3 types, 2 keys, 5 networks each"
     found.append(Figure(name, varied["bytes_per_sender"], "bytes per sender"))
