@@ -75,7 +75,8 @@ def test_a_damaged_request_gets_a_reason(scheme: str, data: st.DataObject) -> No
     headers: dict[str, Any] = dict(request.headers)
     for name in data.draw(st.lists(st.sampled_from(sorted(headers) or [""]), max_size=3)):
         value = str(headers.get(name, ""))
-        at = data.draw(st.integers(0, len(value)))
+        # Some signatures are longer one time than another: what is drawn must not depend on that.
+        at = data.draw(st.integers(0, 4096)) % (len(value) + 1)
         headers[name] = data.draw(
             st.sampled_from(
                 [value[:at], value[at:], value + value, value[:at] + "\x00" + value[at:]]
@@ -84,7 +85,7 @@ def test_a_damaged_request_gets_a_reason(scheme: str, data: st.DataObject) -> No
         )
     body = request.body
     if data.draw(st.booleans()):
-        at = data.draw(st.integers(0, len(body)))
+        at = data.draw(st.integers(0, 4096)) % (len(body) + 1)
         body = body[:at] + data.draw(st.binary(max_size=4)) + body[at:]
     assert _whole(VERIFIERS[scheme](dataclasses.replace(request, headers=headers, body=body)))
 
