@@ -202,7 +202,7 @@ class Decoder:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._plans = config.plans
+        self._planned = {name_key(sender): plans for sender, plans in config.plans.items()}
         self._register = config.register
         self._decode = msgspec.json.Decoder(_Wire).decode
         self._scanner = Scanner()
@@ -228,7 +228,7 @@ class Decoder:
         rows: list[tuple[Any, ...]] = []
         ids: list[int] = []
         index: list[int] = []
-        done = Decoded(_empty(buffer))
+        done = Decoded(no_events(buffer))
         newer = 0
         view = memoryview(buffer)
         scanned = self._scanner.begin(buffer, spans)
@@ -271,10 +271,9 @@ class Decoder:
         for text in (w.event_type, w.key_id):
             if text is not None:
                 add(NAME, text.encode(), (self._name(text, canonical=True), 0, 0))
-        receiver = self._receivers.get(w.receiver) or self._receiver(w.receiver, canonical=True)
-        add(RECEIVER, w.receiver.encode(), (*receiver, 0))
+        add(RECEIVER, w.receiver.encode(), (*self._receiver(w.receiver, canonical=True), 0))
         client = (w.user_agent, w.tls_fp, w.client_cert_fp)
-        add(CLIENT, joined(*client), (self._clients.get(client) or self._client(client), 0, 0))
+        add(CLIENT, joined(*client), (self._client(client), 0, 0))
         if not self.config.is_steady(w.sender, w.provider):
             return  # its class of parameters depends on the time
         who = self.config.who(w.sender, w.provider, 0)
@@ -282,13 +281,12 @@ class Decoder:
         endpoint = self._name(w.endpoint, canonical=True)
         both = who << 8 | self._register.bits(w.sender, w.endpoint)
         add(WHO, joined(w.sender, w.provider, w.endpoint), (sender, endpoint, both))
-        address = self._addresses.get(w.source_ip) or self._address(w.source_ip)
-        inside = self._in_range(who, w.source_ip)
-        add(FROM, who.to_bytes(4, "little") + joined(w.source_ip), (*address, inside))
+        came_from = (*self._address(w.source_ip), self._in_range(who, w.source_ip))
+        add(FROM, who.to_bytes(4, "little") + joined(w.source_ip), came_from)
 
     def _announced(self, columns: NDArray[Any]) -> None:
         """Fill what was announced for senders at the times of their events."""
-        planned = {name_key(sender): plans for sender, plans in self._plans.items()}
+        planned = self._planned
         if not planned:
             return
         found = np.isin(columns["sender"], np.fromiter(planned, np.int64, len(planned)))
@@ -343,10 +341,9 @@ class Decoder:
         if not canonical:
             self._check_texts(w)
             _check_rest(w)
-        key = self._names.get
-        sender = (key(w.sender) or self._name(w.sender, canonical)) * (w.sender != UNKNOWN_SENDER)
-        receiver, service = self._receivers.get(w.receiver) or self._receiver(w.receiver, canonical)
-        address, source = self._addresses.get(w.source_ip) or self._address(w.source_ip)
+        sender = self._name(w.sender, canonical) * (w.sender != UNKNOWN_SENDER)
+        receiver, service = self._receiver(w.receiver, canonical)
+        address, source = self._address(w.source_ip)
         t = self._time(w.received_at)
         who = self.config.who(w.sender, w.provider, t)
         proved = (
@@ -356,22 +353,19 @@ class Decoder:
         )
         delivery = hex_key(w.delivery_fp) if w.delivery_fp else 0
         signature = hex_key(w.signature_fp) if w.signature_fp else 0
-        endpoint = key(w.endpoint) or self._name(w.endpoint, canonical)
-        status = w.status or 0
-        event_type = w.event_type or ""
-        client = (w.user_agent, w.tls_fp, w.client_cert_fp)
+        endpoint = self._name(w.endpoint, canonical)
         return (
             t,
             sender,
-            key(event_type) or self._name(event_type, canonical),
+            self._name(w.event_type or "", canonical),
             endpoint,
             hex_key(w.path_fp) if w.path_fp else endpoint,
             source,
             address,
             receiver,
             service,
-            (key(w.key_id) or self._name(w.key_id, canonical)) if w.key_id else 0,
-            self._clients.get(client) or self._client(client),
+            self._name(w.key_id, canonical) if w.key_id else 0,
+            self._client((w.user_agent, w.tls_fp, w.client_cert_fp)),
             (signature or delivery) if proved else 0,
             (delivery or signature) if proved else 0,
             delivery or signature,
@@ -382,7 +376,7 @@ class Decoder:
             min(1.0 / w.sample_rate, MOST_WEIGHT),
             (w.asn or 0) & 0x7FFFFFFF,
             26 * ord(w.country[0]) + ord(w.country[1]) - 1754 if w.country else 0,  # AA = 1
-            status,
+            w.status or 0,
             w.attempt or 0,
             who,
             _KINDS[w.kind],
@@ -412,11 +406,15 @@ class Decoder:
         _remember(self._clean, texts, True)
 
     def _name(self, name: str, canonical: bool) -> int:
+        if (known := self._names.get(name)) is not None:
+            return known
         if not canonical and name and not (name.isascii() and name.isprintable()):
             raise _NotCanonicalError
         return _remember(self._names, name, name_key(name))
 
     def _receiver(self, text: str, canonical: bool) -> tuple[int, int]:
+        if (known := self._receivers.get(text)) is not None:
+            return known
         build = text.partition("@")[0]
         self._name(text, canonical)
         keys = (name_key(build), name_key(build.partition("/")[0]))
@@ -425,11 +423,15 @@ class Decoder:
     def _client(self, client: tuple[str | None, str | None, str | None]) -> int:
         if client == (None, None, None):
             return 0
+        if (known := self._clients.get(client)) is not None:
+            return known
         agent, tls, certificate = client
         family = _VERSIONS.sub("", agent or "")
         return _remember(self._clients, client, name_key(f"{family}\0{tls}\0{certificate}"))
 
     def _address(self, text: str) -> tuple[int, int]:
+        if (known := self._addresses.get(text)) is not None:
+            return known
         if str(ip_address(text)) != text or text.startswith("::ffff:"):
             raise _NotCanonicalError
         source = name_key(source_prefix(text))
@@ -518,6 +520,7 @@ def _envelope(value: bytes) -> Mapping[str, Any]:
     return found if len(found) == 2 and "schema" in found else {}
 
 
-def _empty(buffer: bytes | memoryview) -> EventBatch:
+def no_events(buffer: bytes | memoryview = b"") -> EventBatch:
+    """Return a batch without an event."""
     nothing = np.zeros(0, np.int64)
     return EventBatch(np.zeros(0, EVENT), nothing, nothing, buffer, np.zeros((0, 2), np.int64))

@@ -26,7 +26,7 @@ from detectors.base import (
     described_of,
     minute_of,
 )
-from detectors.batch import Decoded, Decoder, EventBatch, Rejected, ReportAt
+from detectors.batch import Decoded, Decoder, EventBatch, Rejected, ReportAt, no_events
 from detectors.clock import PartitionClock
 from detectors.compile import walk_for
 from detectors.config import Config
@@ -239,9 +239,8 @@ class Core:
         if until_us is not None and until_us > now:
             self._pauses = self._clock.advance(until_us)
             now = until_us
-        nothing = self._decoder.values([]).batch
         passage = Passage(np.array([now]), [], [])
-        return self._advance(nothing, np.zeros(0, np.int64), now, passage)
+        return self._advance(no_events(), np.zeros(0, np.int64), now, passage)
 
     def _feed(self, decoded: Decoded, broker_times: NDArray[np.int64] | None) -> Outcome:
         batch = decoded.batch
@@ -505,12 +504,9 @@ class Core:
         return sizes
 
     @property
-    def bytes_of_keys(self) -> dict[tuple[str, ...], int]:
-        """Bytes that one more key of each table takes."""
-        return {
-            **{key: t.key_bytes for key, t in self._tables.items()},
-            ("id",): self._ids.key_bytes,
-        }
+    def events_tables(self) -> Mapping[tuple[str, ...], KeyedTable]:
+        """All tables that events are looked up in, that of their ids included."""
+        return {**self._tables, ("id",): self._ids}
 
     @property
     def evicted(self) -> dict[str, int]:

@@ -339,10 +339,10 @@ def time_of(text: Any, start: int, end: int) -> int:
 
 
 @kernel
-def hex32(text: Any, at: int) -> int:
-    """Return eight lower-case hexadecimal digits as a number; BAD where they are not that."""
+def hex_of(text: Any, at: int, count: int) -> int:
+    """Return so many lower-case hexadecimal digits as a number; BAD where they are not that."""
     value = 0
-    for i in range(at, at + 8):
+    for i in range(at, at + count):
         digit = int(HEX[int(text[i])])
         if digit < 0:
             return BAD
@@ -364,9 +364,9 @@ def fingerprint(text: Any, start: int, end: int) -> int:
     if end - start != 32:
         return BAD
     for at in (start + 16, start + 24):
-        if hex32(text, at) < 0:
+        if hex_of(text, at, 8) < 0:
             return BAD
-    high, low = hex32(text, start), hex32(text, start + 8)
+    high, low = hex_of(text, start, 8), hex_of(text, start + 8, 8)
     if high < 0 or low < 0:
         return BAD
     key = signed(high, low)
@@ -383,28 +383,14 @@ def halves_of(text: Any, start: int, end: int, halves: Any) -> bool:
     for place in DASHES:
         if int(text[start + place]) != MINUS:
             return False
-    a = hex32(text, start)
-    b = uuid_part(text, start + 9, start + 14)
-    c = uuid_part(text, start + 19, start + 24)
-    d = hex32(text, start + 28)
-    if a < 0 or b < 0 or c < 0 or d < 0:
+    a, d = hex_of(text, start, 8), hex_of(text, start + 28, 8)
+    b, c = hex_of(text, start + 9, 4), hex_of(text, start + 14, 4)
+    e, f = hex_of(text, start + 19, 4), hex_of(text, start + 24, 4)
+    if min(a, b, c, d, e, f) < 0:
         return False
-    halves[0] = signed(a, b)
-    halves[1] = signed(c, d)
+    halves[0] = signed(a, b << 16 | c)
+    halves[1] = signed(e << 16 | f, d)
     return True
-
-
-@kernel
-def uuid_part(text: Any, first: int, second: int) -> int:
-    """Return twice four hexadecimal digits as one number; BAD where they are not that."""
-    value = 0
-    for start in (first, second):
-        for i in range(start, start + 4):
-            digit = int(HEX[int(text[i])])
-            if digit < 0:
-                return BAD
-            value = value << 4 | digit
-    return value
 
 
 @kernel

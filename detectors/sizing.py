@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,17 +81,7 @@ class Sized:
     busiest_limit: float
 
 
-def speeds_of(text: str) -> Speeds:
-    """Read measured speeds."""
-    return Speeds(**json.loads(text))
-
-
-SPEEDS: Final = speeds_of(MEASURED.read_text("utf-8"))
-
-
-def row_bytes(config: Config) -> Mapping[tuple[str, ...], int]:
-    """Return the bytes of one key of each table, its entries of the index included."""
-    return Core(config).bytes_of_keys
+SPEEDS: Final = Speeds(**json.loads(MEASURED.read_text("utf-8")))
 
 
 def sized(stream: Stream, speeds: Speeds, config: Config | None = None) -> Sized:
@@ -101,27 +90,28 @@ def sized(stream: Stream, speeds: Speeds, config: Config | None = None) -> Sized
     capacity = speeds.worker * stream.load
     workers = max(math.ceil(stream.events_per_second / capacity), 1)
     partitions = workers * PER_WORKER
-    rows = row_bytes(config)
-    sender = sum(
-        of * {"source": stream.networks, "event_type": stream.types}.get(key[-1], 1.0)
-        for key, of in rows.items()
-        if key[0] == "sender" and key[-1] not in ("unit", "delivery", "kind") and "kind" not in key
-    )
-    settings = config.stream
-    mine = min(stream.senders / partitions * UNEVEN, settings.max_senders) * sender
-    remembered = min(stream.events_per_second / partitions * 3 * DAY_S, settings.max_deliveries)
-    deliveries = remembered * sum(rows[key] for key in rows if key[-1] in ("unit", "delivery"))
-    ids = min(stream.events_per_second / partitions * 3600, 1 << 20) * rows["id",]
-    partition_bytes = mine + deliveries + ids + CORE_BYTES
+    tables = Core(config).events_tables
+    per_sender = {
+        ("sender",): 1.0,
+        ("sender", "source"): stream.networks,
+        ("sender", "event_type"): stream.types,
+    }
+    senders = min(stream.senders / partitions * UNEVEN, config.stream.max_senders)
+    mine = senders * sum(of * tables[key].key_bytes for key, of in per_sender.items())
+    passing = 0.0  # rows of deliveries and ids, which come and go
+    for key in (("sender", "unit"), ("sender", "delivery"), ("id",)):
+        spec = tables[key].spec
+        rate = stream.events_per_second / partitions
+        passing += min(rate * 60 * spec.ttl, spec.limit) * tables[key].key_bytes
     days = stream.events_per_second * DAY_S * stream.retention_days
     busiest = stream.events_per_second * stream.busiest_share
     return Sized(
         workers=workers,
         partitions=partitions,
-        worker_bytes=int(BASE_BYTES + PER_WORKER * partition_bytes),
+        worker_bytes=int(BASE_BYTES + PER_WORKER * (mine + passing + CORE_BYTES)),
         events_topic_bytes=int(days * speeds.event_bytes * stream.replication),
         state_topic_bytes=int(
-            2 * partitions * (mine + deliveries + ids) * speeds.packed_share * stream.replication
+            2 * partitions * (mine + passing) * speeds.packed_share * stream.replication
         ),
         catch_up_s=3600.0 * stream.load / (1.0 - stream.load),
         busiest_fits=busiest <= capacity,

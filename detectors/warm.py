@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from detectors.base import Detector
-from detectors.batch import Decoder, ReportAt
+from detectors.batch import Decoder, ReportAt, no_events
 from detectors.compile import cache_folder, walk_name
 from detectors.config import Config
 from detectors.core import Core
@@ -87,8 +87,7 @@ def compile_all(names: Collection[str]) -> None:
 
 def load(core: Core) -> None:
     """Let a moment without events pass for a new core: that compiles or loads all of its walks."""
-    nothing = Decoder(core.config).values([]).batch
-    core.feed_sorted(nothing, reports=[ReportAt(0, DAY, None)])
+    core.feed_sorted(no_events(), reports=[ReportAt(0, DAY, None)])
 
 
 if __name__ == "__main__":
