@@ -19,6 +19,7 @@ from alerts.explain import escape_unprintable
 COMMANDS = {
     "demo": ("detectors.benchmark.demo_cli", "demo"),
     "detect": ("detectors.cli", "detect"),
+    "backtest": ("detectors.backtest_cli", "backtest"),
     "import": ("ingest.importers.cli", "import_command"),
     "evaluate": ("detectors.benchmark.evaluate_cli", "evaluate"),
     "inventory": ("detectors.inventory_cli", "inventory"),

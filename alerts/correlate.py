@@ -2,9 +2,11 @@
 
 A pure function of the alerts in their order. *Campaigns*: when three senders or more have open
 incidents of one kind, with the same source, provider or receiver behind them and within an hour,
-one alert names them all, and further members are folded into it instead of being told. *Causes*: a
-replay brings volume, retries and repeated deliveries along; while it is open these are held back,
-and told only if they last longer. What is held back is counted in the alert that hides it.
+the alert of the first becomes that of the campaign, under its id, and names them all; further
+members are folded into it instead of being told. So a campaign is two alerts. *Causes*: a replay
+brings volume, retries and repeated deliveries along, and calls with an old key fail; while it is
+open these are held back, and told only if they last longer. What is held back is counted in the
+alert that hides it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from alerts.alert import Alert, Quantity, Severity, Status, alert_id
+from alerts.alert import Alert, Quantity, Severity, Status
 from alerts.campaigns import LEAST_SENDERS, WINDOW_US, Key, Kind, evidence, group_of, kind_of
 from alerts.explain import format_count, runbook, safe
 from alerts.threat import techniques
@@ -27,8 +29,14 @@ CAUSES: Final[Mapping[str, frozenset[tuple[str, str]]]] = {
         ("payload-volume", "campaign"), ("payload-volume", "retry_flood"),
         ("duplicate-acceptance", "accepted_twice"),
     }),
+    "stale-key": frozenset({
+        ("spoofed-source", "forged_from_new_network"),
+        ("signature-failure-spike", "forgery"), ("signature-failure-spike", "mixed"),
+    }),
 }  # fmt: skip
 """What a detector's open incident explains of the same sender: other detectors' reasons."""
+NO_CAUSES: Final = frozenset({"rotation_started", "rotation_stalled"})
+"""Reasons of these detectors that are news of the sender itself, and bring nothing along."""
 
 
 @dataclass
@@ -78,7 +86,7 @@ class Correlator:
     def _behind_causes(self, alert: Alert) -> list[Alert]:
         if alert.sender is None:
             return [alert]
-        if alert.detector in CAUSES:
+        if alert.detector in CAUSES and alert.reason not in NO_CAUSES:
             return self._cause(alert)
         for detector, consequences in CAUSES.items():
             cause = self._causes.get((detector, alert.sender))
@@ -139,8 +147,9 @@ class Correlator:
         key = known if known is not None else found[1]  # type: ignore[index]
         if alert.status is Status.CLOSED:
             return self._closed(key, alert)
-        if known is not None and (found is None or found[1] != known):
-            return self._left(known, alert)
+        turned = known is not None and (found is None or found[1] != known)
+        if turned and not self._leads(key, alert):
+            return self._left(key, alert)
         if known is None:
             self._key_of[alert.id] = key
             if len(self._key_of) > MOST_GROUPS * 10:
@@ -156,7 +165,8 @@ class Correlator:
             self._key_of.pop(alert.id, None)
             return [alert]  # an incident of its own
         group.members[alert.id] = alert
-        if not is_new and alert.id in group.folded and alert.severity >= Severity.CRITICAL:
+        own = alert.id in group.folded and not self._leads(key, alert)
+        if not is_new and own and alert.severity >= Severity.CRITICAL:
             del group.folded[alert.id]  # nothing that is critical stays behind a campaign
             return [_first(alert), *self._updated(key, group, alert)]
         if group.campaign is not None:
@@ -165,24 +175,26 @@ class Correlator:
             told = [] if alert.id in group.folded else [alert]
             return told + self._updated(key, group, alert)
         if is_new and found is not None:
-            return self._perhaps_opened(found[0], key, group, alert)
+            return self._perhaps_opened(found[0], group, alert)
         return [alert]
 
-    def _perhaps_opened(self, kind: Kind, key: Key, group: _Group, alert: Alert) -> list[Alert]:
+    def _perhaps_opened(self, kind: Kind, group: _Group, alert: Alert) -> list[Alert]:
         recent = [
             one for one in group.members.values() if alert.opened_at - one.opened_at <= WINDOW_US
         ]
         if len({one.sender for one in recent}) < LEAST_SENDERS:
             return [alert]
-        group.folded[alert.id] = None
+        leader = recent[0]
+        group.folded.update({alert.id: None, leader.id: None})
         group.told_members = len(recent)
-        reason = kind.reason or recent[0].reason
+        reason = kind.reason or leader.reason
         severity = max(one.severity for one in recent)
         group.campaign = alert.model_copy(
             update={
-                "id": alert_id(kind.detector, list(key[1:]), alert.opened_at),
+                "id": leader.id,
+                "opened_at": leader.opened_at,
                 "reason": reason,
-                "status": Status.OPEN,
+                "status": Status.UPDATED,
                 "sender": None,
                 "endpoint": None,
                 "provider": alert.provider if kind.by == "provider" else None,
@@ -207,6 +219,12 @@ class Correlator:
         )
         return [group.campaign]
 
+    def _leads(self, key: Key, alert: Alert) -> bool:
+        """Tell whether the campaign goes under this alert's id: then it never leaves it."""
+        group = self._groups.get(key)
+        campaign = None if group is None else group.campaign
+        return campaign is not None and campaign.id == alert.id
+
     def _left(self, key: Key, alert: Alert) -> list[Alert]:
         """Tell a member that has turned out to be something else, and let it go."""
         self._key_of.pop(alert.id, None)
@@ -223,7 +241,7 @@ class Correlator:
             return [alert]
         members = list(group.members.values())
         group.members.pop(alert.id, None)
-        told = [] if alert.id in group.folded else [alert]
+        told = [] if alert.id in group.folded or self._leads(key, alert) else [alert]
         group.folded.pop(alert.id, None)
         if not group.members:
             del self._groups[key]
@@ -290,7 +308,12 @@ def _first(alert: Alert) -> Alert:
 
 
 def _brings(cause: _Cause, alert: Alert) -> bool:
-    """Tell whether a cause can bring this along: what was refused adds no accepted calls."""
+    """Tell whether a cause can bring this along: what was refused adds no accepted calls.
+
+    And calls with an old key are the failures from their own networks, not those from others.
+    """
+    if alert.detector in ("spoofed-source", "signature-failure-spike"):
+        return set() < set(alert.sources) <= set(cause.alert.sources)
     accepted = cause.alert.observed.get("accepted")
     return alert.reason == "retry_flood" or (accepted is not None and accepted.value > 0)
 

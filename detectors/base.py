@@ -66,10 +66,14 @@ COLD_EVENTS = 30
 WARM_EVENTS = 300
 """A share or rate is cold below 30 events and warm from 300."""
 
-TIMERS = [("opened_at", "i4"), ("open_until", "i4"), ("due", "i4"), ("who", "i4")]
-"""First fields of a row that can hold an incident or wait for a time: minutes since 1970, 0 = none
-(timers fire at full minutes only); and the class of parameters of its last event, which the walk
-writes."""
+INCIDENT = [("opened_at", "i4"), ("open_until", "i4")]
+"""First fields of a row that can hold an incident: minutes since 1970, 0 = none (timers fire at
+full minutes only)."""
+TIMERS = [*INCIDENT, ("due", "i4")]
+"""First fields of a row that also waits for times of its own."""
+JUDGING = [*TIMERS, ("who", "i4")]
+"""First fields of a row whose timer finds something, or reads parameters: with the class of
+parameters of its last event, which the walk writes. Other timers get those of class 0."""
 
 PATIENCE = 9
 """Usual pauses after which an incident is over. Where events come at random, three pauses go by
@@ -97,7 +101,8 @@ class Table:
         key: Columns of the event that make the key, the sender first. Where one of them is 0 there
             is no row: tables with ``kind`` in their key hold redirects only.
         row: The memory of one key.
-        timer: ``timer(row, due, params, out) -> code``; only where the row has the timer fields.
+        timer: ``timer(row, due, params, out) -> code``; where the row begins with INCIDENT, TIMERS
+            or JUDGING.
     """
 
     key: tuple[str, ...]
@@ -347,7 +352,7 @@ def tell(
     The severity is capped by ``known``, the events behind the learned statistic (WARM_EVENTS where
     nothing is learned). What was graver stays, with its reason. Fills ``reason``, ``severity`` and
     ``table`` of ``out``; count, since, score, confidence and evidence are the detector's.
-    The row has the fields TIMERS and TOLD.
+    The row has the fields INCIDENT and TOLD.
     """
     opening = int(row["opened_at"]) == 0
     hold(row, t, until)

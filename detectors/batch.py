@@ -1,11 +1,11 @@
 """A batch of decoded events: one buffer of JSON values with spans in, one structured array out.
 
-Three ways lead to the same columns. The fastest (``detectors.scan``, compiled) takes events in
-their usual form whose texts were seen before. The second (msgspec) takes events in canonical form:
-ASCII text without control characters, times in UTC with at most six decimals. Whatever neither
-takes goes to the pydantic model, which accepts it or names what is wrong. So the model alone
-decides what is valid, and the fast ways can only be subsets of it (a test with hostile input holds
-all three to it).
+Three ways lead to the same columns, and a fourth for tables (``detectors.columnar``). The fastest
+(``detectors.scan``, compiled) takes events in their usual form whose texts were seen before. The
+second (msgspec) takes events in canonical form: ASCII text without control characters, times in
+UTC with at most six decimals. Whatever neither takes goes to the pydantic model, which accepts it
+or names what is wrong. So the model alone decides what is valid, and the fast ways can only be
+subsets of it (tests with hostile input hold all of them to it).
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from ipaddress import ip_address
 from mmap import mmap
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,12 +24,13 @@ from numpy.typing import NDArray
 from detectors.config import Config
 from detectors.event import BELIEVED, EVENT, KINDS, PROVED_BY_ORDER, REASONS, VERDICTS
 from detectors.keys import hex_key, id_key, name_key
+from detectors.naming import Names, NotCanonicalError, remember
 from detectors.plans import bits_at
-from detectors.scanner import Scanner, joined
+from detectors.scanner import Scanner
+from detectors.snapshot import picked
 from detectors.words import CLIENT, CODES, FROM, NAME, RECEIVER, WHO
 from ingest.control import Control, parse_control
 from ingest.errors import ControlError, EventError
-from ingest.prefix import source_prefix
 from ingest.rfc3339 import to_us
 from ingest.schema import (
     MAX_EVENT_BYTES,
@@ -42,19 +42,14 @@ from ingest.schema import (
     parse_event,
     parse_report,
 )
+from ingest.tables import Table
 
-K = TypeVar("K")
-V = TypeVar("V")
 MOST_WEIGHT = 1e6
 """An event stands for a million at most: a sample rate near 0 must not swallow every count."""
-REMEMBERED_NAMES = 1 << 16
-"""Names whose keys are remembered between batches; then the memory starts afresh."""
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
 )
-_VERSIONS = re.compile(r"(?<=/)[^\s;,()]+|[0-9]+")
-"""What changes with every build of a client: all that follows a slash, and digits elsewhere."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DAY_US = 86_400_000_000
 _VERDICTS: Mapping[str, int] = {str(name): code for name, code in VERDICTS.items()}
@@ -62,10 +57,6 @@ _KINDS: Mapping[str, int] = {str(name): code for name, code in KINDS.items()}
 _REASONS: Mapping[str | None, int] = {None: 0} | {str(n): code for n, code in REASONS.items()}
 _BELIEVED: Mapping[str, int] = {str(name): code for name, code in BELIEVED.items()}
 _FLAGS = {None: -1, False: 0, True: 1}
-
-
-class _NotCanonicalError(Exception):
-    """The fast way does not take this event; the model decides."""
 
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -146,33 +137,52 @@ class EventBatch:
     """Place of each event among the values that were given to the decoder."""
     buffer: bytes | memoryview | mmap
     spans: NDArray[np.int64]
+    """Start and end in the buffer; or -1 - n and a row of ``tables[n]``."""
+    tables: tuple[Table, ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
         return len(self.columns)
 
     def event(self, i: int) -> CallbackEvent:
         """Return event i with all its words."""
-        start, end = self.spans[i]
-        return parse_event(bytes(self.buffer[start:end]))
+        return parse_event(self.value(i))
 
     def sender(self, i: int) -> str:
         """Return the sender of event i."""
+        start, row = self.spans[i].tolist()
+        if start < 0:
+            found: str | None = self.tables[-1 - start].text("sender", row)
+            if found is not None:
+                return found
         return _decode_sender(self.value(i)).sender
 
     def value(self, i: int) -> bytes:
         """Return the JSON of event i."""
-        start, end = self.spans[i]
+        start, end = self.spans[i].tolist()
+        if start < 0:
+            value: bytes = self.tables[-1 - start].values([end])[0]
+            return value
         return bytes(self.buffer[start:end])
 
     def take(self, order: NDArray[Any] | slice) -> EventBatch:
         """Return the events at these places, in this order."""
         return EventBatch(
-            self.columns[order],
+            chosen(self.columns, order),
             self.ids[order],
             self.index[order],
             self.buffer,
             self.spans[order],
+            tables=self.tables,
         )
+
+
+def chosen(records: NDArray[Any], order: NDArray[Any] | slice) -> NDArray[Any]:
+    """Return records at these places; copied whole, since numpy would copy field by field."""
+    if isinstance(order, slice):
+        return records[order]
+    whole = records.view(np.dtype((np.void, records.dtype.itemsize)))
+    found: NDArray[Any] = whole[order].view(records.dtype)
+    return found
 
 
 class ReportAt(NamedTuple):
@@ -206,12 +216,8 @@ class Decoder:
         self._register = config.register
         self._decode = msgspec.json.Decoder(_Wire).decode
         self._scanner = Scanner()
-        self._names: dict[str, int] = {}
+        self.names = Names(config)
         self._clean: dict[tuple[str | None, ...], bool] = {}
-        self._clients: dict[tuple[str | None, str | None, str | None], int] = {}
-        self._receivers: dict[str, tuple[int, int]] = {}
-        self._addresses: dict[str, tuple[int, int]] = {}
-        self._ranges: dict[tuple[int, str], int] = {}
         self._days: dict[str, int] = {}
 
     def values(self, values: Sequence[bytes]) -> Decoded:
@@ -239,7 +245,7 @@ class Decoder:
                 wire = self._canonical(value)
                 row, key = self._row(wire, canonical=False)
                 self._teach(wire)
-            except (msgspec.MsgspecError, RecursionError, _NotCanonicalError, ValueError, KeyError):
+            except (msgspec.MsgspecError, RecursionError, NotCanonicalError, ValueError, KeyError):
                 wire_or_none, is_newer = self._slowly(i, bytes(value), done)
                 if wire_or_none is None:
                     continue
@@ -257,8 +263,7 @@ class Decoder:
         places = np.arange(len(spans))
         if not kept.all():
             columns, keys, places, spans = columns[kept], keys[kept], places[kept], spans[kept]
-        self._facts(columns)
-        self._announced(columns)
+        self.finish(columns)
         batch = EventBatch(columns, keys, places, buffer, spans)
         return Decoded(batch, done.rejected, done.reports, done.controls, newer)
 
@@ -267,22 +272,27 @@ class Decoder:
         add = self._scanner.words.add
         codes = _KINDS[w.kind] | _VERDICTS[w.verdict] << 8
         codes |= _REASONS[w.reason] << 16 | _BELIEVED[w.source_ip_from] << 24
-        add(CODES, joined(w.kind, w.verdict, w.reason, w.source_ip_from), (codes, 0, 0))
+        add(CODES, (w.kind, w.verdict, w.reason, w.source_ip_from), (codes, 0, 0))
         for text in (w.event_type, w.key_id):
             if text is not None:
-                add(NAME, text.encode(), (self._name(text, canonical=True), 0, 0))
-        add(RECEIVER, w.receiver.encode(), (*self._receiver(w.receiver, canonical=True), 0))
+                add(NAME, (text,), (self.names.name(text, canonical=True), 0, 0))
+        add(RECEIVER, (w.receiver,), (*self.names.receiver(w.receiver, canonical=True), 0))
         client = (w.user_agent, w.tls_fp, w.client_cert_fp)
-        add(CLIENT, joined(*client), (self._client(client), 0, 0))
+        add(CLIENT, client, (self.names.client(client), 0, 0))
         if not self.config.is_steady(w.sender, w.provider):
             return  # its class of parameters depends on the time
         who = self.config.who(w.sender, w.provider, 0)
-        sender = self._name(w.sender, canonical=True) * (w.sender != UNKNOWN_SENDER)
-        endpoint = self._name(w.endpoint, canonical=True)
+        sender = self.names.name(w.sender, canonical=True) * (w.sender != UNKNOWN_SENDER)
+        endpoint = self.names.name(w.endpoint, canonical=True)
         both = who << 8 | self._register.bits(w.sender, w.endpoint)
-        add(WHO, joined(w.sender, w.provider, w.endpoint), (sender, endpoint, both))
-        came_from = (*self._address(w.source_ip), self._in_range(who, w.source_ip))
-        add(FROM, who.to_bytes(4, "little") + joined(w.source_ip), came_from)
+        add(WHO, (w.sender, w.provider, w.endpoint), (sender, endpoint, both))
+        came_from = (*self.names.address(w.source_ip), self.names.in_range(who, w.source_ip))
+        add(FROM, (w.source_ip,), came_from, salt=who)
+
+    def finish(self, columns: NDArray[Any]) -> None:
+        """Fill what follows from the class and the time of events."""
+        self._facts(columns)
+        self._announced(columns)
 
     def _announced(self, columns: NDArray[Any]) -> None:
         """Fill what was announced for senders at the times of their events."""
@@ -296,7 +306,7 @@ class Decoder:
 
     def _canonical(self, value: memoryview) -> _Wire:
         if len(value) > MAX_EVENT_BYTES:
-            raise _NotCanonicalError
+            raise NotCanonicalError
         return self._decode(value)
 
     def _slowly(self, i: int, value: bytes, done: Decoded) -> tuple[_Wire | None, int]:
@@ -336,14 +346,14 @@ class Decoder:
         """Return the filled columns of one event and the key of its id.
 
         Where ``canonical`` is false, whatever is not in canonical form raises (KeyError,
-        ValueError or _NotCanonicalError) and is left to the model.
+        ValueError or NotCanonicalError) and is left to the model.
         """
         if not canonical:
             self._check_texts(w)
             _check_rest(w)
-        sender = self._name(w.sender, canonical) * (w.sender != UNKNOWN_SENDER)
-        receiver, service = self._receiver(w.receiver, canonical)
-        address, source = self._address(w.source_ip)
+        sender = self.names.name(w.sender, canonical) * (w.sender != UNKNOWN_SENDER)
+        receiver, service = self.names.receiver(w.receiver, canonical)
+        address, source = self.names.address(w.source_ip)
         t = self._time(w.received_at)
         who = self.config.who(w.sender, w.provider, t)
         proved = (
@@ -353,19 +363,19 @@ class Decoder:
         )
         delivery = hex_key(w.delivery_fp) if w.delivery_fp else 0
         signature = hex_key(w.signature_fp) if w.signature_fp else 0
-        endpoint = self._name(w.endpoint, canonical)
+        endpoint = self.names.name(w.endpoint, canonical)
         return (
             t,
             sender,
-            self._name(w.event_type or "", canonical),
+            self.names.name(w.event_type or "", canonical),
             endpoint,
             hex_key(w.path_fp) if w.path_fp else endpoint,
             source,
             address,
             receiver,
             service,
-            self._name(w.key_id, canonical) if w.key_id else 0,
-            self._client((w.user_agent, w.tls_fp, w.client_cert_fp)),
+            self.names.name(w.key_id, canonical) if w.key_id else 0,
+            self.names.client((w.user_agent, w.tls_fp, w.client_cert_fp)),
             (signature or delivery) if proved else 0,
             (delivery or signature) if proved else 0,
             delivery or signature,
@@ -386,7 +396,7 @@ class Decoder:
             _FLAGS[w.duplicate],
             _BELIEVED[w.source_ip_from],
             1 if signature else 0,
-            self._in_range(who, w.source_ip),
+            self.names.in_range(who, w.source_ip),
             self._register.bits(w.sender, w.endpoint),
         ), id_key(w.id)
 
@@ -400,77 +410,26 @@ class Decoder:
             return
         _check_texts(w)
         if w.country is not None and not (len(w.country) == 2 and w.country.isalpha()):
-            raise _NotCanonicalError
+            raise NotCanonicalError
         if w.country is not None and not w.country.isupper():
-            raise _NotCanonicalError
-        _remember(self._clean, texts, True)
-
-    def _name(self, name: str, canonical: bool) -> int:
-        if (known := self._names.get(name)) is not None:
-            return known
-        if not canonical and name and not (name.isascii() and name.isprintable()):
-            raise _NotCanonicalError
-        return _remember(self._names, name, name_key(name))
-
-    def _receiver(self, text: str, canonical: bool) -> tuple[int, int]:
-        if (known := self._receivers.get(text)) is not None:
-            return known
-        build = text.partition("@")[0]
-        self._name(text, canonical)
-        keys = (name_key(build), name_key(build.partition("/")[0]))
-        return _remember(self._receivers, text, keys)
-
-    def _client(self, client: tuple[str | None, str | None, str | None]) -> int:
-        if client == (None, None, None):
-            return 0
-        if (known := self._clients.get(client)) is not None:
-            return known
-        agent, tls, certificate = client
-        family = _VERSIONS.sub("", agent or "")
-        return _remember(self._clients, client, name_key(f"{family}\0{tls}\0{certificate}"))
-
-    def _address(self, text: str) -> tuple[int, int]:
-        if (known := self._addresses.get(text)) is not None:
-            return known
-        if str(ip_address(text)) != text or text.startswith("::ffff:"):
-            raise _NotCanonicalError
-        source = name_key(source_prefix(text))
-        address = source if ":" in text else name_key(text)  # a host may have 2^64 of IPv6
-        return _remember(self._addresses, text, (address, source))
+            raise NotCanonicalError
+        remember(self._clean, texts, True)
 
     def _time(self, text: str) -> int:
         if len(text) > 27 or not _TIME.fullmatch(text):
-            raise _NotCanonicalError
+            raise NotCanonicalError
         day = self._days.get(text[:10])
         if day is None:
             midnight = (date.fromisoformat(text[:10]).toordinal() - _EPOCH_DAY) * _DAY_US
-            day = _remember(self._days, text[:10], midnight)
+            day = remember(self._days, text[:10], midnight)
         seconds = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
         fraction = text[20:-1]
         return day + seconds * 1_000_000 + (int(fraction.ljust(6, "0")) if fraction else 0)
 
-    def _in_range(self, who: int, address: str) -> int:
-        networks = self.config.networks[who]
-        if not networks:
-            return -1
-        known = self._ranges.get((who, address))
-        if known is None:
-            ip = ip_address(address)
-            inside = int(any(ip in network for network in networks))
-            known = _remember(self._ranges, (who, address), inside)
-        return known
-
     def _facts(self, columns: NDArray[Any]) -> None:
-        facts = self.config.facts[columns["who"]]
+        facts = picked(self.config.facts, columns["who"])
         for name in facts.dtype.names or ():
             columns[name] = facts[name]
-
-
-def _remember(memory: dict[K, V], name: K, value: V) -> V:
-    if len(memory) >= REMEMBERED_NAMES:
-        memory.clear()
-    memory[name] = value
-    return value
 
 
 _LIMITS = (("method", 32), ("country", 2), ("endpoint", 256), ("content_type", 256),
@@ -487,14 +446,14 @@ def _check_texts(w: _Wire) -> None:
         if text is not None and not (
             0 < len(text) <= limit and text.isascii() and text.isprintable()
         ):
-            raise _NotCanonicalError
+            raise NotCanonicalError
 
 
 def _check_rest(w: _Wire) -> None:
     """Raise unless numbers, ids and verdict are as the model wants them."""
     for digits in (w.delivery_fp, w.signature_fp, w.body_fp, w.path_fp):
         if digits is not None and not _HEX32.fullmatch(digits):
-            raise _NotCanonicalError
+            raise NotCanonicalError
     rejected = w.verdict == "rejected"
     fits = (
         _UUID.fullmatch(w.id)
@@ -509,7 +468,7 @@ def _check_rest(w: _Wire) -> None:
         and w.ext is None
     )
     if not fits:
-        raise _NotCanonicalError
+        raise NotCanonicalError
 
 
 def _envelope(value: bytes) -> Mapping[str, Any]:

@@ -33,7 +33,9 @@ from detectors.base import (
     CONTRIBUTES,
     CRITICAL,
     FINDING,
+    INCIDENT,
     INFO,
+    JUDGING,
     TIMERS,
     Detector,
     Found,
@@ -56,7 +58,7 @@ from detectors.event import (
     VERIFIED,
 )
 from detectors.params import params_dtype
-from detectors.walk import next_of, record_dtype
+from detectors.walk import end_of, next_of, record_dtype
 from ingest.schema import Reason
 
 MAX_ROW_BYTES = 256
@@ -137,9 +139,11 @@ def rows_are_bounded(detector: Detector) -> None:
         for name in table.row.names or ():
             kind = table.row[name].base.kind
             _require(kind in "if", detector, f"table {where}: field {name} is no number")
-        head = [(name, table.row[name].str[1:]) for name in (table.row.names or ())[: len(TIMERS)]]
-        timed = head == TIMERS
-        _require(timed == (table.timer is not None), detector, f"table {where}: timer and TIMERS")
+        kinds = [(name, table.row[name].str[1:]) for name in table.row.names or ()]
+        own = {name for name, _ in JUDGING} & {name for name, _ in kinds}
+        heads = (INCIDENT, TIMERS, JUDGING) if table.timer is not None else ([],)
+        fits = any(kinds[: len(own)] == head and len(own) == len(head) for head in heads)
+        _require(fits, detector, f"table {where}: timer and INCIDENT, TIMERS or JUDGING")
 
 
 def params_are_explained(detector: Detector) -> None:
@@ -258,7 +262,9 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
     events["running"] = 5 * DAY + events["t"] - events["t"][0]
     events["registered"] = rng.integers(0, 16, n)
     events["registered"][: n // 4] = 0  # no inventory at first: what is first seen is new
-    events["endpoint"] *= 2**31  # tags are made of high bits
+    events["endpoint"] *= 2**31  # short tags are made of high bits, others of low ones
+    for name in ("source", "receiver", "client"):
+        events[name] *= 2**31 + 1
     return events
 
 
@@ -287,7 +293,7 @@ def rows_of(detector: Detector, fill: str = "zero") -> list[NDArray[Any]]:
             elif fill in ("least", "greatest"):
                 info: Any = np.finfo(base) if base.kind == "f" else np.iinfo(base)
                 row[name] = info.min if fill == "least" else info.max
-        if table.timer is not None:
+        if "who" in (table.row.names or ()):
             row["who"] = 0
         rows.append(row)
     return rows
@@ -347,13 +353,14 @@ def timers_move_on(detector: Detector) -> None:
     for row, table in zip(rows, detector.tables, strict=True):
         if table.timer is None:
             continue
-        due, same = next_of(row[0]), 0
+        next_ = next_of if "due" in (table.row.names or ()) else end_of
+        due, same = next_(row[0]), 0
         for _ in range(10):
             if due == 0:
                 break
             learned = [model[0] for model in default_model(detector)]
             table.timer(row[0], due, params, *learned, np.zeros(1, detector.out)[0])
-            later = next_of(row[0])
+            later = next_(row[0])
             same = same + 1 if later == due else 0
             moves = (later == 0 or later >= due) and same < 3
             _require(moves, detector, f"the timer of {'+'.join(table.key)} does not move on")

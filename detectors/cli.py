@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
-from alerts.alert import Alert, Severity, from_rfc3339, to_rfc3339
+from alerts.alert import Alert, Severity, to_rfc3339
 from alerts.explain import format_count, safe
 from alerts.pipeline import fold
+from detectors.cli_parts import BadLines, Progress, Time, by_detector
 from detectors.config import Config, load_config
 from detectors.engines.local import BadLine, LocalResult, run_local
 from detectors.errors import DetectorError, StateError
@@ -25,22 +25,9 @@ from ingest.control import control_key, read_controls
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
 from ingest.schema import MAX_EVENT_BYTES
-from ingest.sources import read_events
+from ingest.sources import read_pieces
 
-SHOWN_BAD_LINES = 20
 SHOWN_ALERTS = 50
-
-
-class _Time(click.ParamType):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return from_rfc3339(value if "T" in value else f"{value}T00:00:00Z")
-        except ValueError:
-            self.fail(f"must be RFC 3339 or a date (got {safe(str(value))!r})", param, ctx)
 
 
 @click.command()
@@ -76,9 +63,9 @@ class _Time(click.ParamType):
     help="Verdicts of analysts (`callwatch verdict --out`), merged at their time.",
 )
 @click.option(
-    "--now", type=_Time(), help="Refuse events later than 5 minutes after this; default: the clock."
+    "--now", type=Time(), help="Refuse events later than 5 minutes after this; default: the clock."
 )
-@click.option("--until", type=_Time(), help="Let time run on to here after the last event.")
+@click.option("--until", type=Time(), help="Let time run on to here after the last event.")
 @click.option(
     "--follow",
     is_flag=True,
@@ -135,13 +122,13 @@ def detect(
         known = restored(config, state) if state and state.exists() else None
         with ExitStack() as stack:
             writer = _Writer(out, stack, quiet=as_json)
-            report_bad = _BadLines()
+            report_bad = BadLines()
             if follow:
                 writer.open()
                 result = _follow(known or Partitions(config), writer, report_bad)
             else:
                 result = run_local(
-                    read_events(events),
+                    read_pieces(events),
                     config,
                     partitions=partitions,
                     now_us=time.time_ns() // 1000 if now is None else now,
@@ -149,7 +136,7 @@ def detect(
                     state=known,
                     controls=said,
                     on_bad=report_bad,
-                    on_progress=_Progress() if sys.stderr.isatty() else None,
+                    on_progress=Progress() if sys.stderr.isatty() else None,
                 )
                 writer.open()  # not before: what fails leaves the file of an earlier run alone
                 writer.write(result.alerts)
@@ -246,34 +233,6 @@ def one_line(alert: Alert) -> str:
     return f"{head}: {safe(alert.summary, 300)}"
 
 
-class _BadLines:
-    """Names the first bad lines on standard error, and counts the rest."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, bad: BadLine) -> None:
-        self.count += 1
-        if self.count <= SHOWN_BAD_LINES:
-            click.echo(safe(str(bad), 400), err=True)
-
-    def close(self) -> None:
-        if self.count > SHOWN_BAD_LINES:
-            click.echo(f"... and {self.count - SHOWN_BAD_LINES:,} more bad lines", err=True)
-
-
-class _Progress:
-    """A line on the terminal that is written over."""
-
-    def __init__(self) -> None:
-        self.last = 0.0
-
-    def __call__(self, phase: str, done: int) -> None:
-        if time.monotonic() - self.last > 0.2:
-            self.last = time.monotonic()
-            click.echo(f"\r{phase}: {done:,} events ", nl=False, err=True)
-
-
 def _finish(result: LocalResult, *, as_json: bool) -> None:
     latest = list(fold(result.alerts).values())
     rejected = {
@@ -294,8 +253,8 @@ def _finish(result: LocalResult, *, as_json: bool) -> None:
             "reports": result.counts.get("reports", 0),
             "controls": result.counts.get("controls", 0),
             "rejected": rejected,
-            "alerts": _by_detector(alert for alert in latest if not alert.shadow),
-            "shadow": _by_detector(alert for alert in latest if alert.shadow),
+            "alerts": by_detector(alert for alert in latest if not alert.shadow),
+            "shadow": by_detector(alert for alert in latest if alert.shadow),
             "suppressed": held,
             "warnings": [safe(text, 300) for text in result.warnings],
             "seconds": round(result.seconds, 3),
@@ -319,22 +278,13 @@ def _finish(result: LocalResult, *, as_json: bool) -> None:
     )
 
 
-def _by_detector(alerts: Iterable[Alert]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for (detector, severity), n in sorted(
-        Counter((a.detector, a.severity) for a in alerts).items()
-    ):
-        found.setdefault(detector, {})[severity.value] = n
-    return found
-
-
 def _replace(path: Path, data: bytes) -> None:
     draft = path.with_name(path.name + ".part")
     draft.write_bytes(data)
     draft.replace(path)
 
 
-def _follow(state: Partitions, writer: _Writer, bad: _BadLines) -> LocalResult:
+def _follow(state: Partitions, writer: _Writer, bad: BadLines) -> LocalResult:
     """Read standard input as a log: the broker's time is the time of reading."""
     expired = state.config.expired(time.time_ns() // 1000)
     result = LocalResult(state=state, warnings=expired)

@@ -88,9 +88,12 @@ class PartitionClock:
 
         ``marks`` are places before which the stream time is wanted.
         """
-        order = np.argsort(np.concatenate([places, report_places]), kind="stable")
-        t = np.concatenate([times, report_times])[order]
-        place = np.concatenate([places, report_places])[order]
+        if len(report_times):
+            place = np.concatenate([places, report_places])
+            order = np.argsort(place, kind="stable")
+            place, t = place[order], np.concatenate([times, report_times])[order]
+        else:
+            order, place, t = np.arange(len(times)), places, np.ascontiguousarray(times)
         is_event = order < len(times)
         start = BEFORE_ALL if self.now is None else self.now
         ok = np.ones(len(t), np.bool_)
@@ -145,10 +148,6 @@ class PartitionClock:
         start = BEFORE_ALL if self.now is None else self.now
         self.now = max(start, to)
         return self._pauses(np.array([start, self.now], np.int64))
-
-    def ticks(self, now: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the last full minute at each stream time."""
-        return now - now % MINUTE
 
     def snapshot(self) -> Any:
         """Return the state as a JSON-able value."""

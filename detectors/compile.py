@@ -106,7 +106,7 @@ def cache_root() -> Path:
 @cache
 def cache_folder() -> Path:
     """Return this version's folder, made writable; a temporary one where that is impossible."""
-    compiled = [path for path in HERE.glob("*.py") if "compile import cached" in path.read_text()]
+    compiled = [path for path in HERE.glob("*.py") if "compile import" in path.read_text()]
     name = f"numba-{source_hash(compiled, _machine())}"
     try:
         folder = cache_root() / name
@@ -137,6 +137,18 @@ def cached(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function with the cache on disk."""
     cache_folder()
     compiled: Callable[..., Any] = numba.njit(function, cache=True, error_model="python")
+    return compiled
+
+
+def lean(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that makes no arrays, with the cache on disk.
+
+    Compiled code counts references to the arrays that it hands on, with locked instructions: in a
+    loop over keys that took a fifth of the time. Whoever makes no array needs no counts.
+    """
+    cache_folder()
+    options: dict[str, Any] = {"cache": True, "error_model": "python", "_nrt": False}
+    compiled: Callable[..., Any] = numba.njit(**options)(function)
     return compiled
 
 

@@ -79,7 +79,7 @@ PRIOR_SHARES = "signature-failure-spike"
 """The detector whose parameters a fitted failure share sets."""
 USUAL_OVERLAP_S = 86_400.0
 """Of old and new keys, where a profile says nothing: Stripe's and Svix's 24 h."""
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 3
 """Part of the configuration's hash: raise it when a step means something else by a row."""
 
 Network = IPv4Network | IPv6Network
@@ -109,8 +109,10 @@ class StreamSettings:
     """How far ahead of its broker's time (of the start, for files) an event may be."""
     max_senders: int = 1 << 20
     """Senders kept in one partition; the oldest goes, and is counted."""
-    max_deliveries: int = 1 << 20
-    """Deliveries and signed units remembered in one partition."""
+    max_deliveries: int = 1 << 22
+    """Deliveries and signed units remembered in one partition, for three days."""
+    max_exact_deliveries: int = 1 << 17
+    """Of these, the newest, of which is known what became of them."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,10 @@ class Config:
                     return which
         which_or_none = self._of_provider.get(provider)
         return self._of_provider[None] if which_or_none is None else which_or_none
+
+    def is_named(self, sender: str) -> bool:
+        """Tell whether a sender may have a class of its own; all others go by their provider."""
+        return sender in self._of_sender
 
     def is_steady(self, sender: str, provider: str | None) -> bool:
         """Tell whether ``who`` gives the same answer at all times."""
@@ -532,6 +538,7 @@ class _Reader:
             "ahead_minutes": (0.0, 24 * 60.0),
             "max_senders": (16, 1 << 27),
             "max_deliveries": (16, 1 << 30),
+            "max_exact_deliveries": (16, 1 << 24),
         }
         values: dict[str, Any] = {}
         for key, value in given.items():

@@ -35,11 +35,12 @@ from detectors.errors import StateError
 from detectors.event import DAY, HOUR, MINUTE, REDIRECT
 from detectors.health import Health
 from detectors.health_parts import Passage, Scored
+from detectors.hot import HotSenders
 from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import KeyColumns, combine
 from detectors.observer import Observation, Observer
 from detectors.roster import Roster
-from detectors.snapshot import Copied, pack, unpack, written
+from detectors.snapshot import Copied, copy_of, pack, unpack, written
 from detectors.spanned import Spanned
 from detectors.tables import KeyedTable, TableSpec
 from detectors.tuning import Tuning
@@ -128,6 +129,7 @@ class Core:
         detectors = config.shared if shared else config.detectors
         self._runners = [self._runner(detector) for detector in detectors]
         self._roster = Roster(self.table(SENDER))
+        self._hot = HotSenders()  # told, and no part of the state
         self.table(DELIVERY)
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
         tuning = Tuning(config.measures)
@@ -162,6 +164,18 @@ class Core:
         """Let it be told with the next record that the state was made anew, and why."""
         if self.health is not None:
             self.health.rebuilt(why)
+
+    def lost(self, records: int, stop: int) -> None:
+        """Count records of the log before this offset, none of which can be read.
+
+        They are a damaged batch, and count by its offsets, since nothing else of it is to be
+        believed: so the count does not depend on where a worker began to read it.
+        """
+        self.count("consumed", records)
+        self.count("rejected.batch_damaged", records)
+        self.next_offset = stop
+        if self.health is not None:
+            self.health.lost(records)
 
     def _runner(self, detector: Detector) -> _Runner:
         for table in detector.tables:
@@ -351,16 +365,16 @@ class Core:
         self, batch: EventBatch, now: NDArray[np.int64], until: int, passage: Passage
     ) -> Outcome:
         events = batch.columns
-        events["now"] = now
         self.controls.mark(events)
-        ticks = self._clock.ticks(now)
         located = {}
         minutes = now // MINUTE
+        ticks = minutes * MINUTE
         keys = KeyColumns(events)
         for key, table in self._tables.items():
             located[key] = table.locate(keys.of(key), minutes)
-        events["repeats"] = np.where(events["delivery"] != 0, located[DELIVERY].before, 0)
-        self._roster.meet(batch, located[SENDER])
+        repeats = located[DELIVERY].before  # 0 where there is no delivery
+        self._roster.meet(batch, located[SENDER], now, repeats)
+        self._hot.see(events["sender"])
         final = max(until - until % MINUTE, 0)
         happenings: list[tuple[tuple[int, ...], Happening]] = []
         pauses = np.insert(self._pauses, 2, 0, axis=1)  # of every service
@@ -469,19 +483,35 @@ class Core:
             pace = table.rows["pace"][position]
             events = int(table.slots[position]["hits"])
             age = ((self._clock.now or 0) / MINUTE - int(pace["first"])) / (DAY // MINUTE)
-            known, open_, who = {}, [], 0
+            known, open_ = {}, []
             for runner in self._runners:
                 detector = runner.detector
                 at = int(of[detector.id][position])
                 if at < 0:
                     continue
                 row = self._tables[detector.tables[0].key].rows[detector.id][at]
-                who = int(row["who"]) or who
                 known[detector.id] = detector.baseline(row, events, age)
                 if int(row["opened_at"]) != 0:
                     open_.append(detector.id)
             name = self._roster.name(position, 0)
-            yield SenderBaselines(name, self.config.provider(who), events, age, known, open_)
+            provider = self.config.provider(int(pace["who"]))
+            yield SenderBaselines(name, provider, events, age, known, open_)
+
+    def busiest(self, most: int) -> tuple[int, dict[str, int]]:
+        """Tell which senders most events came from since the last call, of how many looked at."""
+        seen, found = self._hot.take(most)
+        positions = self._tables[SENDER].find(np.array([key for key, _ in found], np.int64))
+        return seen, {
+            self._roster.name(position, 0): count
+            for position, (_, count) in zip(positions.tolist(), found, strict=True)
+            if position >= 0  # else it has had to go meanwhile
+        }
+
+    def sender_days(self) -> NDArray[np.float64]:
+        """Return for how many days each sender has been known."""
+        table = self._tables[SENDER]
+        first = table.rows["pace"]["first"][: table.used].astype(np.float64)
+        return ((self._clock.now or 0) / MINUTE - first) / (DAY // MINUTE)
 
     def _first_rows(self, detector: Detector, senders: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the senders' rows of a detector's first table are; -1 where there is none.
@@ -529,7 +559,7 @@ class Core:
         """
         tables = self._kept()
         if whole:
-            arrays = {name: array.copy() for name, array in self._arrays().items()}
+            arrays = {name: copy_of(array) for name, array in self._arrays().items()}
         else:
             arrays = self._clocks()
             for key, table in tables.items():
@@ -607,7 +637,12 @@ def _value_of(batch: EventBatch, at: int) -> Callable[[], bytes]:
 
 def _spec(key: tuple[str, ...], config: Config) -> TableSpec:
     if key[-1] in ("unit", "delivery"):
-        limit = config.stream.max_deliveries
-        return TableSpec(key, ttl=3 * DAY // MINUTE, limit=limit, refresh=False, growth=2.0)
-    factor = 1 if key == SENDER else 2
-    return TableSpec(key, ttl=45 * DAY // MINUTE, limit=factor * config.stream.max_senders)
+        remembered = config.stream.max_deliveries
+        limit = min(config.stream.max_exact_deliveries, remembered)
+        return TableSpec(
+            key, ttl=3 * DAY // MINUTE, limit=limit, refresh=False, growth=2.0,
+            remembered=remembered,
+        )  # fmt: skip
+    senders = key == SENDER
+    limit = config.stream.max_senders if senders else 2 * config.stream.max_senders
+    return TableSpec(key, ttl=45 * DAY // MINUTE, limit=limit, counted=senders)

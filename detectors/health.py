@@ -16,7 +16,9 @@ stream time, *invalid_data* records that are no events; each of at least 5 % of 
 *cardinality* is about rows: senders were forgotten because the table is full, or an hour brought
 more new senders than a partition of this size usually sees. No name is told: whoever calls chooses
 them. *misplaced* are senders whose events are in a partition that their key does not lead to, so
-that their baseline is split. *control_invalid* is a control record whose signature is wrong.
+that their baseline is split. *batch_damaged* are records in batches that cannot be read: their
+checksum is wrong, or they unpack to more than a batch of events can be. *control_invalid* is a
+control record whose signature is wrong.
 *state_rebuilt* says that detection starts with less memory than it had, *facts_stale* that a
 provider's facts were read too long ago to be relied on.
 
@@ -72,6 +74,7 @@ REASONS = (
     "control_invalid",
     "state_rebuilt",
     "facts_stale",
+    "batch_damaged",
 )
 EVIDENCE = (
     ("instances_silent", "instances"),
@@ -92,6 +95,7 @@ EVIDENCE = (
     ("controls", "records"),
     ("stale_facts", "facts"),
     ("oldest_days", "days"),
+    ("damaged", "records"),
 )
 
 
@@ -231,6 +235,12 @@ class Health:
         if faults and self._clock.slot >= 0:
             self._look_after(self._clock.now)
 
+    def lost(self, records: int) -> None:
+        """Take records that stand in the log and cannot be read: time stood still."""
+        self._recent.damaged += records
+        if self._clock.slot >= 0:
+            self._look_after(self._clock.now)
+
     def release(self, number: int) -> None:
         """Forget an incident that a person has ended; what goes on opens another."""
         for key in [key for key, one in self._open.items() if one.number == number]:
@@ -358,6 +368,10 @@ class Health:
             more = self._more("invalid_data", recent, window, ("invalid",))
             numbers = {"invalid": window.invalid, "records": records}
             self._tell("invalid_data", self._here, tick, more, MEDIUM, numbers)
+        if recent.damaged:
+            more = self._more("batch_damaged", recent, window, ("damaged",))
+            numbers = {"damaged": window.damaged, "records": records + window.damaged}
+            self._tell("batch_damaged", self._here, tick, more, MEDIUM, numbers)
         if recent.controls:
             numbers = {"controls": window.controls}
             self._tell("control_invalid", self._here, tick, recent.controls, MEDIUM, numbers)

@@ -78,6 +78,7 @@ class Counts:
     new_rejected: int = 0
     checked: int = 0
     misplaced: int = 0
+    damaged: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = vars(self), vars(other)

@@ -32,6 +32,10 @@ def summary_of(found: Found) -> str:
             f"{subject}: {int(n['invalid']):,} of {format_count(int(n['records']), 'record')} in "
             "15 min are no valid events, and were not looked at"
         ),
+        "batch_damaged": lambda: (
+            f"{subject}: {format_count(int(n['damaged']), 'record')} in 15 min stood in batches "
+            "that cannot be read, and were not looked at"
+        ),
         "cardinality": lambda: _cardinality(subject, found),
         "misplaced": lambda: (
             f"{subject}: {int(n['misplaced']):,} of "

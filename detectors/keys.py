@@ -12,8 +12,11 @@ import secrets
 from hashlib import blake2b
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from detectors.compile import cached
 
 PLACE_BITS = 31
 _SECRET = np.uint64(secrets.randbits(64) | 1)
@@ -21,6 +24,7 @@ _M1 = np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64's constants (Steele, Lea, Floo
 _M2 = np.uint64(0x94D049BB133111EB)
 _S1, _S2, _S3 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+_NULL, _ONE = np.uint64(0), np.uint64(1)
 
 
 def name_key(name: str) -> int:
@@ -97,14 +101,34 @@ def combine(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 def _joined(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the keys of pairs; 0 where one of a pair is 0."""
-    if not column.any():  # of redirects, in most batches
-        return np.zeros(len(key), np.int64)
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return joined_by_columns(key, column)
+    joined = np.empty(len(key), np.uint64)
+    _join(key.view(np.uint64), np.ascontiguousarray(column).view(np.uint64), joined)
+    return joined.view(np.int64)
+
+
+@cached
+def _join(key: Any, column: Any, joined: Any) -> None:
+    """Mix each pair in one go: a number that numpy mixes goes through memory for every step."""
+    for e in range(len(key)):
+        if key[e] == _NULL or column[e] == _NULL:
+            joined[e] = _NULL
+            continue
+        x = key[e] * _ODD + column[e]
+        x = (x ^ (x >> _S1)) * _M1
+        x = (x ^ (x >> _S2)) * _M2
+        x ^= x >> _S3
+        joined[e] = x if x != _NULL else _ONE
+
+
+def joined_by_columns(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the same without compiled code, which alone multiplies modulo 2^64 unasked."""
     joined = key.view(np.uint64) * _ODD
     joined += np.ascontiguousarray(column).view(np.uint64)
     _mix(joined)
     joined[joined == 0] = 1
-    if not (key.all() and column.all()):
-        joined[(key == 0) | (column == 0)] = 0
+    joined[(key == 0) | (column == 0)] = 0
     return joined.view(np.int64)
 
 

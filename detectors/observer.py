@@ -9,6 +9,7 @@ more would say no more. Everything is decided by the events alone, so a replay p
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -74,9 +75,9 @@ class Observer:
         self._known = known
         self._known.add_rows("observer", KNOWN)
         self._partition = partition
-        spec = {"ttl": WINDOW_MINUTES, "limit": LIMIT}
-        self._told = KeyedTable(TableSpec(("source", "sender", "path"), refresh=False, **spec))
-        self._sources = KeyedTable(TableSpec(("source",), refresh=False, **spec))
+        spec = TableSpec(("source",), ttl=WINDOW_MINUTES, limit=LIMIT, refresh=False)
+        self._told = KeyedTable(replace(spec, key=("source", "sender", "path")))
+        self._sources = KeyedTable(spec)
 
     @property
     def tables(self) -> dict[tuple[str, ...], KeyedTable]:

@@ -9,46 +9,80 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.base import minute_of
 from detectors.batch import EventBatch
-from detectors.compile import cached
+from detectors.compile import lean
 from detectors.event import DAY, MINUTE
 from detectors.tables import KeyedTable, Located
 from models import ewma, guard
+from models.kernel import kernel
 
 NAME_BYTES = 20
 PACE = np.dtype(
     [
         ("first", "i4"),  # minute
-        ("last", "i8"),
+        ("last", "i4"),  # in TICKs, modulo ROUND
         ("gap", "f4"),  # usual time between events, microseconds
+        ("who", "i4"),  # class of parameters of the last event
     ]
 )
+TICK = 4_000
+ROUND = 1 << 32
+"""Ticks after which their numbers come round: 199 days; rows of senders end after 45."""
+MOST_LATE = 30 * DAY // TICK
+"""Events are at most 30 days late."""
 GAP_HORIZON = 200.0
 LONGEST_GAP = 7 * DAY
 """One wrong time, years away, must not make a sender look sparse for ever."""
 
 
-@cached
-def _pace(events: Any, position: Any, fresh: Any, before: Any, rows: Any, blank: Any) -> None:
+@kernel
+def wrapped(tick: int) -> int:
+    """Return a number of ticks as a row holds it: within 32 bits."""
+    return tick % ROUND - ROUND // 2
+
+
+@kernel
+def ticks_since(last: int, tick: int) -> int:
+    """Return the ticks from a row's last event to this one; negative where this one is earlier.
+
+    >>> [ticks_since(wrapped(10**12), 10**12 + more) for more in (-7, 0, 40 * DAY // TICK)]
+    [-7, 0, 864000000]
+    """
+    since = (tick - last - ROUND // 2) % ROUND
+    return since - ROUND if since >= ROUND - MOST_LATE else since
+
+
+@lean
+def _pace(
+    events: Any, now: Any, repeats: Any, position: Any, fresh: Any, before: Any, rows: Any,
+    blank: Any,
+) -> None:  # fmt: skip
     for e in range(len(events)):
+        events[e]["now"] = int(now[e])
+        events[e]["repeats"] = int(repeats[e])
         p = int(position[e])
         if p < 0:
             continue
         t = int(events[e]["t"])
+        tick = t // TICK
         if fresh[e] > 0:
             rows[p] = blank[0]
             rows[p]["first"] = minute_of(t)
-            rows[p]["last"] = t
+            rows[p]["last"] = wrapped(tick)
         row = rows[p]
+        row["who"] = int(events[e]["who"])
         n = int(before[e])
+        ticks = ticks_since(int(row["last"]), tick)
         if n > 0:
-            since = float(min(max(t - int(row["last"]), 0), LONGEST_GAP))
+            since = float(min(max(ticks, 0) * TICK, LONGEST_GAP))
             mean, _, _ = ewma.update(guard.real(row["gap"]), 0.0, n - 1.0, since, GAP_HORIZON)
             row["gap"] = mean
         row["first"] = min(int(row["first"]), minute_of(t))
-        row["last"] = max(int(row["last"]), t)
+        if ticks > 0:
+            row["last"] = wrapped(tick)
         events[e]["gap"] = int(guard.real(row["gap"]))
         events[e]["age"] = max(t - int(row["first"]) * MINUTE, 0)
         events[e]["events"] = n
@@ -66,8 +100,13 @@ class Roster:
         self._replaced: dict[int, list[tuple[int, str]]] = {}
         """Names that a position had in this batch before it was given to another sender."""
 
-    def meet(self, batch: EventBatch, where: Located) -> None:
-        """Note new senders, and fill the columns gap, age and events."""
+    def meet(
+        self, batch: EventBatch, where: Located, now: NDArray[np.int64], repeats: NDArray[np.int64]
+    ) -> None:
+        """Note new senders, and fill the columns now, repeats, gap, age and events.
+
+        One pass does it all: a column written by itself fetches every event's memory again.
+        """
         names = self._table.rows["name"]
         for e in np.flatnonzero(where.fresh):
             p = int(where.position[e])
@@ -81,6 +120,8 @@ class Roster:
                 self._long[p] = name
         _pace(
             batch.columns,
+            now,
+            repeats,
             where.position,
             where.fresh,
             where.before,

@@ -18,6 +18,21 @@ from numpy.typing import NDArray
 
 from detectors.compile import cached
 from detectors.event import REJECTED, SECOND, VERIFIED
+from detectors.octets import (
+    BYTES,
+    LOW_HALF,
+    MASKS,
+    QUOTE,
+    byte_at,
+    clock_in,
+    first_flag,
+    hex_of,
+    number_in,
+    others_in,
+    quotes_in,
+    text_end,
+    word_at,
+)
 from detectors.words import CLIENT, CODES, FROM, NAME, RECEIVER, WHO, find
 from ingest.schema import MAX_EVENT_BYTES
 from models.kernel import kernel
@@ -38,10 +53,11 @@ NEEDED: Final = 11
     BODY_FP, PATH_FP, CONTENT_TYPE, METHOD, STATUS, DURATION_MS, ATTEMPT, ASN,
     COUNTRY, USER_AGENT, TLS_FP, CLIENT_CERT_FP, SAMPLE_RATE, EXT,
 ) = range(35)  # fmt: skip
-IN_CODES = (KIND_, VERDICT_, REASON_, SOURCE_IP_FROM)
-IN_WHO = (SENDER, PROVIDER, ENDPOINT)
-IN_FROM = (SOURCE_IP,)
-IN_CLIENT = (USER_AGENT, TLS_FP, CLIENT_CERT_FP)
+IN_CODES = np.array([KIND_, VERDICT_, REASON_, SOURCE_IP_FROM])
+IN_RECEIVER, IN_TYPE, IN_KEY = np.array([RECEIVER_]), np.array([EVENT_TYPE]), np.array([KEY_ID])
+IN_WHO = np.array([SENDER, PROVIDER, ENDPOINT])
+IN_FROM = np.array([SOURCE_IP])
+IN_CLIENT = np.array([USER_AGENT, TLS_FP, CLIENT_CERT_FP])
 """Texts that are looked up together."""
 ABSENT, TEXT, NUMBER, TRUE, FALSE = range(5)
 """What stands under a name; null is as good as absent."""
@@ -53,92 +69,116 @@ LIMITS: Final = {
 """Bytes of a text. Texts that are copied must have one: what is left out is read in place."""
 MOST_BYTES: Final = 64
 """Of texts without a limit of their own: times, ids and fingerprints."""
+FINGERPRINT_BYTES, ID_BYTES = 32, 36
 MOST_BODY: Final = 1 << 40
 MOST_DIGITS: Final = 15  # of a mantissa: exact in a float, as 10^22 is
 BAD: Final = -(1 << 62)
-QUOTE, SLASH, SPACE, TILDE = 0x22, 0x5C, 0x20, 0x7E
+NOTHING = np.uint64(0)
+HALF = np.uint64(32)
+SPACE: Final = 0x20
 COMMA, COLON, OPEN, CLOSE, MINUS, POINT = 0x2C, 0x3A, 0x7B, 0x7D, 0x2D, 0x2E
+FIRST_YEAR: Final = 1970  # what was before is left to others: no day is below 0
 ZERO, NINE, NULL, T = 0x30, 0x39, 0x6E, 0x74
 
 _TEXTS = [name.encode() for name in NAMES]
 _PLACES = 1 << 9
+_SHIFT = np.uint64(64 - 9)
+_FACTOR, _OTHER = np.uint64(0x9E3779B97F4A7C15), np.uint64(7)
+_ALL = (1 << 64) - 1
 
 
-def _place_of(length: int, first: int, last: int, middle: int) -> int:
-    return (length * 37 + first * 11 + last * 5 + middle) & (_PLACES - 1)
-
-
-def _key_tables() -> tuple[NDArray[np.int8], NDArray[np.uint8], NDArray[np.int32]]:
-    """Return which name may stand at a place, the bytes of all names, and where each begins."""
+def _key_tables() -> tuple[NDArray[np.int8], NDArray[np.uint64]]:
+    """Return which name may stand at a place, and the sixteen bytes of each as two words."""
     which = np.full(_PLACES, -1, np.int8)
+    halves = np.zeros((len(_TEXTS), 2), np.uint64)
     for n, text in enumerate(_TEXTS):
-        at = _place_of(len(text), text[0], text[-1], text[len(text) // 2])
-        assert which[at] < 0, "two names share a place: choose other factors"
+        assert 2 <= len(text) <= 2 * BYTES
+        low, high = (int.from_bytes(part, "little") for part in (text[:BYTES], text[BYTES:]))
+        mixed = (low + high * int(_OTHER)) & _ALL
+        at = ((mixed * int(_FACTOR)) & _ALL) >> int(_SHIFT)
+        assert which[at] < 0, "two names share a place: choose another factor"
         which[at] = n
-    starts = np.cumsum([0, *(len(text) for text in _TEXTS)]).astype(np.int32)
-    return which, np.frombuffer(b"".join(_TEXTS), np.uint8).copy(), starts
+        halves[n] = low, high
+    return which, halves
 
 
-KEY_WHICH, KEY_BYTES, KEY_STARTS = _key_tables()
+KEY_WHICH, KEY_HALVES = _key_tables()
+KEY_LENGTHS = np.array([len(text) for text in _TEXTS], np.int32)
 KEY_LIMITS = np.array([LIMITS.get(n, MOST_BYTES) for n in range(len(NAMES))], np.int32)
+KEY_SIZES = np.zeros(len(NAMES), np.int32)
+KEY_SIZES[[DELIVERY_FP, SIGNATURE_FP, BODY_FP, PATH_FP]] = FINGERPRINT_BYTES
+KEY_SIZES[ID] = ID_BYTES
+"""Bytes of a text that always has as many, and of which each is looked at when it is read."""
 KEY_TYPES = np.full(len(NAMES), TEXT, np.int8)
 KEY_TYPES[[SCHEMA, BODY_BYTES, STATUS, DURATION_MS, ATTEMPT, ASN, SAMPLE_RATE]] = NUMBER
 KEY_TYPES[[SIGNATURE_OK, DUPLICATE]] = TRUE
 KEY_TYPES[EXT] = ABSENT
 ALL_NEEDED = (1 << NEEDED) - 1
-HEX = np.full(256, -1, np.int8)
-for _value, _digit in enumerate(b"0123456789abcdef"):
-    HEX[_digit] = _value
 DASHES = (8, 13, 18, 23)
-PLAIN = np.zeros(256, np.int8)
-PLAIN[SPACE : TILDE + 1] = 1
-PLAIN[[QUOTE, SLASH]] = 0
-"""Bytes that stand for themselves in a text."""
 
 
 @kernel
-def key_at(text: Any, start: int, end: int) -> int:
+def key_length(text: Any, at: int) -> int:
+    """Return how long the name is that begins there; -1 where it is longer than any."""
+    flags = quotes_in(text[at]["word"])
+    if flags != NOTHING:
+        return first_flag(flags)
+    flags = quotes_in(text[at + BYTES]["word"])
+    if flags != NOTHING:
+        return BYTES + first_flag(flags)
+    return 2 * BYTES if byte_at(text, at + 2 * BYTES) == QUOTE else -1
+
+
+@kernel
+def is_key(text: Any, at: int, which: int) -> bool:
+    """Return whether this name stands there, with its quotation mark."""
+    length = int(KEY_LENGTHS[which])
+    if text[at]["word"] & MASKS[min(length, BYTES)] != KEY_HALVES[which, 0]:
+        return False
+    if length > BYTES and text[at + BYTES]["word"] & MASKS[length - BYTES] != KEY_HALVES[which, 1]:
+        return False
+    return byte_at(text, at + length) == QUOTE
+
+
+@kernel
+def key_at(text: Any, at: int) -> int:
     """Return which name stands there; -1 where it is none of the event's."""
-    length = end - start
-    if length < 2:
+    length = key_length(text, at)
+    if length < 0:
         return -1
-    place = length * 37 + int(text[start]) * 11 + int(text[end - 1]) * 5
-    which = int(KEY_WHICH[(place + int(text[start + length // 2])) & (_PLACES - 1)])
-    if which < 0:
-        return -1
-    first = int(KEY_STARTS[which])
-    if int(KEY_STARTS[which + 1]) - first != length:
-        return -1
-    for i in range(length):
-        if int(text[start + i]) != int(KEY_BYTES[first + i]):
-            return -1
-    return which
-
-
-@kernel
-def text_end(text: Any, at: int, end: int) -> int:
-    """Return where a text ends that begins at ``at``; -1 where it is not plain ASCII."""
-    while at < end and int(PLAIN[int(text[at])]) > 0:
-        at += 1
-    if at < end and int(text[at]) == QUOTE:
-        return at
-    return -1
+    low, high = text[at]["word"] & MASKS[min(length, BYTES)], NOTHING
+    if length > BYTES:
+        high = text[at + BYTES]["word"] & MASKS[length - BYTES]
+    which = int(KEY_WHICH[np.int64(((low + high * _OTHER) * _FACTOR) >> _SHIFT)])
+    return which if which >= 0 and is_key(text, at, which) else -1
 
 
 @kernel
 def literal_end(text: Any, at: int, end: int) -> int:
     """Return where the word ``true``, ``false`` or ``null`` ends; -1 where there is none."""
-    first = int(text[at])
+    first = byte_at(text, at)
     if at + 4 <= end and first == 0x74:
-        if int(text[at + 1]) == 0x72 and int(text[at + 2]) == 0x75 and int(text[at + 3]) == 0x65:
+        if (
+            byte_at(text, at + 1) == 0x72
+            and byte_at(text, at + 2) == 0x75
+            and byte_at(text, at + 3) == 0x65
+        ):
             return at + 4
         return -1
     if at + 4 <= end and first == 0x6E:
-        if int(text[at + 1]) == 0x75 and int(text[at + 2]) == 0x6C and int(text[at + 3]) == 0x6C:
+        if (
+            byte_at(text, at + 1) == 0x75
+            and byte_at(text, at + 2) == 0x6C
+            and byte_at(text, at + 3) == 0x6C
+        ):
             return at + 4
         return -1
-    if at + 5 <= end and first == 0x66 and int(text[at + 1]) == 0x61:
-        if int(text[at + 2]) == 0x6C and int(text[at + 3]) == 0x73 and int(text[at + 4]) == 0x65:
+    if at + 5 <= end and first == 0x66 and byte_at(text, at + 1) == 0x61:
+        if (
+            byte_at(text, at + 2) == 0x6C
+            and byte_at(text, at + 3) == 0x73
+            and byte_at(text, at + 4) == 0x65
+        ):
             return at + 5
         return -1
     return -1
@@ -148,14 +188,17 @@ def literal_end(text: Any, at: int, end: int) -> int:
 def number_end(text: Any, at: int, end: int) -> int:
     """Return where a number of digits, with a fraction or without, ends; -1 for other forms."""
     first = at
-    while at < end and ZERO <= int(text[at]) <= NINE:
+    others = others_in(text[at]["word"])
+    if others != NOTHING:
+        at += first_flag(others)
+    while at < end and ZERO <= byte_at(text, at) <= NINE:
         at += 1
-    if at == first or (at - first > 1 and int(text[first]) == ZERO):
+    if at == first or (at - first > 1 and byte_at(text, first) == ZERO):
         return -1
-    if at < end and int(text[at]) == POINT:
+    if at < end and byte_at(text, at) == POINT:
         at += 1
         fraction = at
-        while at < end and ZERO <= int(text[at]) <= NINE:
+        while at < end and ZERO <= byte_at(text, at) <= NINE:
             at += 1
         if at == fraction:
             return -1
@@ -163,77 +206,89 @@ def number_end(text: Any, at: int, end: int) -> int:
 
 
 @kernel
-def tokens(  # noqa: C901 -- in one piece: calls with arrays cost as much as the work
-    text: Any, start: int, end: int, what: Any, begins: Any, ends: Any
+def look_through(  # noqa: C901 -- in one piece: calls with arrays cost as much as the work
+    text: Any, start: int, end: int, tokens: Any, after: Any
 ) -> bool:
     """Note where each value stands; return False where the object is not in its usual form.
 
     Every value is of its type then, no text is empty or too long, and nothing needed is missing.
+    What must be so many hexadecimal digits is not looked at here: whoever reads them sees all.
+    Events of one publisher have their names in the same order: ``after`` remembers by each name
+    which came next.
     """
-    for n in range(len(what)):
-        what[n] = ABSENT
-    if end - start < 2 or end - start > MAX_EVENT_BYTES or int(text[start]) != OPEN:
+    for n in range(len(NAMES)):
+        tokens[n]["begin"] = start
+        tokens[n]["length"] = 0
+        tokens[n]["what"] = ABSENT
+    if end - start < 2 or end - start > MAX_EVENT_BYTES or byte_at(text, start) != OPEN:
         return False
-    seen, given = 0, 0
+    seen, given, last = 0, 0, len(NAMES)
     at = start
     b = COMMA
     while b == COMMA:
         at += 1
-        while at < end and int(text[at]) == SPACE:
+        while at < end and byte_at(text, at) == SPACE:
             at += 1
-        if at >= end or int(text[at]) != QUOTE:
+        if at >= end or byte_at(text, at) != QUOTE:
             return False
-        close = text_end(text, at + 1, end)
-        if close < 0:
-            return False
-        which = key_at(text, at + 1, close)
-        if which < 0 or seen >> which & 1 != 0:
+        which = int(after[last])
+        if not is_key(text, at + 1, which):
+            which = key_at(text, at + 1)
+            if which < 0:
+                return False
+            after[last] = which
+        last = which
+        if seen >> which & 1 != 0:
             return False
         seen |= 1 << which
-        at = close + 1
-        while at < end and int(text[at]) == SPACE:
+        at += int(KEY_LENGTHS[which]) + 2
+        while at < end and byte_at(text, at) == SPACE:
             at += 1
-        if at >= end or int(text[at]) != COLON:
+        if at >= end or byte_at(text, at) != COLON:
             return False
         at += 1
-        while at < end and int(text[at]) == SPACE:
+        while at < end and byte_at(text, at) == SPACE:
             at += 1
         if at >= end:
             return False
-        b = int(text[at])
+        b = byte_at(text, at)
         wanted = int(KEY_TYPES[which])
         if b == QUOTE:
-            close = text_end(text, at + 1, end)
+            close = at + 1 + int(KEY_SIZES[which])
+            if close == at + 1:
+                close = text_end(text, at + 1, end)
+            elif close >= end or byte_at(text, close) != QUOTE:
+                return False
             length = close - at - 1
             if wanted != TEXT or length <= 0 or length > int(KEY_LIMITS[which]):
                 return False
-            what[which] = TEXT
-            begins[which] = at + 1
-            ends[which] = close
+            tokens[which]["what"] = TEXT
+            tokens[which]["begin"] = at + 1
+            tokens[which]["length"] = length
             given |= 1 << which
             at = close + 1
         elif ZERO <= b <= NINE:
             close = number_end(text, at, end)
             if wanted != NUMBER or close < 0:
                 return False
-            what[which] = NUMBER
-            begins[which] = at
-            ends[which] = close
+            tokens[which]["what"] = NUMBER
+            tokens[which]["begin"] = at
+            tokens[which]["length"] = close - at
             given |= 1 << which
             at = close
         else:
             if which == SAMPLE_RATE or (b != NULL and wanted != TRUE):
                 return False  # alone among those that may be absent, it may not be null
             if b != NULL:
-                what[which] = TRUE if b == T else FALSE
+                tokens[which]["what"] = TRUE if b == T else FALSE
             at = literal_end(text, at, end)
             if at < 0:
                 return False
-        while at < end and int(text[at]) == SPACE:
+        while at < end and byte_at(text, at) == SPACE:
             at += 1
         if at >= end:
             return False
-        b = int(text[at])
+        b = byte_at(text, at)
     return b == CLOSE and at + 1 == end and given & ALL_NEEDED == ALL_NEEDED
 
 
@@ -242,9 +297,15 @@ def whole(text: Any, start: int, end: int, most: int) -> int:
     """Return a whole number; BAD where it is none or too large."""
     if end - start > MOST_DIGITS:
         return BAD
+    if end - start <= BYTES:
+        word = text[start]["word"]
+        if others_in(word) & MASKS[end - start] != NOTHING:
+            return BAD
+        value = number_in(word, end - start)
+        return value if value <= most else BAD
     value = 0
     for i in range(start, end):
-        b = int(text[i])
+        b = byte_at(text, i)
         if b == POINT:
             return BAD
         value = 10 * value + b - ZERO
@@ -260,7 +321,7 @@ def decimal(text: Any, start: int, end: int) -> float:
         return -1.0
     value, scale, fraction = 0, 1, False
     for i in range(start, end):
-        b = int(text[i])
+        b = byte_at(text, i)
         if b == POINT:
             fraction = True
             continue
@@ -277,7 +338,7 @@ def digits(text: Any, at: int, count: int) -> int:
     """Return so many digits as a number; BAD where they are not all digits."""
     value = 0
     for i in range(at, at + count):
-        b = int(text[i])
+        b = byte_at(text, i)
         if b < ZERO or b > NINE:
             return BAD
         value = 10 * value + b - ZERO
@@ -305,49 +366,43 @@ def days_in(year: int, month: int) -> int:
 
 
 @kernel
-def time_of(text: Any, start: int, end: int) -> int:
+def day_of(text: Any, at: int, memo: Any) -> int:
+    """Return the day of a date ``YYYY-MM-DD``; BAD for other forms. The last one is remembered."""
+    low, high = word_at(text, at), word_at(text, at + 2)
+    if memo[0] == low and memo[1] == high:
+        return int(np.int64(memo[2]))
+    if byte_at(text, at + 4) != MINUS or byte_at(text, at + 7) != MINUS:
+        return BAD
+    year, month, day = digits(text, at, 4), digits(text, at + 5, 2), digits(text, at + 8, 2)
+    if year < FIRST_YEAR or month < 1 or month > 12 or day < 1 or day > days_in(year, month):
+        return BAD
+    memo[0], memo[1] = low, high
+    memo[2] = np.uint64(days_of(year, month, day))
+    return days_of(year, month, day)
+
+
+@kernel
+def time_of(text: Any, start: int, end: int, memo: Any) -> int:
     """Return a UTC time with at most six decimals in microseconds; BAD for other forms."""
     length = end - start
-    if length < 20 or length > 27 or int(text[end - 1]) != 0x5A:
+    if length < 20 or length > 27 or byte_at(text, end - 1) != 0x5A:
         return BAD
-    if int(text[start + 4]) != MINUS or int(text[start + 7]) != MINUS:
+    if byte_at(text, start + 10) != 0x54:
         return BAD
-    if int(text[start + 10]) != 0x54:
-        return BAD
-    if int(text[start + 13]) != COLON or int(text[start + 16]) != COLON:
-        return BAD
-    year, month = digits(text, start, 4), digits(text, start + 5, 2)
-    day = digits(text, start + 8, 2)
-    if year < 1 or month < 1 or month > 12 or day < 1 or day > days_in(year, month):
-        return BAD
-    hour, minute = digits(text, start + 11, 2), digits(text, start + 14, 2)
-    second = digits(text, start + 17, 2)
-    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
+    days, seconds = day_of(text, start, memo), clock_in(text[start + 11]["word"])
+    if days == BAD or seconds < 0:
         return BAD
     micro = 0
     if length > 20:
         places = length - 21
-        if int(text[start + 19]) != POINT or places == 0:
+        if byte_at(text, start + 19) != POINT or places == 0:
             return BAD
         micro = digits(text, start + 20, places)
         if micro < 0:
             return BAD
         for _ in range(6 - places):
             micro *= 10
-    seconds = ((days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
-    return seconds * SECOND + micro
-
-
-@kernel
-def hex_of(text: Any, at: int, count: int) -> int:
-    """Return so many lower-case hexadecimal digits as a number; BAD where they are not that."""
-    value = 0
-    for i in range(at, at + count):
-        digit = int(HEX[int(text[i])])
-        if digit < 0:
-            return BAD
-        value = value << 4 | digit
-    return value
+    return (days * 86_400 + seconds) * SECOND + micro
 
 
 @kernel
@@ -361,13 +416,12 @@ def signed(high: int, low: int) -> int:
 @kernel
 def fingerprint(text: Any, start: int, end: int) -> int:
     """Return the first 64 bits of 32 hexadecimal digits, never 0; BAD where they are not that."""
-    if end - start != 32:
+    if end - start != FINGERPRINT_BYTES:
         return BAD
-    for at in (start + 16, start + 24):
-        if hex_of(text, at, 8) < 0:
-            return BAD
-    high, low = hex_of(text, start, 8), hex_of(text, start + 8, 8)
-    if high < 0 or low < 0:
+    high = hex_of(word_at(text, start))
+    low = hex_of(word_at(text, start + 8))
+    third = hex_of(word_at(text, start + 16))
+    if min(high, low, third, hex_of(word_at(text, start + 24))) < 0:
         return BAD
     key = signed(high, low)
     if key == BAD:
@@ -378,45 +432,58 @@ def fingerprint(text: Any, start: int, end: int) -> int:
 @kernel
 def halves_of(text: Any, start: int, end: int, halves: Any) -> bool:
     """Note both halves of a UUID as signed numbers; return False where it is not in usual form."""
-    if end - start != 36:
+    if end - start != ID_BYTES:
         return False
     for place in DASHES:
-        if int(text[start + place]) != MINUS:
+        if byte_at(text, start + place) != MINUS:
             return False
-    a, d = hex_of(text, start, 8), hex_of(text, start + 28, 8)
-    b, c = hex_of(text, start + 9, 4), hex_of(text, start + 14, 4)
-    e, f = hex_of(text, start + 19, 4), hex_of(text, start + 24, 4)
-    if min(a, b, c, d, e, f) < 0:
+    second = word_at(text, start + 9) & LOW_HALF | word_at(text, start + 14) << HALF
+    third = word_at(text, start + 19) & LOW_HALF | word_at(text, start + 24) << HALF
+    a, b = hex_of(word_at(text, start)), hex_of(second)
+    c, d = hex_of(third), hex_of(word_at(text, start + 28))
+    if min(a, b, c, d) < 0:
         return False
-    halves[0] = signed(a, b << 16 | c)
-    halves[1] = signed(e << 16 | f, d)
+    halves[0] = signed(a, b)
+    halves[1] = signed(c, d)
     return True
 
 
 @kernel
-def number_of(n: int, least: int, most: int, text: Any, what: Any, begins: Any, ends: Any) -> int:
+def begin_of(tokens: Any, n: int) -> int:
+    """Return where a value begins."""
+    return int(tokens[n]["begin"])
+
+
+@kernel
+def end_of(tokens: Any, n: int) -> int:
+    """Return where a value ends."""
+    return int(tokens[n]["begin"]) + int(tokens[n]["length"])
+
+
+@kernel
+def number_of(n: int, least: int, most: int, text: Any, tokens: Any) -> int:
     """Return the whole number under a name, 0 where it is absent; BAD where it does not fit."""
-    if int(what[n]) == ABSENT:
+    if int(tokens[n]["what"]) == ABSENT:
         return 0
-    value = whole(text, int(begins[n]), int(ends[n]), most)
+    value = whole(text, begin_of(tokens, n), end_of(tokens, n), most)
     return value if value >= least else BAD
 
 
 @kernel
-def moment_of(n: int, text: Any, what: Any, begins: Any, ends: Any) -> int:
+def moment_of(n: int, text: Any, tokens: Any, memo: Any) -> int:
     """Return the time under a name, 0 where it is absent; BAD where it has another form."""
-    if int(what[n]) == ABSENT:
+    if int(tokens[n]["what"]) == ABSENT:
         return 0
-    return time_of(text, int(begins[n]), int(ends[n]))
+    return time_of(text, begin_of(tokens, n), end_of(tokens, n), memo)
 
 
 @kernel
-def read_numbers(text: Any, what: Any, begins: Any, ends: Any, event: Any) -> bool:
+def read_numbers(text: Any, tokens: Any, event: Any) -> bool:
     """Fill numbers and flags; return False where one is not as it should be."""
-    size = number_of(BODY_BYTES, 0, MOST_BODY, text, what, begins, ends)
-    status = number_of(STATUS, 100, 599, text, what, begins, ends)
-    attempt = number_of(ATTEMPT, 1, 1_000_000, text, what, begins, ends)
-    asn = number_of(ASN, 0, 0xFFFFFFFF, text, what, begins, ends)
+    size = number_of(BODY_BYTES, 0, MOST_BODY, text, tokens)
+    status = number_of(STATUS, 100, 599, text, tokens)
+    attempt = number_of(ATTEMPT, 1, 1_000_000, text, tokens)
+    asn = number_of(ASN, 0, 0xFFFFFFFF, text, tokens)
     if min(size, status, attempt, asn) == BAD:
         return False
     event["body_bytes"] = size
@@ -424,36 +491,38 @@ def read_numbers(text: Any, what: Any, begins: Any, ends: Any, event: Any) -> bo
     event["attempt"] = attempt
     event["asn"] = asn & 0x7FFFFFFF
     event["duration_ms"] = -1.0
-    if int(what[DURATION_MS]) == NUMBER:
-        event["duration_ms"] = decimal(text, int(begins[DURATION_MS]), int(ends[DURATION_MS]))
+    if int(tokens[DURATION_MS]["what"]) == NUMBER:
+        event["duration_ms"] = decimal(
+            text, begin_of(tokens, DURATION_MS), end_of(tokens, DURATION_MS)
+        )
         if float(event["duration_ms"]) < 0.0:
             return False
     event["weight"] = 1.0
-    if int(what[SAMPLE_RATE]) == NUMBER:
-        rate = decimal(text, int(begins[SAMPLE_RATE]), int(ends[SAMPLE_RATE]))
+    if int(tokens[SAMPLE_RATE]["what"]) == NUMBER:
+        rate = decimal(text, begin_of(tokens, SAMPLE_RATE), end_of(tokens, SAMPLE_RATE))
         if rate <= 0.0 or rate > 1.0:
             return False
         event["weight"] = min(1.0 / rate, 1e6)
-    event["signature_ok"] = flag(int(what[SIGNATURE_OK]))
-    event["duplicate"] = flag(int(what[DUPLICATE]))
-    return whole(text, int(begins[SCHEMA]), int(ends[SCHEMA]), 1) == 1
+    event["signature_ok"] = flag(int(tokens[SIGNATURE_OK]["what"]))
+    event["duplicate"] = flag(int(tokens[DUPLICATE]["what"]))
+    return whole(text, begin_of(tokens, SCHEMA), end_of(tokens, SCHEMA), 1) == 1
 
 
 @kernel
-def read_times(text: Any, what: Any, begins: Any, ends: Any, event: Any) -> bool:
+def read_times(text: Any, tokens: Any, event: Any, memo: Any) -> bool:
     """Fill times and country; return False where one is not as it should be."""
-    t = moment_of(RECEIVED_AT, text, what, begins, ends)
-    signed_at = moment_of(SIGNED_AT, text, what, begins, ends)
-    created = moment_of(EVENT_CREATED_AT, text, what, begins, ends)
+    t = moment_of(RECEIVED_AT, text, tokens, memo)
+    signed_at = moment_of(SIGNED_AT, text, tokens, memo)
+    created = moment_of(EVENT_CREATED_AT, text, tokens, memo)
     if min(t, signed_at, created) == BAD:
         return False
     event["t"] = t
     event["signed_at"] = signed_at
     event["created_at"] = created
-    if int(what[COUNTRY]) == TEXT:
-        at = int(begins[COUNTRY])
-        a, b = int(text[at]), int(text[at + 1])
-        if int(ends[COUNTRY]) - at != 2 or not (65 <= a <= 90 and 65 <= b <= 90):
+    if int(tokens[COUNTRY]["what"]) == TEXT:
+        at = begin_of(tokens, COUNTRY)
+        a, b = byte_at(text, at), byte_at(text, at + 1)
+        if end_of(tokens, COUNTRY) - at != 2 or not (65 <= a <= 90 and 65 <= b <= 90):
             return False
         event["country"] = 26 * a + b - 1754  # AA = 1
     return True
@@ -468,26 +537,12 @@ def flag(what: int) -> int:
 
 
 @kernel
-def joined(first: Any, text: Any, what: Any, begins: Any, ends: Any, scratch: Any, at: int) -> int:
-    """Put several texts into the scratch, a zero behind each, what is absent as empty."""
-    for n in first:
-        if int(what[n]) == TEXT:
-            for i in range(int(begins[n]), int(ends[n])):
-                scratch[at] = text[i]
-                at += 1
-        scratch[at] = 0
-        at += 1
-    return at
-
-
-@kernel
 def read_words(
-    text: Any, what: Any, begins: Any, ends: Any, event: Any, scratch: Any, seed: int, slots: Any,
-    entries: Any, arena: Any, nothing: int,
+    text: Any, tokens: Any, event: Any, seed: int, slots: Any, entries: Any, arena: Any,
+    nothing: int,
 ) -> bool:  # fmt: skip
     """Fill what texts stand for; return False where one was not seen before."""
-    length = joined(IN_CODES, text, what, begins, ends, scratch, 0)
-    p = find(CODES, scratch, 0, length, seed, slots, entries, arena)
+    p = find(CODES, 0, IN_CODES, text, tokens, seed, slots, entries, arena)
     if p < 0:
         return False
     codes = int(entries[p]["values"][0])
@@ -495,25 +550,23 @@ def read_words(
     event["verdict"] = codes >> 8 & 0xFF
     event["reason"] = codes >> 16 & 0xFF
     event["believed"] = codes >> 24
-    length = int(ends[RECEIVER_]) - int(begins[RECEIVER_])
-    p = find(RECEIVER, text, int(begins[RECEIVER_]), length, seed, slots, entries, arena)
+    p = find(RECEIVER, 0, IN_RECEIVER, text, tokens, seed, slots, entries, arena)
     if p < 0:
         return False
     event["receiver"] = int(entries[p]["values"][0])
     event["service"] = int(entries[p]["values"][1])
     event["event_type"] = nothing
-    for n in (EVENT_TYPE, KEY_ID):
-        if int(what[n]) == TEXT:
-            length = int(ends[n]) - int(begins[n])
-            p = find(NAME, text, int(begins[n]), length, seed, slots, entries, arena)
-            if p < 0:
-                return False
-            if n == KEY_ID:
-                event["key_id"] = int(entries[p]["values"][0])
-            else:
-                event["event_type"] = int(entries[p]["values"][0])
-    length = joined(IN_WHO, text, what, begins, ends, scratch, 0)
-    p = find(WHO, scratch, 0, length, seed, slots, entries, arena)
+    if int(tokens[EVENT_TYPE]["what"]) == TEXT:
+        p = find(NAME, 0, IN_TYPE, text, tokens, seed, slots, entries, arena)
+        if p < 0:
+            return False
+        event["event_type"] = int(entries[p]["values"][0])
+    if int(tokens[KEY_ID]["what"]) == TEXT:
+        p = find(NAME, 0, IN_KEY, text, tokens, seed, slots, entries, arena)
+        if p < 0:
+            return False
+        event["key_id"] = int(entries[p]["values"][0])
+    p = find(WHO, 0, IN_WHO, text, tokens, seed, slots, entries, arena)
     if p < 0:
         return False
     event["sender"] = int(entries[p]["values"][0])
@@ -521,19 +574,16 @@ def read_words(
     who = int(entries[p]["values"][2]) >> 8
     event["who"] = who
     event["registered"] = int(entries[p]["values"][2]) & 0xFF
-    for i in range(4):
-        scratch[i] = (who >> (8 * i)) & 0xFF
-    length = joined(IN_FROM, text, what, begins, ends, scratch, 4)
-    p = find(FROM, scratch, 0, length, seed, slots, entries, arena)
+    p = find(FROM, who, IN_FROM, text, tokens, seed, slots, entries, arena)
     if p < 0:
         return False
     event["address"] = int(entries[p]["values"][0])
     event["source"] = int(entries[p]["values"][1])
     event["in_range"] = int(entries[p]["values"][2])
-    if int(what[USER_AGENT]) + int(what[TLS_FP]) + int(what[CLIENT_CERT_FP]) == ABSENT:
+    length = int(tokens[USER_AGENT]["length"]) + int(tokens[TLS_FP]["length"])
+    if length + int(tokens[CLIENT_CERT_FP]["length"]) == 0:
         return True
-    length = joined(IN_CLIENT, text, what, begins, ends, scratch, 0)
-    p = find(CLIENT, scratch, 0, length, seed, slots, entries, arena)
+    p = find(CLIENT, 0, IN_CLIENT, text, tokens, seed, slots, entries, arena)
     if p < 0:
         return False
     event["client"] = int(entries[p]["values"][0])
@@ -541,19 +591,19 @@ def read_words(
 
 
 @kernel
-def read_proofs(text: Any, what: Any, begins: Any, ends: Any, event: Any, by_order: Any) -> bool:
+def read_proofs(text: Any, tokens: Any, event: Any, by_order: Any) -> bool:
     """Fill fingerprints, and check verdict against reason and signature."""
     delivery, signature = 0, 0
-    if int(what[DELIVERY_FP]) == TEXT:
-        delivery = fingerprint(text, int(begins[DELIVERY_FP]), int(ends[DELIVERY_FP]))
-    if int(what[SIGNATURE_FP]) == TEXT:
-        signature = fingerprint(text, int(begins[SIGNATURE_FP]), int(ends[SIGNATURE_FP]))
+    if int(tokens[DELIVERY_FP]["what"]) == TEXT:
+        delivery = fingerprint(text, begin_of(tokens, DELIVERY_FP), end_of(tokens, DELIVERY_FP))
+    if int(tokens[SIGNATURE_FP]["what"]) == TEXT:
+        signature = fingerprint(text, begin_of(tokens, SIGNATURE_FP), end_of(tokens, SIGNATURE_FP))
     body = 0
-    if int(what[BODY_FP]) == TEXT:
-        body = fingerprint(text, int(begins[BODY_FP]), int(ends[BODY_FP]))
+    if int(tokens[BODY_FP]["what"]) == TEXT:
+        body = fingerprint(text, begin_of(tokens, BODY_FP), end_of(tokens, BODY_FP))
     path = int(event["endpoint"])
-    if int(what[PATH_FP]) == TEXT:
-        path = fingerprint(text, int(begins[PATH_FP]), int(ends[PATH_FP]))
+    if int(tokens[PATH_FP]["what"]) == TEXT:
+        path = fingerprint(text, begin_of(tokens, PATH_FP), end_of(tokens, PATH_FP))
     if delivery == BAD or signature == BAD or body == BAD or path == BAD:
         return False
     event["path"] = path
@@ -574,30 +624,29 @@ def read_proofs(text: Any, what: Any, begins: Any, ends: Any, event: Any, by_ord
 
 @cached
 def scan(
-    text: Any, spans: Any, first: int, columns: Any, halves: Any, taken: Any, tokens_: Any,
-    scratch: Any, seed: int, slots: Any, entries: Any, arena: Any, nothing: int, by_order: Any,
+    text: Any, spans: Any, first: int, columns: Any, halves: Any, taken: Any, tokens: Any,
+    after: Any, memo: Any, seed: int, slots: Any, entries: Any, arena: Any, nothing: int,
+    by_order: Any,
 ) -> int:  # fmt: skip
     """Fill the columns of events from ``first`` on; return the first that is not taken.
 
-    ``tokens_`` is room for what stands under each name: what, and where it begins and ends.
+    ``tokens`` is room for what stands under each name, ``after`` and ``memo`` for what is
+    remembered from one event to the next. ``PAD`` bytes must stand behind the last event.
     """
-    what, begins, ends = tokens_[0], tokens_[1], tokens_[2]
     for e in range(first, len(spans)):
         start, end = int(spans[e, 0]), int(spans[e, 1])
-        if not tokens(text, start, end, what, begins, ends):
+        if not look_through(text, start, end, tokens, after):
             return e
         event = columns[e]
-        if not read_numbers(text, what, begins, ends, event):
+        if not read_numbers(text, tokens, event):
             return e
-        if not read_times(text, what, begins, ends, event):
+        if not read_times(text, tokens, event, memo):
             return e
-        if not halves_of(text, int(begins[ID]), int(ends[ID]), halves[e]):
+        if not halves_of(text, begin_of(tokens, ID), end_of(tokens, ID), halves[e]):
             return e
-        if not read_words(
-            text, what, begins, ends, event, scratch, seed, slots, entries, arena, nothing
-        ):
+        if not read_words(text, tokens, event, seed, slots, entries, arena, nothing):
             return e
-        if not read_proofs(text, what, begins, ends, event, by_order):
+        if not read_proofs(text, tokens, event, by_order):
             return e
         taken[e] = 1
     return len(spans)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from detectors.event import EVENT, PROVED_BY_ORDER, REASONS
 from detectors.keys import id_keys, name_key
+from detectors.octets import PAD, words_of
 from detectors.scan import NAMES, scan
-from detectors.words import LONGEST, Words
+from detectors.words import TOKEN, Words
 
 NO_TYPE = name_key("")
 _BY_ORDER = np.zeros(max(REASONS.values()) + 1, np.int8)
@@ -21,18 +22,14 @@ for _reason in PROVED_BY_ORDER:
     _BY_ORDER[REASONS[_reason]] = 1  # type: ignore[index]
 
 
-def joined(*texts: str | None) -> bytes:
-    """Return several texts as the scan joins them."""
-    return b"".join((text or "").encode() + b"\0" for text in texts)
-
-
 class Scanner:
     """What the scan knows, and its room."""
 
     def __init__(self) -> None:
         self.words = Words()
-        self.tokens = np.zeros((3, len(NAMES)), np.int64)
-        self.scratch = np.zeros(LONGEST, np.uint8)
+        self.tokens = np.zeros(len(NAMES), TOKEN)
+        self.after = np.zeros(len(NAMES) + 1, np.int64)
+        self.memo = np.zeros(3, np.uint64)  # the first word of no date is 0
 
     def begin(self, buffer: bytes | memoryview | mmap, spans: NDArray[np.int64]) -> Scanned:
         """Begin a buffer; nothing is read yet."""
@@ -47,7 +44,6 @@ class Scanned:
     ) -> None:
         self._scanner = scanner
         self._text = np.frombuffer(buffer, np.uint8) if len(buffer) else np.zeros(0, np.uint8)
-        self._text.flags.writeable = False  # one kind of array, so one compilation
         self._spans = np.ascontiguousarray(spans, np.int64)
         self.columns: NDArray[Any] = np.zeros(len(spans), EVENT)
         self.taken = np.zeros(len(spans), np.bool_)
@@ -58,15 +54,29 @@ class Scanned:
         if getattr(numba.config, "DISABLE_JIT", 0):  # uncompiled it is no fast way
             yield from range(len(self._spans))
             return
+        near = np.flatnonzero(self._spans[:, 1] + PAD > len(self._text))
+        cut = int(near[0]) if len(near) else len(self._spans)
+        if cut:
+            yield from self._left(self._text, self._spans[:cut], 0)
+        if cut < len(self._spans):  # what is read with the last events must be ours, too
+            rest = self._spans[cut:]
+            first = int(rest[:, 0].min())
+            text = np.concatenate([self._text[first:], np.zeros(PAD, np.uint8)])
+            yield from self._left(text, rest - first, cut)
+
+    def _left(self, text: NDArray[np.uint8], spans: NDArray[np.int64], first: int) -> Iterator[int]:
         one, of = self._scanner, self._scanner.words
+        words = words_of(text)
+        words.flags.writeable = False  # one kind of array, so one compilation
+        columns, halves, taken = self.columns[first:], self._halves[first:], self.taken[first:]
         place = 0
-        while place < len(self._spans):
+        while place < len(spans):
             place = scan(
-                self._text, self._spans, place, self.columns, self._halves, self.taken, one.tokens,
-                one.scratch, of.seed, of.slots, of.entries, of.arena, NO_TYPE, _BY_ORDER,
+                words, spans, place, columns, halves, taken, one.tokens, one.after, one.memo,
+                of.seed, of.slots, of.entries, of.arena, NO_TYPE, _BY_ORDER,
             )  # fmt: skip
-            if place < len(self._spans):
-                yield place
+            if place < len(spans):
+                yield first + place
                 place += 1
 
     def keys(self) -> NDArray[np.int64]:

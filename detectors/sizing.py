@@ -102,7 +102,8 @@ def sized(stream: Stream, speeds: Speeds, config: Config | None = None) -> Sized
     for key in (("sender", "unit"), ("sender", "delivery"), ("id",)):
         spec = tables[key].spec
         rate = stream.events_per_second / partitions
-        passing += min(rate * 60 * spec.ttl, spec.limit) * tables[key].key_bytes
+        kept = min(rate * 60 * spec.ttl, spec.limit + spec.remembered)
+        passing += tables[key].bytes_of(kept)
     days = stream.events_per_second * DAY_S * stream.retention_days
     busiest = stream.events_per_second * stream.busiest_share
     return Sized(

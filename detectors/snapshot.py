@@ -16,18 +16,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+from crc32c import crc32c
 from numpy.typing import NDArray
 
 from detectors.errors import StateError
 
-MAGIC = b"CALLWATCH-STATE-1\n"
-CHECK_BYTES = 16
+MAGIC = b"CALLWATCH-STATE-2\n"
+CHECK_BYTES = 4
+"""CRC-32C: against damage, and ten times faster than any hash. Where a state travels, its carrier
+has a hash of its own (``detectors.engines.state_topic``)."""
 PATCH = "@"
 RUNS = "@runs"
+STEPS = "@steps"
+"""Like ``RUNS``, for places that lie apart."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,12 @@ class Copied:
         arrays = dict(sorted(self.arrays.items()))
         kinds = written({name: [_kind(a.dtype), len(a)] for name, a in arrays.items()})
         text = f'{{"arrays":{kinds},"header":{self.header}}}'.encode()
-        check = blake2b(digest_size=CHECK_BYTES)
+        check = 0
         head: list[bytes | memoryview] = [MAGIC, len(text).to_bytes(8, "big"), text]
         for piece in (*head, *map(_bytes_of, arrays.values())):
-            check.update(piece)
+            check = crc32c(piece, check)
             yield piece
-        yield check.digest()
+        yield check.to_bytes(CHECK_BYTES, "big")
 
 
 def written(header: Mapping[str, Any]) -> str:
@@ -69,7 +73,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if not body.startswith(MAGIC):
         msg = "snapshot: these bytes are no snapshot of this version"
         raise StateError(msg)
-    if blake2b(body, digest_size=CHECK_BYTES).digest() != check:
+    if crc32c(body).to_bytes(CHECK_BYTES, "big") != check:
         msg = "snapshot: checksum does not match"
         raise StateError(msg)
     start = len(MAGIC) + 8
@@ -95,33 +99,45 @@ def runs_of(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.concatenate([np.array([length]), pairs.reshape(-1)]).astype(np.int64)
 
 
+def steps_of(places: NDArray[np.int64], length: int) -> NDArray[np.uint32]:
+    """Return rising places as the steps from each to the next, behind the length of the whole.
+
+    Single places in four bytes, most of which are zero and pack well.
+
+    >>> steps_of(np.array([3, 4, 9]), 20).tolist()
+    [20, 3, 1, 5]
+    """
+    return np.concatenate([np.array([length]), np.diff(places, prepend=0)]).astype(np.uint32)
+
+
 def merge(base: bytes, changes: Sequence[bytes]) -> bytes:
     """Return the snapshot that changes make of an earlier one, applied in their order.
 
-    An array ``table/name@`` holds what is to stand in ``table/name`` at the runs ``table/@runs``;
-    any other array, and the header, is whole. StateError where they do not belong together.
+    An array ``table/name@`` holds what is to stand in ``table/name`` at the runs ``table/@runs``,
+    or at the places ``table/@steps``; any other array, and the header, is whole. StateError where
+    they do not belong together.
     """
     if not changes:
         return base
     header, arrays = unpack(base)
     later = [unpack(one) for one in changes]
     try:
-        length = {
-            name.partition("/")[0]: int(array[0])  # rows are never given back: the last is the most
+        length = {  # rows are never given back: the last is the most
+            name.rpartition("/")[0]: int(array[0])
             for _, parts in later
             for name, array in parts.items()
-            if name.endswith(RUNS)
+            if name.endswith((RUNS, STEPS))
         }
         for header, parts in later:  # noqa: B007 - the last one counts
             for name, array in parts.items():
-                if name.endswith(RUNS):
+                if name.endswith((RUNS, STEPS)):
                     continue
                 if not name.endswith(PATCH):
                     arrays[name] = array
                     continue
-                table, target = name.partition("/")[0], name.removesuffix(PATCH)
+                table, target = name.rpartition("/")[0], name.removesuffix(PATCH)
                 arrays[target] = _roomy(arrays[target], length[table])
-                _apply(arrays[target], array, parts[f"{table}/{RUNS}"])
+                _apply(arrays[target], array, _places(parts, table))
     except (KeyError, IndexError, ValueError) as error:
         msg = f"snapshot: changes do not fit what they change: {error!r}"
         raise StateError(msg) from None
@@ -132,18 +148,49 @@ def _roomy(array: NDArray[Any], length: int) -> NDArray[Any]:
     if len(array) == length and array.flags.writeable:
         return array
     roomy = np.zeros(length, array.dtype)
-    roomy[: len(array)] = array
+    in_one_piece(roomy)[: len(array)] = in_one_piece(array)
     return roomy
 
 
-def _apply(array: NDArray[Any], values: NDArray[Any], runs: NDArray[np.int64]) -> None:
+def _places(parts: Mapping[str, NDArray[Any]], table: str) -> NDArray[np.int64]:
+    """Return where the values of a table's changes belong."""
+    steps = parts.get(f"{table}/{STEPS}")
+    if steps is not None:
+        return np.cumsum(steps[1:].astype(np.int64))
+    runs = parts[f"{table}/{RUNS}"]
     starts, lengths = runs[1::2], runs[2::2]
     before = np.cumsum(lengths) - lengths
-    places = np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+    places: NDArray[np.int64] = np.repeat(starts - before, lengths)
+    return places + np.arange(int(lengths.sum()))
+
+
+def _apply(array: NDArray[Any], values: NDArray[Any], places: NDArray[np.int64]) -> None:
     if array.dtype != values.dtype or len(places) != len(values) or np.any(places < 0):
         msg = "other rows, or another number of them"
         raise ValueError(msg)
-    array[places] = values
+    in_one_piece(array)[places] = in_one_piece(values)
+
+
+def in_one_piece(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of rows that numpy copies as they are: else it copies field by field.
+
+    >>> in_one_piece(np.zeros(2, [("a", "i8"), ("b", "i4")])).dtype.itemsize
+    12
+    """
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize)))
+
+
+def copy_of(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of rows."""
+    found: NDArray[Any] = in_one_piece(rows).copy().view(rows.dtype)
+    return found
+
+
+def picked(rows: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+    """Return a copy of the rows at these places."""
+    # Places are never out of range; with any other mode numpy goes through a buffer.
+    found: NDArray[Any] = in_one_piece(rows).take(places, mode="clip").view(rows.dtype)
+    return found
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:

@@ -10,7 +10,12 @@ itself first. All of it depends on the order of events only, never on the cut of
 A position that goes to another key leaves its entry in the index behind: whoever meets it sees that
 the key there is another. That spares a search through memory for each new delivery; when entries
 fill the index up, it is built again. An entry holds the upper bits of its place beside the
-position, so that rows of other keys are hardly ever looked at.
+position, so that rows of other keys are hardly ever looked at; where in the index it stands, the
+lower bits say, as a share of its length: so an index need be no power of two.
+
+A table whose rows come and go in the order of their first use may remember the keys of rows that
+had to go (``detectors.memory``, a tenth of a row's bytes): such a key starts afresh as one that was
+there before, of which nothing else is known.
 
 >>> import numpy as np
 >>> table = KeyedTable(TableSpec(("sender",), ttl=1000, limit=2))
@@ -29,15 +34,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.compile import cached
+from detectors.compile import lean
 from detectors.keys import places
-from detectors.snapshot import PATCH, RUNS, runs_of
-from models.guard import INT32_MAX
+from detectors.memory import Memory
+from detectors.passing import (
+    BLOCK,
+    EVICTED,
+    FILLED,
+    HAND,
+    INDEX,
+    NEW,
+    NO_MEMORY,
+    ROWS,
+    TAKEN,
+    TOUCHED,
+    USED,
+    WANTED,
+    enter_rows,
+    pass_by,
+    probe,
+    touch,
+)
+from detectors.snapshot import PATCH, RUNS, in_one_piece, picked, runs_of
+from models.guard import INT8_MAX, INT32_MAX
 from models.kernel import kernel
 
-USED, HAND, EVICTED, TOUCHED, FILLED = range(5)
-BLOCK = 128
-"""Look-ups whose memory is fetched together."""
 SAMPLE = 16
 ESTABLISHED_HITS = 30
 ESTABLISHED_BONUS = 7 * 24 * 60
@@ -50,6 +71,8 @@ SLOT = np.dtype(
     ]
 )
 """What the table itself keeps of a position, in one piece: a look-up touches one line of memory."""
+SMALL_SLOT = np.dtype([("key", "i8"), ("seen", "i4"), ("hits", "i1")])
+"""The same where nobody asks for more than whether a key is established."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +90,12 @@ class TableSpec:
     ttl: int
     limit: int
     refresh: bool = True
+    counted: bool = True
+    """Whether uses are counted beyond 127."""
     growth: float = 1.125
     """By how much the arrays grow when they are full: copying against unused memory."""
+    remembered: int = 0
+    """Keys at most that are remembered after their rows went; only without ``refresh``."""
 
 
 @dataclass(frozen=True)
@@ -78,31 +105,31 @@ class Located:
     position: NDArray[np.int64]
     """-1 where the key is null."""
     fresh: NDArray[np.int8]
-    """Positive where the row starts afresh at this event: 1 = new or expired, 2 = taken from a
-    live key because of the limit."""
+    """Positive where the row starts afresh at this event: ``NEW`` or expired, ``TAKEN`` from a
+    live key because of the limit, or ``REMEMBERED`` although the key's former row went."""
     before: NDArray[np.int64]
-    """Uses of the row before this event."""
+    """Uses of the row before this event; at most 127 where they are not counted, and at least as
+    many where it is remembered."""
 
 
 @kernel
-def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int, refresh: int) -> int:
+def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int) -> int:
     """Return the position for a new key: an expired one at the hand, a new one, or the oldest."""
     used = int(state[USED])
     if used > 0:
-        hand = int(state[HAND]) % used
+        hand = int(state[HAND])
+        if hand >= used:
+            hand -= used
+        state[HAND] = hand + 1
         if now - int(slots[hand]["seen"]) > ttl:
-            state[HAND] = hand + 1
             return hand
-        if refresh > 0:
-            state[HAND] = hand + 1
     if used < limit:
         state[USED] = used + 1
         return used
     best = int(state[HAND]) % used
     best_rank = 0
     stride = max(used // SAMPLE, 1)  # neighbours came together, and are likely all established
-    sample = SAMPLE if refresh > 0 else 1  # without renewal the hand points at the oldest
-    for i in range(min(sample, used)):
+    for i in range(min(SAMPLE, used)):
         p = (int(state[HAND]) + i * stride) % used
         rank = int(slots[p]["seen"])
         if int(slots[p]["hits"]) >= ESTABLISHED_HITS:
@@ -110,81 +137,55 @@ def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int, refresh: int
         if i == 0 or rank < best_rank:
             best = p
             best_rank = rank
-    if refresh == 0:
-        state[HAND] = (best + 1) % used
     state[EVICTED] = int(state[EVICTED]) + 1
     return best
 
 
-@kernel
-def _touch(home: Any, first: int, last: int, index: Any, slots: Any, shift: int) -> int:
-    """Read what the next look-ups will need: reads that do not wait for each other overlap.
-
-    Look-ups wait for memory most of the time, one after the other; this fetches a block's lines
-    into the cache beforehand. The sum is returned so that no compiler leaves the reads out.
-    """
-    mask = len(index) - 1
-    total = 0
-    low = (1 << shift) - 1
-    for e in range(first, last):
-        place = int(home[e])
-        entry = int(index[place & mask])
-        if entry >= 0 and (entry ^ place) >> shift == 0:
-            total += int(slots[entry & low]["seen"])
-    return total
-
-
-@cached
+@lean
 def _locate(
     first: int, wanted: Any, home: Any, now: Any, index: Any, slots: Any, state: Any,
-    shift: int, ttl: int, limit: int, refresh: int, dirty: Any,
+    shift: int, ttl: int, limit: int, most: int, dirty: Any,
     position: Any, fresh: Any, before: Any,
 ) -> int:  # fmt: skip
-    """Locate from event ``first`` on; return where rows or index are full, or the end."""
-    mask = len(index) - 1
+    """Locate from event ``first`` on; return where something is ``WANTED``, or the end."""
     low = (1 << shift) - 1
     touched = first
     for e in range(first, len(wanted)):
         if e == touched:
             touched = min(e + BLOCK, len(wanted))
-            state[TOUCHED] = _touch(home, e, touched, index, slots, shift)
+            state[TOUCHED] = touch(home, e, touched, index, slots, shift)
         key = int(wanted[e])
         if key == 0:
             position[e] = -1
             continue
         t = int(now[e])
         place = int(home[e])
-        at = place & mask
-        p = -1
-        entry = int(index[at])
-        while entry >= 0:
-            if (entry ^ place) >> shift == 0 and int(slots[entry & low]["key"]) == key:
-                p = entry & low
-                break
-            at = (at + 1) & mask
-            entry = int(index[at])
+        p = probe(index, slots, key, place, shift)
+        at = -1 - p
         if p < 0:
             used = int(state[USED])
             if used == len(slots) and used < limit:
+                state[WANTED] = ROWS
                 return e
             if 8 * int(state[FILLED]) >= 7 * len(index):
+                state[WANTED] = INDEX
                 return e
             evicted = int(state[EVICTED])
-            p = _choose(slots, state, t, ttl, limit, refresh)
+            p = _choose(slots, state, t, ttl, limit)
             index[at] = place & ~low | p
             state[FILLED] = int(state[FILLED]) + 1
             slots[p]["key"] = key
-            fresh[e] = 1 + int(state[EVICTED]) - evicted
+            fresh[e] = TAKEN if int(state[EVICTED]) > evicted else NEW
         slot = slots[p]
         if t - int(slot["seen"]) > ttl:
-            fresh[e] = 1
+            fresh[e] = NEW
         if fresh[e] > 0:
             slot["hits"] = 0
             slot["seen"] = t
-        elif refresh > 0 and t > int(slot["seen"]):
+        elif t > int(slot["seen"]):
             slot["seen"] = t
         before[e] = int(slot["hits"])
-        slot["hits"] = min(int(slot["hits"]) + 1, INT32_MAX)
+        slot["hits"] = min(int(slot["hits"]) + 1, most)
         dirty[p] = 1
         position[e] = p
     return len(wanted)
@@ -195,13 +196,15 @@ class KeyedTable:
 
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
-        self.state = np.zeros(5, np.int64)
-        self._shift = spec.limit.bit_length()
+        self.state = np.zeros(6, np.int64)
+        # Bits of a place that say where in the index it is; passing tables have longer ones.
+        self._shift = min(spec.limit.bit_length() + (0 if spec.refresh else 2), 31)
+        self.memory = Memory(spec.ttl, spec.remembered) if spec.remembered else None
         self.rows: dict[str, NDArray[Any]] = {}
         self._allocate(FIRST_CAPACITY)
 
     def _allocate(self, capacity: int) -> None:
-        self.slots = np.zeros(capacity, SLOT)
+        self.slots = np.zeros(capacity, SLOT if self.spec.counted else SMALL_SLOT)
         self.dirty = np.zeros(capacity, np.uint8)
         """1 where a row was used, or woken, since the last ``clean``."""
         self._index_for(capacity)
@@ -210,12 +213,13 @@ class KeyedTable:
         self.index = np.full(self._entries(capacity), -1, np.int32)
 
     def _entries(self, capacity: int) -> int:
-        """Return the size of the index, a power of two with room for entries left behind.
+        """Return the size of the index, with room for entries left behind.
 
         Where every event brings a new key and an old one goes, half of the entries are old ones.
         """
-        room = capacity * 4 // 3 if self.spec.refresh else 3 * capacity
-        return 1 << (max(room, 8) - 1).bit_length()
+        if self.spec.refresh:
+            return max(capacity // 6, 1) * 8  # four thirds, in whole eighths
+        return 1 << (max(3 * capacity, 8) - 1).bit_length()
 
     @property
     def used(self) -> int:
@@ -224,26 +228,44 @@ class KeyedTable:
 
     @property
     def evicted(self) -> int:
-        """Rows that were taken from a live key because of the limit."""
-        return int(self.state[EVICTED])
+        """Keys that were lost before their time, because of a limit."""
+        return int(self.state[EVICTED]) if self.memory is None else self.memory.forgotten
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the used rows of all users, and of the whole index."""
-        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize + 1
-        return self.used * rows + self.index.nbytes
+        """Bytes of the used rows of all users, of the whole index, and of what is remembered."""
+        memory = 0 if self.memory is None else self.memory.nbytes
+        return self.used * self._row_bytes + self.index.nbytes + memory
+
+    @property
+    def _row_bytes(self) -> int:
+        of_users = sum(a.dtype.itemsize for a in self.rows.values())
+        return of_users + self.slots.itemsize + self.dirty.itemsize
 
     @property
     def key_bytes(self) -> int:
-        """Bytes of one more key: its rows, and its share of the index as it is when it doubles."""
-        rows = sum(a.dtype.itemsize for a in self.rows.values()) + SLOT.itemsize + 1
-        room = 4 / 3 if self.spec.refresh else 3
-        return rows + math.ceil(2 * room * self.index.itemsize)
+        """Bytes of one more key: its rows, and its share of the index.
+
+        The index counts as it is when it grows; without renewal the table is full most of the
+        time, and it counts as it is then.
+        """
+        if not self.spec.refresh:
+            limit = self.spec.limit
+            return self._row_bytes + math.ceil(self._entries(limit) * self.index.itemsize / limit)
+        return self._row_bytes + math.ceil(self.spec.growth * 4 / 3 * self.index.itemsize)
+
+    def bytes_of(self, keys: float) -> float:
+        """Return the bytes that so many keys take, of which some may only be remembered."""
+        rows = min(keys, self.spec.limit)
+        memory = 0.0 if self.memory is None else self.memory.bytes_of(keys - rows)
+        return rows * self.key_bytes + memory
 
     @property
     def allocated(self) -> int:
         """Bytes of all arrays, the part that is not used yet included."""
-        return sum(a.nbytes for a in (self.slots, self.dirty, self.index, *self.rows.values()))
+        memory = 0 if self.memory is None else self.memory.nbytes
+        arrays = (self.slots, self.dirty, self.index, *self.rows.values())
+        return sum(a.nbytes for a in arrays) + memory
 
     def add_rows(self, name: str, dtype: np.dtype[Any]) -> None:
         """Give each position one more row, of the user ``name``."""
@@ -278,19 +300,47 @@ class KeyedTable:
         found = Located(np.empty(n, np.int64), np.zeros(n, np.int8), np.zeros(n, np.int64))
         home = places(keys)
         done = 0
-        while True:
-            done = _locate(
-                done, keys, home, now, self.index, self.slots, self.state, self._shift,
-                self.spec.ttl, self.spec.limit, int(self.spec.refresh), self.dirty,
-                found.position, found.fresh, found.before,
-            )  # fmt: skip
-            if done == n:
-                break
-            if self.used == len(self.slots) and self.used < self.spec.limit:
+        while (done := self._look_up(done, keys, home, now, found)) < n:
+            wanted = int(self.state[WANTED])
+            if wanted == ROWS:
                 self.reserve(1)
-            else:
+            elif wanted == INDEX:
                 self.reindex()
+            elif self.memory is not None:
+                self._make_room(self.memory, int(now[done]))
         return found
+
+    def _make_room(self, memory: Memory, now: int) -> None:
+        """Allocate the memory, or double it."""
+        begins = len(memory.slots) == 0
+        memory.make_room()
+        if begins:
+            hand = int(self.state[HAND])
+            m = (memory.slots, memory.dirty, memory.state)
+            enter_rows(self.slots, self.used, hand, now, self.spec.ttl, *m)
+
+    def _look_up(
+        self,
+        first: int,
+        keys: NDArray[np.int64],
+        home: NDArray[np.int64],
+        now: NDArray[np.int64],
+        found: Located,
+    ) -> int:
+        """Locate from one event on, as far as there is room; return where it ended."""
+        spec, where = self.spec, (found.position, found.fresh, found.before)
+        most = INT32_MAX if spec.counted else INT8_MAX
+        if spec.refresh:
+            return int(_locate(
+                first, keys, home, now, self.index, self.slots, self.state, self._shift,
+                spec.ttl, spec.limit, most, self.dirty, *where,
+            ))  # fmt: skip
+        memory = self.memory
+        m = NO_MEMORY if memory is None else (memory.slots, memory.dirty, memory.state)
+        return int(pass_by(
+            first, keys, home, now, self.index, self.slots, self.state, self._shift,
+            spec.ttl, spec.limit, most, self.dirty, *m, *where,
+        ))  # fmt: skip
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of keys, -1 where there is no row; makes none and renews none."""
@@ -306,6 +356,8 @@ class KeyedTable:
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return the used part of every array, by name; the index is built again."""
         parts = {f"rows.{name}": rows[: self.used] for name, rows in self.rows.items()}
+        if self.memory is not None:
+            parts |= self.memory.snapshot()
         return {"state": self.state[:TOUCHED], "slots": self.slots[: self.used], **parts}
 
     def changes(self) -> dict[str, NDArray[Any]]:
@@ -314,10 +366,12 @@ class KeyedTable:
         Tables that keep things in the order of a hand give long runs: segments that are appended.
         """
         places = np.flatnonzero(self.dirty[: self.used])
-        parts = {f"rows.{name}{PATCH}": rows[places] for name, rows in self.rows.items()}
+        parts = {f"rows.{name}{PATCH}": picked(rows, places) for name, rows in self.rows.items()}
         runs = runs_of(places, self.used)
         state = self.state[:TOUCHED].copy()
-        return {"state": state, RUNS: runs, f"slots{PATCH}": self.slots[places], **parts}
+        if self.memory is not None:
+            parts |= self.memory.changes()
+        return {"state": state, RUNS: runs, f"slots{PATCH}": picked(self.slots, places), **parts}
 
     def restore(
         self, parts: dict[str, NDArray[Any]], may_lack: frozenset[str] = frozenset()
@@ -338,26 +392,29 @@ class KeyedTable:
             if given.dtype != rows.dtype:  # numpy would convert it, field by field
                 msg = f"rows of {name} have another layout"
                 raise ValueError(msg)
-            rows[:used] = given
+            in_one_piece(rows)[:used] = in_one_piece(given)
+        if self.memory is not None:
+            self.memory.restore(parts)
         self.reindex()
 
     def clean(self) -> None:
         """A checkpoint has been taken: no row is dirty."""
         self.dirty[: self.used] = 0
+        if self.memory is not None:
+            self.memory.clean()
 
 
 def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
     grown = np.zeros(capacity, array.dtype)
-    grown[: len(array)] = array
+    in_one_piece(grown)[: len(array)] = in_one_piece(array)
     return grown
 
 
-@cached
+@lean
 def _link(index: Any, home: Any, used: int, shift: int) -> None:
-    mask = len(index) - 1
     low = (1 << shift) - 1
     for p in range(used):
-        at = int(home[p]) & mask
+        at = (int(home[p]) & low) * len(index) >> shift
         while int(index[at]) >= 0:
-            at = (at + 1) & mask
+            at = at + 1 if at + 1 < len(index) else 0
         index[at] = int(home[p]) & ~low | p

@@ -11,14 +11,15 @@ from pathlib import Path
 import click
 
 from alerts.explain import format_count, safe
-from detectors.cli import _BadLines, _Progress, _refuse_overwriting, _replace, _Time
+from detectors.cli import _refuse_overwriting, _replace
+from detectors.cli_parts import BadLines, Progress, Time
 from detectors.config import load_config
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from detectors.training import collect, fit
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
-from ingest.sources import read_events
+from ingest.sources import read_pieces
 from models.store import GRAVEST, StoredModel, to_bytes
 
 
@@ -57,7 +58,7 @@ from models.store import GRAVEST, StoredModel, to_bytes
 )
 @click.option("--inventory", type=click.Path(path_type=Path), help="Registered senders (TOML).")
 @profiles_option
-@click.option("--now", type=_Time(), help="As of `callwatch detect`.")
+@click.option("--now", type=Time(), help="As of `callwatch detect`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the model card as one JSON object.")
 def train(
     events: tuple[str, ...],
@@ -78,10 +79,10 @@ def train(
     [detectors.behaviour-outlier] of a configuration as `model`.
     """
     _refuse_overwriting(str(out), None, [*events, config_path, inventory, profiles])
-    report_bad = _BadLines()
+    report_bad = BadLines()
     try:
         windows = collect(
-            read_events(events),
+            read_pieces(events),
             config=load_config(
                 config_path,
                 inventory=load_inventory(inventory) if inventory else None,
@@ -89,7 +90,7 @@ def train(
             ),
             now_us=time.time_ns() // 1000 if now is None else now,
             on_bad=report_bad,
-            on_progress=_Progress() if sys.stderr.isatty() else None,
+            on_progress=Progress() if sys.stderr.isatty() else None,
         )
         report_bad.close()
         names = [Path(name).name for name in events]

@@ -27,6 +27,7 @@ from detectors.registry import detectors_found
 from detectors.rules import behaviour_outlier
 from detectors.shared import Partitions
 from ingest.sources import Lines
+from ingest.tables import Table
 from models import features, forest
 from models.store import ModelCard, StoredModel
 
@@ -72,7 +73,7 @@ class _Collector(Core):
 
 
 def collect(
-    lines: Iterable[Lines],
+    lines: Iterable[Lines | Table],
     *,
     config: Config | None = None,
     now_us: int | None = None,

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.base import EVICTED, Detector, Table
+from detectors.base import EVICTED, Detector, Table, close
 from detectors.event import HOUR, MINUTE
 from models.kernel import kernel
 
@@ -57,11 +57,16 @@ def next_of(row: Any) -> int:
 
 
 @kernel
+def end_of(row: Any) -> int:
+    """Return when the incident of a row without times of its own ends, microseconds; 0 = never."""
+    return int(row["open_until"]) * MINUTE if int(row["opened_at"]) != 0 else 0
+
+
+@kernel
 def give_up(row: Any) -> None:
     """Switch a row's timers off."""
     row["due"] = 0
-    row["opened_at"] = 0
-    row["open_until"] = 0
+    close(row)
 
 
 @kernel
@@ -85,6 +90,8 @@ def heard_since(pauses: Any, tick: int, service: int) -> int:
 
 
 EVICTED_CODE = EVICTED
+FADED = "faded"
+"""The field of a row that is set where the key was there before, but its row had to go."""
 MODEL = ", models[0]"
 """What a step and a timer of a learned detector take beside their parameters."""
 
@@ -93,10 +100,10 @@ _HEAD = '''\
 from numba import njit
 
 import {module} as rule
-from detectors.tables import BLOCK
+from detectors.passing import BLOCK, REMEMBERED
 from detectors.event import MINUTE
 from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, TOUCHED, WRITTEN
-from detectors.walk import give_up, heard_since, next_of
+from detectors.walk import close, end_of, give_up, heard_since, next_of
 from models.kernel import kernel
 
 step = kernel(rule.step)
@@ -104,7 +111,7 @@ step = kernel(rule.step)
 
 _WALK = """
 
-@njit(cache=True, error_model="python")
+@njit(cache=True, error_model="python", _nrt=False)
 def walk(events, first, ticks, final_tick, clock, params, records, pauses{models}{tables}):
     n = 0
     room = len(records) - 4
@@ -154,13 +161,19 @@ _UNHEARD = """
 
 
 def _timed(table: Table) -> bool:
-    return "due" in (table.row.names or ())
+    return _has(table, "opened_at")
+
+
+def _has(table: Table, field: str) -> bool:
+    return field in (table.row.names or ())
 
 
 def walk_source(detector: Detector) -> str:
     """Return the text of the detector's walk module."""
     tables = range(len(detector.tables))
     timed = [k for k in tables if _timed(detector.tables[k])]
+    judging = [k for k in timed if _has(detector.tables[k], "who")]
+    waiting = [k for k in timed if _has(detector.tables[k], "due")]
     choosy = detector.is_choosy
     head = _HEAD.format(id=detector.id, module=detector.module.__name__)
     head += "".join(f"timer{k} = kernel(rule.TABLES[{k}].timer)\n" for k in timed)
@@ -174,7 +187,10 @@ def walk_source(detector: Detector) -> str:
         + "".join(f", rows{k}, dirty{k}" for k in timed),
         touch_args="".join(f", position{k}, rows{k}" for k in tables),
         relevant="\n        wanted = relevant(event)" if choosy else "",
-        afresh="".join(_afresh_source(k, k in timed, choosy) for k in tables),
+        afresh="".join(
+            _afresh_source(k, k in timed, k in judging, choosy, _has(detector.tables[k], FADED))
+            for k in tables
+        ),
         skip=" or ".join(["not wanted"] * choosy + [f"int(position{k}[e]) < 0" for k in tables]),
         rows=", ".join(f"rows{k}[int(position{k}[e])]" for k in tables),
         note=_note_source(
@@ -188,9 +204,11 @@ def walk_source(detector: Detector) -> str:
             "k",
             _position_source(len(detector.tables)),
         ),
-        dues="".join(_due_source(k) for k in timed),
+        dues="".join(_due_source(k, k in waiting) for k in timed),
     )
-    waking = _wake_source(timed, detector.is_learned, listens=detector.listens)
+    waking = _wake_source(
+        timed, judging, waiting, learned=detector.is_learned, listens=detector.listens
+    )
     return head + waking + _touch_source(detector) + walk
 
 
@@ -210,12 +228,15 @@ def _position_source(count: int) -> str:
     return text
 
 
-def _afresh_source(k: int, timed: bool, choosy: bool) -> str:
+def _afresh_source(k: int, timed: bool, judging: bool, choosy: bool, fades: bool) -> str:
     if not timed:
+        faded = f"""
+            if fresh{k}[e] == REMEMBERED:
+                rows{k}[int(position{k}[e])]["{FADED}"] = 1"""
         return f"""
         if fresh{k}[e] > 0:
-            rows{k}[int(position{k}[e])] = blank{k}[0]"""
-    return f"""
+            rows{k}[int(position{k}[e])] = blank{k}[0]{faded if fades else ""}"""
+    text = f"""
         p = int(position{k}[e])
         if p >= 0:
             if fresh{k}[e] > 0:
@@ -223,15 +244,18 @@ def _afresh_source(k: int, timed: bool, choosy: bool) -> str:
                     now = int(event["now"])
                     {_note_source(20, "e", 1, "now", "now", "who", "EVICTED_CODE", str(k), "p")}
                     n += 1
-                rows{k}[p] = blank{k}[0]
+                rows{k}[p] = blank{k}[0]"""
+    if not judging:
+        return text
+    return f"""{text}
                 rows{k}[p]["who"] = who
             {"if wanted" if choosy else "else"}:
                 rows{k}[p]["who"] = who"""
 
 
-def _due_source(k: int) -> str:
+def _due_source(k: int, waits: bool) -> str:
     return f"""
-        due = next_of(rows{k}[int(position{k}[e])])
+        due = {"next_of" if waits else "end_of"}(rows{k}[int(position{k}[e])])
         if due != 0 and (int(clock[NEXT_DUE]) == 0 or due < int(clock[NEXT_DUE])):
             clock[NEXT_DUE] = due"""
 
@@ -283,7 +307,9 @@ def touch(events, first, last{"".join(f", position{k}, rows{k}" for k in tables)
     )
 
 
-def _wake_source(timed: list[int], learned: bool, *, listens: bool) -> str:
+def _wake_source(
+    timed: list[int], judging: list[int], waiting: list[int], *, learned: bool, listens: bool
+) -> str:
     model = MODEL if learned else ""
     parts = (", models" if learned else "") + "".join(f", rows{k}, dirty{k}" for k in timed)
     text = f"""
@@ -294,26 +320,27 @@ def wake(at, tick, clock, params, records, pauses{parts}):
     soonest = 0
     room = len(records) - 4"""
     for k in timed:
+        next_, stop = ("next_of", "give_up") if k in waiting else ("end_of", "close")
         text += f"""
     for p in range(len(dirty{k})):
         row = rows{k}[p]
-        due = next_of(row)
+        due = {next_}(row)
         again = 0
         while due != 0 and due + GRACE <= tick:
             if n >= room:
                 clock[WRITTEN] = n
                 return
             dirty{k}[p] = 1
-            who = int(row["who"]){_LISTEN if listens else ""}
+            who = {'int(row["who"])' if k in judging else 0}{_LISTEN if listens else ""}
             code = timer{k}(row, due, params[who]{model}, records[n])
             if code != 0:
                 now = max(due + GRACE, int(clock[LAST_TICK]) + MINUTE)
                 {_note_source(16, "at", 1, "due", "now", "who", "code", str(k), "p")}
                 n += 1{_UNHEARD if listens else ""}
-            later = next_of(row)
+            later = {next_}(row)
             again = again + 1 if later == due else 0
             if later != 0 and (later < due or again > 2):
-                give_up(row)  # a timer that does not move on would never end
+                {stop}(row)  # a timer that does not move on would never end
                 later = 0
             due = later
         if due != 0 and (soonest == 0 or due < soonest):

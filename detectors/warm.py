@@ -13,6 +13,7 @@ import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from detectors import scan
 from detectors.base import Detector
 from detectors.batch import Decoder, ReportAt, no_events
 from detectors.compile import cache_folder, walk_name
@@ -64,11 +65,17 @@ def warm_up(config: Config) -> bool:
 
 
 def shares(detectors: Iterable[Detector], processes: int) -> list[list[str]]:
-    """Divide the detectors so that no share is much more work; a longer file takes longer."""
+    """Divide the detectors so that no share is much more work; a longer file takes longer.
+
+    The first process compiles the decoder, too.
+    """
     work = {d.id: Path(d.module.__file__ or "").stat().st_size for d in detectors}
     divided: list[list[str]] = [[] for _ in range(processes)]
+    load = [Path(scan.__file__).stat().st_size] + [0] * (processes - 1)
     for name in sorted(work, key=lambda name: -work[name]):
-        min(divided, key=lambda share: sum(work[n] for n in share)).append(name)
+        least = load.index(min(load))
+        divided[least].append(name)
+        load[least] += work[name]
     return divided
 
 

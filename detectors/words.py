@@ -2,86 +2,107 @@
 
 Names become 64-bit keys by a cryptographic hash, which compiled code does not have. But names
 repeat: a text is looked at once in Python, and what it stands for (up to three numbers) is kept
-under its bytes. Memory is bounded: when it is full, all of it starts afresh. The table's hash is
-keyed with a number drawn once per process and searches give up early, so that names chosen to
-collide cost a slow way and no more.
+under its bytes; so are several texts that together stand for something. Memory is bounded: when it
+is full, all of it starts afresh. The table's hash is keyed with a number drawn once per process and
+searches give up early, so that names chosen to collide cost a slow way and no more.
 
 >>> words = Words()
->>> words.add(NAME, b"/hooks/stripe", (7, 0, 0))
->>> words.get(NAME, b"/hooks/stripe"), words.get(CLIENT, b"/hooks/stripe")
+>>> words.add(NAME, ["/hooks/stripe"], (7, 0, 0))
+>>> words.get(NAME, ["/hooks/stripe"]), words.get(CLIENT, ["/hooks/stripe"])
 ((7, 0, 0), None)
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.compile import cached
+from detectors.octets import BYTES, LOW_HALF, MASKS, PAD, byte_at, words_of
 from models.kernel import kernel
 
 CODES, NAME, RECEIVER, WHO, FROM, CLIENT = range(1, 7)
 """What a text is; the same text may stand for other numbers elsewhere."""
-ENTRY = np.dtype([("start", "i8"), ("length", "i4"), ("kind", "i4"), ("values", "i8", 3)])
+ENTRY = np.dtype([("start", "i4"), ("kind", "i4"), ("salt", "i8"), ("values", "i8", 3)])
+TOKEN = np.dtype([("begin", "i8"), ("length", "i4"), ("what", "i4")])
+"""Where a text stands; ``what`` is for whoever notes it."""
+Texts = Sequence[str | None]
+"""None is as good as an empty text."""
 MOST_ENTRIES = 1 << 16
 SLOTS = 1 << 18
 MOST_BYTES = 8 << 20
 MOST_PROBES = 16
 LONGEST = 1024
 """Bytes of a text; the longest that the event's schema allows together are fewer."""
-_SEED = secrets.randbits(38)
-_MASK = (1 << 38) - 1
-_FACTOR = 16_777_619  # of FNV-1; a product of both stays within 63 bits
+_SEED = secrets.randbits(63)
+_LOW = 0xFFFFFFFF
+_HALF, NOTHING = np.uint64(32), np.uint64(0)
+_FACTOR_A, _FACTOR_B = 0x5851F42D, 0x2C1B3C6D  # odd, 31 bits and fewer: a product fits into 63
 
 
 @kernel
-def hash_of(kind: int, text: Any, start: int, length: int, seed: int) -> int:
-    """Return 38 bits of a text, four bytes at a time."""
-    h = (seed ^ kind) & _MASK
-    i, end = start, start + length
-    while i + 4 <= end:
-        word = int(text[i]) | int(text[i + 1]) << 8
-        word |= int(text[i + 2]) << 16 | int(text[i + 3]) << 24
-        h = ((h ^ word) * _FACTOR) & _MASK
-        h = h ^ (h >> 19)
-        i += 4
-    while i < end:
-        h = ((h ^ int(text[i])) * _FACTOR) & _MASK
-        i += 1
-    return h ^ (h >> 17)
+def hash_of(kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int) -> int:
+    """Return 32 bits of several texts; their words go through two lanes, half through either.
+
+    All products stay within 63 bits, so plain Python counts the same.
+    """
+    a, b = (seed ^ salt) & _LOW, (seed >> 32) ^ kind
+    for n in which:
+        start, length = int(tokens[n]["begin"]), int(tokens[n]["length"])
+        b ^= length
+        for i in range(0, max(length, 1), BYTES):
+            word = text[start + i]["word"] & MASKS[min(length - i, BYTES)]
+            a = (a ^ int(np.int64(word & LOW_HALF))) * _FACTOR_A
+            b = (b ^ int(np.int64(word >> _HALF))) * _FACTOR_B
+            a, b = (a & _LOW) ^ (a >> 31), (b & _LOW) ^ (b >> 31)
+    h = ((a ^ (b >> 7)) & _LOW) * _FACTOR_B
+    return ((h & _LOW) ^ (h >> 31) ^ b) & _LOW
+
+
+@kernel
+def is_same(which: Any, text: Any, tokens: Any, arena: Any, at: int) -> bool:
+    """Return whether these texts stand in the arena, with a zero behind each."""
+    for n in which:
+        start, length = int(tokens[n]["begin"]), int(tokens[n]["length"])
+        for i in range(0, length, BYTES):
+            differing = arena[at + i]["word"] ^ text[start + i]["word"]
+            if differing & MASKS[min(length - i, BYTES)] != NOTHING:
+                return False
+        if byte_at(arena, at + length) != 0:
+            return False
+        at += length + 1
+    return True
 
 
 @kernel
 def find(
-    kind: int, text: Any, first: int, length: int, seed: int, slots: Any, entries: Any, arena: Any
-) -> int:
-    """Return the place of a text among the entries; -1 where it is not known."""
+    kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any, entries: Any,
+    arena: Any,
+) -> int:  # fmt: skip
+    """Return the place of several texts among the entries; -1 where they are not known."""
     mask = len(slots) - 1
-    at = hash_of(kind, text, first, length, seed) & mask
+    at = hash_of(kind, salt, which, text, tokens, seed) & mask
     for _ in range(MOST_PROBES):
         p = int(slots[at])
         if p < 0:
             return -1
-        if int(entries[p]["kind"]) == kind and int(entries[p]["length"]) == length:
-            start = int(entries[p]["start"])
-            same = True
-            for i in range(length):
-                if int(arena[start + i]) != int(text[first + i]):
-                    same = False
-                    break
-            if same:
-                return p
+        entry = entries[p]
+        is_kind = int(entry["kind"]) == kind and int(entry["salt"]) == salt
+        if is_kind and is_same(which, text, tokens, arena, int(entry["start"])):
+            return p
         at = (at + 1) & mask
     return -1
 
 
 @cached
-def _place(kind: int, arena: Any, start: int, length: int, seed: int, slots: Any) -> int:
-    """Return where a new text may stand; -1 where too many others stand in its way."""
+def _place(kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any) -> int:
+    """Return where new texts may stand; -1 where too many others stand in their way."""
     mask = len(slots) - 1
-    at = hash_of(kind, arena, start, length, seed) & mask
+    at = hash_of(kind, salt, which, text, tokens, seed) & mask
     for _ in range(MOST_PROBES):
         if int(slots[at]) < 0:
             return at
@@ -91,9 +112,10 @@ def _place(kind: int, arena: Any, start: int, length: int, seed: int, slots: Any
 
 @cached
 def _find(
-    kind: int, text: Any, length: int, seed: int, slots: Any, entries: Any, arena: Any
-) -> int:
-    return find(kind, text, 0, length, seed, slots, entries, arena)
+    kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any, entries: Any,
+    arena: Any,
+) -> int:  # fmt: skip
+    return find(kind, salt, which, text, tokens, seed, slots, entries, arena)
 
 
 class Words:
@@ -103,34 +125,47 @@ class Words:
         self.seed = _SEED
         self.slots = np.full(SLOTS, -1, np.int32)
         self.entries = np.zeros(MOST_ENTRIES, ENTRY)
-        self.arena = np.zeros(MOST_BYTES, np.uint8)
-        self._scratch = np.zeros(LONGEST, np.uint8)
-        self._known: set[tuple[int, bytes]] = set()
+        self._arena = np.zeros(MOST_BYTES + PAD, np.uint8)
+        self.arena = words_of(self._arena)
+        self._known: set[tuple[int, int, bytes]] = set()
         self._bytes = 0
 
-    def add(self, kind: int, text: bytes, values: tuple[int, int, int]) -> None:
-        """Remember what a text stands for; where there is no room, forget all others first."""
-        if (kind, text) in self._known or len(text) > LONGEST:
+    def add(self, kind: int, texts: Texts, values: tuple[int, int, int], salt: int = 0) -> None:
+        """Remember what texts stand for; where there is no room, forget all others first."""
+        whole = b"".join((text or "").encode() + b"\0" for text in texts)
+        if (kind, salt, whole) in self._known or len(whole) > LONGEST:
             return
         used = len(self._known)
-        if used == MOST_ENTRIES or self._bytes + len(text) > MOST_BYTES:
+        if used == MOST_ENTRIES or self._bytes + len(whole) > MOST_BYTES:
             self.slots[:] = -1
             self._known.clear()
             used = self._bytes = 0
-        self._known.add((kind, text))
-        start, end = self._bytes, self._bytes + len(text)
-        self.arena[start:end] = np.frombuffer(text, np.uint8)
-        self.entries[used] = (start, len(text), kind, values)
-        self._bytes = end
-        at = _place(kind, self.arena, start, len(text), self.seed, self.slots)
+        self._known.add((kind, salt, whole))
+        start = self._bytes
+        self._arena[start : start + len(whole)] = np.frombuffer(whole, np.uint8)
+        self.entries[used] = (start, kind, salt, values)
+        self._bytes += len(whole)
+        which, tokens = _parts(texts, start)
+        at = _place(kind, salt, which, self.arena, tokens, self.seed, self.slots)
         if at >= 0:  # else it stays unknown to compiled code
             self.slots[at] = used
 
-    def get(self, kind: int, text: bytes) -> tuple[int, int, int] | None:
-        """Return what compiled code finds under a text, None where that is nothing."""
-        self._scratch[: len(text)] = np.frombuffer(text, np.uint8)
-        p = _find(kind, self._scratch, len(text), self.seed, self.slots, self.entries, self.arena)
+    def get(self, kind: int, texts: Texts, salt: int = 0) -> tuple[int, int, int] | None:
+        """Return what compiled code finds under texts, None where that is nothing."""
+        whole = b"".join((text or "").encode() + b"\0" for text in texts)
+        text = words_of(np.frombuffer(whole + bytes(PAD), np.uint8))
+        which, tokens = _parts(texts, 0)
+        p = _find(kind, salt, which, text, tokens, self.seed, self.slots, self.entries, self.arena)
         if p < 0:
             return None
         a, b, c = self.entries[p]["values"].tolist()
         return a, b, c
+
+
+def _parts(texts: Texts, start: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return where texts stand that were put together, as the scan has it."""
+    tokens = np.zeros(len(texts), TOKEN)
+    tokens["length"] = [len((text or "").encode()) for text in texts]
+    ends = start + np.cumsum(tokens["length"] + 1)
+    tokens["begin"] = ends - tokens["length"] - 1
+    return np.arange(len(texts)), tokens

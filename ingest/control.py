@@ -25,6 +25,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from pydantic_core import from_json
 
 from .errors import ControlError, shown
+from .hex_secret import hex_secret
 from .inventory import PlanKind
 from .partition import record_key_of
 from .records import CONTROL_TYPE, Record, record_headers
@@ -186,27 +187,10 @@ def control_record(control: Control, value: bytes) -> Record:
 def control_key(environ: Mapping[str, str] | None = None) -> bytes | None:
     """Return the key of CALLWATCH_CONTROL_KEY or ..._FILE; None where neither is set."""
     env = os.environ if environ is None else environ
-    text, where = env.get(KEY_VARIABLE, "").strip(), KEY_VARIABLE
-    if file := env.get(f"{KEY_VARIABLE}_FILE"):
-        if text:
-            msg = f"{KEY_VARIABLE}: allowed is one of it and {KEY_VARIABLE}_FILE; both are set"
-            raise ControlError(msg)
-        where = f"{KEY_VARIABLE}_FILE"
-        try:
-            text = Path(file).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"{where}: {file}: cannot be read: {type(error).__name__}"
-            raise ControlError(msg) from None
-    elif not text:
-        return None
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) < MIN_KEY_BYTES:
-        msg = f"{where}: allowed are {MIN_KEY_BYTES} bytes and more, in hexadecimal"
+    if env.get(KEY_VARIABLE, "").strip() and env.get(f"{KEY_VARIABLE}_FILE"):
+        msg = f"{KEY_VARIABLE}: allowed is one of it and {KEY_VARIABLE}_FILE; both are set"
         raise ControlError(msg)
-    return key
+    return hex_secret(env, KEY_VARIABLE, MIN_KEY_BYTES, ControlError)
 
 
 def read_controls(path: Path, key: bytes | None) -> list[Control]:

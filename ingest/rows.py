@@ -1,13 +1,13 @@
 """Rows of a table as JSON lines, the form in which every event is judged.
 
 Only the representation is mended, never a value: nulls are left out, times become RFC 3339, a
-UUID of 16 bytes becomes text, and a whole number or a flag that a missing neighbour turned into a
-float becomes itself again.
+UUID or a fingerprint of 16 bytes becomes text, and a whole number or a flag that a missing
+neighbour turned into a float becomes itself again.
 """
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 from uuid import UUID
@@ -18,8 +18,8 @@ from .schema import CallbackEvent
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-_BATCH_ROWS: Final = 8_192
 _INTEGERS: Final = frozenset(
     field.alias or name
     for name, field in CallbackEvent.model_fields.items()
@@ -31,13 +31,22 @@ _BOOLEANS: Final = frozenset(
     if field.annotation is bool or bool in get_args(field.annotation)
 )
 _WHOLE: Final = _INTEGERS | _BOOLEANS
+_SIXTEEN: Final = frozenset({"id", "delivery_fp", "signature_fp", "body_fp", "path_fp"})
 _MISSING: Final = object()
 
 
 def json_lines(columns: Mapping[str, Sequence[Any]], rows: int, *, nan_is_missing: bool) -> bytes:
     """The rows of some columns, one JSON object a line."""
+    lines = json_values(columns, rows, nan_is_missing=nan_is_missing)
+    return b"\n".join(lines) + b"\n" if lines else b""
+
+
+def json_values(
+    columns: Mapping[str, Sequence[Any]], rows: int, *, nan_is_missing: bool
+) -> list[bytes]:
+    """The rows of some columns, each as a JSON object."""
     names = list(columns)
-    lines = []
+    found = []
     for values in zip(*columns.values(), strict=True) if names else [()] * rows:
         row = {}
         for name, value in zip(names, values, strict=True):
@@ -48,11 +57,11 @@ def json_lines(columns: Mapping[str, Sequence[Any]], rows: int, *, nan_is_missin
                 if math.isnan(kept):
                     continue  # pandas has no other way to say that a flag or a count is missing
                 kept = _whole(name, kept)
-            elif name == "id" and isinstance(value, bytes) and len(value) == 16:
-                kept = str(UUID(bytes=value))
+            elif isinstance(value, bytes) and len(value) == 16 and name in _SIXTEEN:
+                kept = str(UUID(bytes=value)) if name == "id" else value.hex()
             row[name] = kept
-        lines.append(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
-    return ("\n".join(lines) + "\n").encode() if lines else b""
+        found.append(json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode())
+    return found
 
 
 def _whole(name: str, value: float) -> Any:
@@ -70,30 +79,41 @@ def frame_columns(frame: "pd.DataFrame") -> dict[str, list[Any]]:
     return {str(name): frame[name].tolist() for name in frame.columns}
 
 
-def parquet_batches(path: str) -> Iterator[tuple[dict[str, list[Any]], int]]:
-    """The columns of a Parquet file, some thousand rows at a time."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                columns = {
-                    name: _in_microseconds(column).to_pylist()
-                    for name, column in zip(batch.schema.names, batch.columns, strict=True)
-                }
-                yield columns, batch.num_rows
-    except pa.ArrowException as error:
-        msg = f"{path}: no readable Parquet: {' '.join(str(error).split())[:200]}"
-        raise SourceError(msg) from None
+def arrow_columns(batch: "pa.RecordBatch") -> dict[str, list[Any]]:
+    """The columns of a batch of Arrow as lists of objects, by name."""
+    return {
+        name: _objects(column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
 
 
-def _in_microseconds(column: Any) -> Any:
+def _objects(column: Any) -> list[Any]:
+    """A column's values; text that is no UTF-8 keeps its bytes, as JSON can never hold them."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return column
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):  # of a text, or of a time that Python does not have
+        return [_object(column, i) for i in range(len(column))]
+
+
+def _object(column: Any, i: int) -> Any:
+    import pyarrow as pa
+
+    value = column[i]
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        if pa.types.is_dictionary(value.type):
+            value = value.value
+        try:
+            return value.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
+        except AttributeError:  # deep inside of something else
+            return str(value.type)
+    except (ValueError, OverflowError):
+        return str(value.type)
 
 
 def _plain(value: Any, *, nan_is_missing: bool) -> Any:

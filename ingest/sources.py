@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from .tables import Table
+
 CHUNK_BYTES: Final = 4 * 1024 * 1024
+_ROWS_AT_ONCE: Final = 8_192
 _GZIP: Final = b"\x1f\x8b"
 _PARQUET: Final = b"PAR1"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -54,7 +57,18 @@ class Lines:
 
 
 def read_events(paths: Iterable[str | Path], *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Lines]:
-    """The lines of all inputs, in order and a chunk at a time; `-` is standard input.
+    """The lines of all inputs, as `read_pieces` has them; rows of tables become JSON lines."""
+    for piece in read_pieces(paths, chunk_bytes=chunk_bytes):
+        if isinstance(piece, Lines):
+            yield piece
+        else:
+            yield from table_lines(piece)
+
+
+def read_pieces(
+    paths: Iterable[str | Path], *, chunk_bytes: int = CHUNK_BYTES
+) -> "Iterator[Lines | Table]":
+    """The lines or rows of all inputs, in order and a chunk at a time; `-` is standard input.
 
     A line longer than an event may be that also exceeds a chunk is cut one byte over the limit,
     so that the decoder refuses it as too large. SourceError of one line names an input that
@@ -81,6 +95,13 @@ def frame_lines(frame: "pd.DataFrame") -> Lines:
     return cut("frame", 1, json_lines(frame_columns(frame), len(frame), nan_is_missing=True))
 
 
+def table_lines(table: "Table") -> Iterator[Lines]:
+    """The rows of a table as JSON lines, some thousand at a time."""
+    for start in range(0, len(table), _ROWS_AT_ONCE):
+        values = table.values(range(start, min(start + _ROWS_AT_ONCE, len(table))))
+        yield cut(table.place, table.first_row + start, b"\n".join(values) + b"\n")
+
+
 def cut(place: str, first_line: int, buffer: bytes) -> Lines:
     """A buffer of whole lines with the spans of those that are not blank."""
     import numpy as np
@@ -101,13 +122,20 @@ def cut(place: str, first_line: int, buffer: bytes) -> Lines:
     return Lines(place, first_line, buffer, np.column_stack((starts, ends)).astype(np.int64))
 
 
-def _read(path: str, chunk_bytes: int) -> Iterator[Lines]:
+def _read(path: str, chunk_bytes: int) -> "Iterator[Lines | Table]":
     with ExitStack() as stack:
         file: IO[bytes]
         file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
         head = file.read(len(_PARQUET))
         if head == _PARQUET:
-            yield from _read_parquet(path)
+            from .tables import parquet_tables
+
+            if path == "-":
+                msg = (
+                    "-: Parquet needs a file that can seek; standard input takes JSON lines or gzip"
+                )
+                raise SourceError(msg)
+            yield from parquet_tables(path)
             return
         whole: IO[bytes] = io.BufferedReader(_Rejoined(head, file), 1 << 16)
         if head.startswith(_GZIP):
@@ -157,15 +185,3 @@ def _chunks(path: str, stream: IO[bytes], chunk_bytes: int) -> Iterator[Lines]:
             line += data.count(b"\n", 0, end)
     if carry:
         yield cut(path, line, carry)
-
-
-def _read_parquet(path: str) -> Iterator[Lines]:
-    from .rows import json_lines, parquet_batches
-
-    if path == "-":
-        msg = "-: Parquet needs a file that can seek; standard input takes JSON lines or gzip"
-        raise SourceError(msg)
-    row = 1
-    for columns, rows in parquet_batches(path):
-        yield cut(path, row, json_lines(columns, rows, nan_is_missing=False))
-        row += rows

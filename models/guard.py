@@ -21,6 +21,7 @@ from models.kernel import kernel
 
 INT32_MAX = 2**31 - 1
 INT16_MAX = 2**15 - 1
+INT8_MAX = 2**7 - 1
 
 
 @kernel

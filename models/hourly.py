@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import ewma, guard, seasonal
+from models import ewma, guard, packed, seasonal
 from models.guard import real
 from models.kernel import kernel
 
@@ -34,22 +34,32 @@ FIRST_MONDAY = 4 * DAY
 FIELDS: list[Any] = [
     ("hours", "i2", 24),
     ("factors", "i2", 8),
-    ("spread", "f4"),  # phi: variance beyond Poisson, as a share of the squared expectation
-    ("debt", "f4"),  # calls that were expected lately and did not come
-    ("expected", "f4"),  # calls in this hour; -1 while no daily course is known
-    ("limit", "f4"),  # calls in this hour that are still usual
-    ("weight", "f4"),  # usual weight of a call: above 1 where calls are sampled
+    ("limit", "f4"),  # calls in this hour that are still usual; -1 while no daily course is known
+    ("spread", "i2"),  # phi: variance beyond Poisson, a share of the squared expectation, 1/8,000
+    ("debt", "i2"),  # calls that were expected lately and did not come, a level
+    ("weight", "i2"),  # log of the usual weight of a call: above 0 where calls are sampled
     ("idle", "i2"),  # hours in a row without any call
-    ("peaks", "i4"),  # bit h: the hour h has gone beyond its limit once
+    ("peaks", "i4"),  # bit h: the hour h has gone beyond its limit once; WEEKLY; SURGE and above
     ("peaks_again", "i4"),  # bit h: twice, on different days
-    ("peaked", "i4"),  # the last hour beyond its limit, counted from a Monday
-    ("peak", "f4"),  # calls of the largest one within a day
-    ("weekly", "i1"),  # 1 = there was such an hour a week or two before as well
-    ("new_level", "f4"),  # candidate: mean log ratio to the expectation, and its variance
-    ("new_spread", "f4"),
-    ("new_hours", "f4"),
+    ("peaked", "i2"),  # stamp of the last hour beyond its limit
+    ("peak", "i2"),  # calls of the largest one within a day, a level
+    ("new_level", "i2"),  # candidate: mean log ratio to the expectation, 1/2,000, and its variance
+    ("new_spread", "i2"),  # 1/1,000
+    ("new_hours", "i2"),
 ]
+"""The cells of ``models.packed``: what is moved once an hour needs no more than two bytes. Peaks
+that came 3.7 years apart look as if they came together."""
+WEEKLY = 1 << 24
+"""Bit of ``peaks``: there was such an hour a week or two before the last one as well."""
+SURGE, MOST_SURGES = 1 << 25, 15
+"""Above: how many surges there were, each a day or more after the one before and within
+SURGES_WITHIN of it. From BURSTY on they are the sender's habit, up to twice as large."""
+SURGES_WITHIN, BURSTY = 14 * 24, 3
+FADES = 0.7
+"""Of the largest hour of the last surge, at the next one: bursts are not all alike."""
+SPREAD_UNIT, RATIO_UNIT, VARIANCE_UNIT = 8000.0, 2000.0, 1000.0
 FIRST_SPREAD, LEAST_SPREAD, MOST_SPREAD = 0.25, 0.02, 4.0
+ALL_HOURS = (1 << 24) - 1
 DORMANT_HOURS = 168
 WEEK_HOURS = 168
 MOST_PEAKS = 6
@@ -64,6 +74,39 @@ def expectation(row: Any, end: int) -> float:
     """Return the expected count of the hour that ends at ``end``."""
     start = end - HOUR - FIRST_MONDAY
     return seasonal.expected(row["hours"], row["factors"], start // DAY, (start % DAY) // HOUR)
+
+
+@kernel
+def expected_now(row: Any, end: int) -> float:
+    """Return the expectation of the row's own hour, which ends at ``end``; -1 while unknown."""
+    if real(row["limit"]) < 0.0:
+        return -1.0
+    return expectation(row, end)
+
+
+@kernel
+def spread_of(row: Any) -> float:
+    """Return phi."""
+    return int(row["spread"]) / SPREAD_UNIT
+
+
+@kernel
+def debt_of(row: Any) -> float:
+    """Return the calls that were expected lately and did not come."""
+    return packed.unlevel(int(row["debt"]))
+
+
+@kernel
+def weight_of(row: Any) -> float:
+    """Return the usual weight of a call, at least 1: no logarithm where nothing is sampled."""
+    held = int(row["weight"])
+    return guard.exp(held / packed.STEPS) if held > 0 else 1.0
+
+
+@kernel
+def settle(row: Any) -> None:
+    """Begin with what is taken for granted of a new sender."""
+    row["spread"] = packed.part(FIRST_SPREAD, SPREAD_UNIT)
 
 
 @kernel
@@ -94,30 +137,28 @@ def limit_of(
     row: Any, end: int, deviations: float, ratio: float, least: float, weight: float
 ) -> float:
     """Return the bound of the hour that ends at ``end``, for calls that weigh so much."""
-    high = bound(busiest(row, end), real(row["spread"]), deviations, ratio, least, weight)
-    return high + real(row["debt"])
+    high = bound(busiest(row, end), spread_of(row), deviations, ratio, least, weight)
+    return high + debt_of(row)
 
 
 @kernel
 def begin(row: Any, end: int, known: float, deviations: float, ratio: float, least: float) -> None:
     """Work out, once an hour, what is expected in it; ``known`` hours must have been learned."""
-    row["expected"] = -1.0
-    row["limit"] = 0.0
+    row["limit"] = -1.0
     if seasonal.hours_learned(row["factors"]) >= known:
-        row["expected"] = expectation(row, end)
-        weight = max(real(row["weight"]), 1.0)
-        row["limit"] = limit_of(row, end, deviations, ratio, least, weight)
+        row["limit"] = guard.small(limit_of(row, end, deviations, ratio, least, weight_of(row)))
 
 
 @kernel
 def learn(row: Any, end: int, count: float, most: float) -> None:
     """Learn the count of the hour that ended; not more than ``most`` of it."""
     held = min(count, most)
-    expected = real(row["expected"])
+    expected = expected_now(row, end)
     if expected >= 0.0:
-        learn_spread(row, held, expected, max(real(row["weight"]), 1.0))
-        debt = 0.9 * real(row["debt"]) + expected - count
-        row["debt"] = guard.clip(debt, 0.0, 24.0 * expected) if debt > 0.5 * expected else 0.0
+        learn_spread(row, held, expected, weight_of(row))
+        debt = 0.9 * debt_of(row) + expected - count
+        owed = guard.clip(debt, 0.0, 24.0 * expected) if debt > 0.5 * expected else 0.0
+        row["debt"] = packed.level(owed)
     start = end - HOUR - FIRST_MONDAY
     seasonal.learn(row["hours"], row["factors"], start // DAY, (start % DAY) // HOUR, held)
 
@@ -129,28 +170,47 @@ def recurs(row: Any, end: int, count: float) -> bool:
     Only where most hours stay within their limits: a higher level of all hours is not taken for
     granted after two days, it is adopted after a week.
     """
-    expected = real(row["expected"])
-    if expected < 0.0:
-        if count > real(row["peak"]):  # nothing is known yet but that it came
-            row["peak"] = count
-            row["peaked"] = (end - FIRST_MONDAY) // HOUR
+    limit = real(row["limit"])
+    if limit < 0.0:
+        if count > packed.unlevel(int(row["peak"])):  # nothing is known yet but that it came
+            row["peak"] = packed.level(count)
+            row["peaked"] = packed.stamp(end)
         return False
-    if count <= real(row["limit"]):
+    if count <= limit:
         return False
     hour = ((end - HOUR) % DAY) // HOUR
     bit = 1 << hour
-    once, twice = int(row["peaks"]), int(row["peaks_again"])
-    row["peaks"] = once | bit
-    row["weekly"] = 1 if is_weekly(row, end, count) else 0
-    number = (end - FIRST_MONDAY) // HOUR
-    row["peak"] = count if number - int(row["peaked"]) > 24 else max(count, real(row["peak"]))
-    row["peaked"] = number
+    once, twice = int(row["peaks"]) & ALL_HOURS, int(row["peaks_again"])
+    known = surges(row, end)
+    weekly = WEEKLY if is_weekly(row, end, count) else 0
+    row["peaks"] = once | bit | weekly
+    recent = int(row["peaked"]) != 0 and packed.hours_since(int(row["peaked"]), end) <= 24
+    if known > 0:
+        count = max(count, (1.0 if recent else FADES) * packed.unlevel(int(row["peak"])))
+    known = max(known, 1) if recent else min(known + 1, MOST_SURGES)
+    row["peaks"] = int(row["peaks"]) + known * SURGE
+    row["peak"] = packed.level(count)
+    row["peaked"] = packed.stamp(end)
     if once & bit:
         row["peaks_again"] = twice | bit
     peaks = 0
     for h in range(24):
         peaks += (once >> h) & 1
     return (twice & bit) != 0 and peaks <= MOST_PEAKS
+
+
+@kernel
+def surges(row: Any, end: int) -> int:
+    """Return how many surges there were lately, each within two weeks of the one before."""
+    if int(row["peaked"]) == 0 or packed.hours_since(int(row["peaked"]), end) > SURGES_WITHIN:
+        return 0
+    return min(max(int(row["peaks"]) // SURGE, 0), MOST_SURGES)
+
+
+@kernel
+def is_bursty(row: Any, end: int, count: float) -> bool:
+    """Return whether surges come again and again at any hour, and none is much larger."""
+    return surges(row, end) >= BURSTY and count <= 2.0 * packed.unlevel(int(row["peak"]))
 
 
 @kernel
@@ -162,16 +222,17 @@ def is_batch(row: Any, end: int) -> bool:
 
 @kernel
 def is_weekly(row: Any, end: int, count: float) -> bool:
-    """Return whether so large an hour came a week or two ago at this time; or the one just before.
+    """Return whether so large an hour came a week, two or a month ago at this time; or just before.
 
     Half as much again is as large; two hours earlier or later are the same time.
     """
-    since = (end - FIRST_MONDAY) // HOUR - int(row["peaked"])
-    if int(row["peaked"]) == 0 or count > 1.5 * real(row["peak"]):
+    if int(row["peaked"]) == 0 or count > 1.5 * packed.unlevel(int(row["peak"])):
         return False
+    since = packed.hours_since(int(row["peaked"]), end)
     beside = (since + 2) % WEEK_HOURS
     again = beside <= 4 and 1 <= (since + 2) // WEEK_HOURS <= 2
-    return again or (since <= 2 and int(row["weekly"]) > 0)
+    monthly = (since + 2) % 24 <= 4 and 28 <= (since + 2) // 24 <= 31
+    return again or monthly or (since <= 2 and int(row["peaks"]) & WEEKLY != 0)
 
 
 @kernel
@@ -190,15 +251,18 @@ def learn_spread(row: Any, count: float, expected: float, weight: float) -> None
     error = count - expected
     beyond = (error * error - weight * expected) / (expected * expected)
     seen = guard.clip(beyond, 0.0, MOST_SPREAD)
-    spread = real(row["spread"])
-    row["spread"] = guard.clip(spread + 0.01 * (seen - spread), LEAST_SPREAD, MOST_SPREAD)
+    spread = spread_of(row)
+    moved = guard.clip(spread + 0.01 * (seen - spread), LEAST_SPREAD, MOST_SPREAD)
+    row["spread"] = packed.part(moved, SPREAD_UNIT)
 
 
 @kernel
 def weigh(row: Any, weight: float) -> float:
     """Learn the weight of one more call; return what its hour's bound must reckon with."""
-    usual = max(real(row["weight"]), 1.0)
-    row["weight"] = usual + 0.05 * (weight - usual)
+    if weight <= 1.0 and int(row["weight"]) <= 0:
+        return 1.0
+    usual = weight_of(row)
+    row["weight"] = packed.part(guard.log(max(usual + 0.05 * (weight - usual), 1.0)), packed.STEPS)
     return max(usual, weight)
 
 
@@ -209,9 +273,9 @@ def rest(row: Any, count: float) -> bool:
     if int(row["idle"]) < DORMANT_HOURS:
         return False
     row["idle"] = 0
-    row["debt"] = 0.0
-    row["spread"] = FIRST_SPREAD
-    row["peaks"] = 0
+    row["debt"] = 0
+    settle(row)
+    row["peaks"] = int(row["peaks"]) & WEEKLY
     row["peaks_again"] = 0
     for i in range(len(row["hours"])):
         row["hours"][i] = 0
@@ -223,24 +287,28 @@ def rest(row: Any, count: float) -> bool:
 @kernel
 def forget_candidate(row: Any) -> None:
     """Begin to learn a new level afresh."""
-    row["new_level"] = 0.0
-    row["new_spread"] = 0.0
-    row["new_hours"] = 0.0
+    row["new_level"] = 0
+    row["new_spread"] = 0
+    row["new_hours"] = 0
 
 
 @kernel
-def adopts(row: Any, count: float) -> bool:
+def adopts(row: Any, end: int, count: float) -> bool:
     """Learn an hour of an open incident; take its level over once it was steady for a week."""
-    expected = real(row["expected"])
+    expected = expected_now(row, end)
     if expected < 1.0:
         return False
     x = guard.log(max(count, 0.5) / expected)
     mean, var, hours = ewma.update(
-        real(row["new_level"]), real(row["new_spread"]), real(row["new_hours"]), x, 168.0
+        int(row["new_level"]) / RATIO_UNIT,
+        int(row["new_spread"]) / VARIANCE_UNIT,
+        float(int(row["new_hours"])),
+        x,
+        168.0,
     )
-    row["new_level"] = mean
-    row["new_spread"] = guard.small(var)
-    row["new_hours"] = hours
+    row["new_level"] = packed.part(mean, RATIO_UNIT)
+    row["new_spread"] = packed.part(var, VARIANCE_UNIT)
+    row["new_hours"] = packed.cell(hours)
     if hours < 167.0 or var > STEADY:
         return False
     seasonal.rescale(row["hours"], guard.exp(mean))

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from numba.extending import register_jitable
 
+from models.linked import LinkedCompiler
+
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -24,7 +26,11 @@ def kernel(function: F) -> F:
     if getattr(function, "is_kernel", False):
         return function
     jitable = register_jitable(
-        error_model="python", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+        error_model="python",
+        fastmath=False,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        pipeline_class=LinkedCompiler,
     )
     jitable(function)
     setattr(function, "is_kernel", True)  # noqa: B010 -- functions have no such attribute

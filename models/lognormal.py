@@ -18,20 +18,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import ewma, guard
+from models import ewma, guard, packed
 from models.guard import real
 from models.kernel import kernel
 
 FIELDS: list[Any] = [
     ("mean", "f4"),  # of ln(1 + bytes)
     ("var", "f4"),
-    ("n", "f4"),
+    ("n", "i2"),  # sizes learned, at most HORIZON, in 1/8
+    ("reach", "i2"),  # how far out the habit's sizes are on average, in log sizes, 1/1,000
     ("habit", "f4"),  # sizes far out, decayed with n
-    ("reach", "f4"),  # how far out they are on average, in log sizes
     ("new_mean", "f4"),  # candidate while an incident is open
     ("new_var", "f4"),
-    ("new_n", "f4"),
+    ("new_n", "i2"),
 ]
+N_UNIT, REACH_UNIT = 8.0, 1000.0
 HORIZON = 4000.0
 """Sizes after which an old one weighs a third."""
 LEAST_DEVIATION = 0.1
@@ -52,6 +53,32 @@ def log_size(size: int) -> float:
 
 
 @kernel
+def known(row: Any) -> float:
+    """Return from how many sizes mean and variance are known; more than HORIZON are not told."""
+    return int(row["n"]) / N_UNIT
+
+
+@kernel
+def candidates(row: Any) -> float:
+    """Return how many sizes the candidate knows."""
+    return int(row["new_n"]) / N_UNIT
+
+
+@kernel
+def begin(row: Any, mean: float, var: float, n: float) -> None:
+    """Take over what others have learned, as if it were ``n`` sizes of the row's own."""
+    row["mean"] = mean
+    row["var"] = var
+    row["n"] = packed.part(min(n, HORIZON), N_UNIT)
+
+
+@kernel
+def reach_of(row: Any) -> float:
+    """Return how far out the habit's sizes are on average, in log sizes."""
+    return int(row["reach"]) / REACH_UNIT
+
+
+@kernel
 def usual(row: Any) -> float:
     """Return the usual size in bytes."""
     return guard.exp(real(row["mean"])) - 1.0
@@ -67,9 +94,10 @@ def deviation(row: Any) -> float:
 def caution(n: float) -> float:
     """Return by how much wider a bound is that leans on a deviation learned from n sizes.
 
-    As Student's distribution is wider than the normal one at 1 in 10,000: 14 % at n = 30.
+    As Student's distribution is wider than the normal one at 1 in 10,000, and a new size lies
+    farther from a learned mean than from the true one: 17 % at n = 30.
     """
-    return 1.0 + guard.ratio(4.0, n, 0.0)
+    return 1.0 + guard.ratio(5.0, n, 0.0)
 
 
 @kernel
@@ -81,12 +109,12 @@ def deviations_of(row: Any, x: float) -> float:
 @kernel
 def learn(row: Any, x: float) -> None:
     """Learn a log size that is not far out."""
-    mean, n = real(row["mean"]), real(row["n"])
+    mean, n = real(row["mean"]), known(row)
     held = ewma.held(x, mean, deviation(row), HELD) if n >= HELD_FROM else x
     mean, var, n = ewma.update(mean, real(row["var"]), n, held, HORIZON)
     row["mean"] = mean
     row["var"] = guard.small(var)
-    row["n"] = n
+    row["n"] = packed.part(n, N_UNIT)
     row["habit"] = real(row["habit"]) * (1.0 - 1.0 / HORIZON)
 
 
@@ -97,12 +125,12 @@ def is_habit(row: Any, distance: float) -> bool:
     What is more than twice as large as the habit's mean stays news: nobody can make a flood of
     huge sizes usual by a few large ones.
     """
-    habit, reach = real(row["habit"]), real(row["reach"])
+    habit, reach = real(row["habit"]), reach_of(row)
     row["habit"] = guard.small(habit + 1.0)
-    usual = habit >= max(3.0, HABIT * real(row["n"])) and distance <= reach + TWICE
+    usual = habit >= max(3.0, HABIT * known(row)) and distance <= reach + TWICE
     if distance <= reach + TWICE or habit < 3.0 or habit >= HEAVY_FROM:
         step = min(distance - reach, 2.0) / guard.clip(habit + 1.0, 1.0, 50.0)
-        row["reach"] = guard.small(reach + step)
+        row["reach"] = packed.part(reach + step, REACH_UNIT)
     return usual
 
 
@@ -121,8 +149,8 @@ def tail_of(row: Any, distance: float, reach: float) -> float:
     """
     if real(row["habit"]) < 3.0:
         return 0.0
-    share = guard.ratio(real(row["habit"]), guard.clip(real(row["n"]), HELD_FROM, HORIZON), 0.0)
-    excess = max(real(row["reach"]) - reach, LEAST_EXCESS)
+    share = guard.ratio(real(row["habit"]), guard.clip(known(row), HELD_FROM, HORIZON), 0.0)
+    excess = max(reach_of(row) - reach, LEAST_EXCESS)
     beyond = guard.clip(guard.ratio(distance - reach, excess, 0.0), 0.0, 100.0)
     return min(share, 1.0) * guard.exp(-beyond)
 
@@ -131,11 +159,11 @@ def tail_of(row: Any, distance: float, reach: float) -> float:
 def learn_candidate(row: Any, x: float) -> None:
     """Learn a log size while an incident is open: perhaps it is the new usual."""
     mean, var, n = ewma.update(
-        real(row["new_mean"]), real(row["new_var"]), real(row["new_n"]), x, HORIZON
+        real(row["new_mean"]), real(row["new_var"]), candidates(row), x, HORIZON
     )
     row["new_mean"] = mean
     row["new_var"] = guard.small(var)
-    row["new_n"] = n
+    row["new_n"] = packed.part(n, N_UNIT)
 
 
 @kernel
@@ -143,9 +171,9 @@ def adopt(row: Any, far_out: int) -> None:
     """Take the candidate as the usual, and with it how many of its sizes were far out."""
     row["mean"] = real(row["new_mean"])
     row["var"] = real(row["new_var"])
-    row["n"] = real(row["new_n"])
+    row["n"] = int(row["new_n"])
     row["habit"] = guard.clip(float(far_out), 0.0, 50.0)
-    row["reach"] = 4.0 * deviation(row)
+    row["reach"] = packed.part(4.0 * deviation(row), REACH_UNIT)
 
 
 @kernel

@@ -5,10 +5,9 @@ that the fit gave it (variance within senders over variance between them). The r
 begins with it, so that a far too large payload is news among a sender's first ones.
 
 >>> import numpy as np
->>> from models import lognormal
 >>> prior, row = np.zeros(1, SIZES)[0], np.zeros(1, np.dtype(lognormal.FIELDS))[0]
 >>> prior["types"][0], prior["means"][0], prior["weights"][0] = 7, 8.0, 12.0
->>> seed(prior, row, 5), float(row["n"]), seed(prior, row, 7), float(row["n"])
+>>> seed(prior, row, 5), lognormal.known(row), seed(prior, row, 7), lognormal.known(row)
 (False, 0.0, True, 12.0)
 """
 
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from models import guard
+from models import guard, lognormal
 from models.guard import real
 from models.kernel import kernel
 
@@ -43,8 +42,8 @@ def seed(prior: Any, row: Any, event_type: int) -> bool:
         if known == 0:
             return False
         if known == event_type:
-            row["mean"] = real(prior["means"][i])
-            row["var"] = guard.clip(real(prior["variances"][i]), 0.0, 100.0)
-            row["n"] = guard.clip(real(prior["weights"][i]), 0.0, MOST_WEIGHT)
+            var = guard.clip(real(prior["variances"][i]), 0.0, 100.0)
+            weight = guard.clip(real(prior["weights"][i]), 0.0, MOST_WEIGHT)
+            lognormal.begin(row, real(prior["means"][i]), var, weight)
             return True
     return False

@@ -18,16 +18,14 @@ import numpy.typing as npt
 from detectors.batch import Decoder, EventBatch
 from detectors.benchmark.columns import Rows, Vocabulary
 from detectors.benchmark.errors import BenchmarkError
-from detectors.benchmark.jsonl import render, uuids
+from detectors.benchmark.jsonl import marked, render
+from detectors.combinations import combinations, edges_of, prove
 from detectors.config import Config
 from detectors.event import SECOND
-from detectors.tuning import NEVER
-from ingest.rfc3339 import to_us
+from detectors.keys import id_keys
 from ingest.schema import CallbackEvent, parse_event
 
 WORDS: Final = ("who", "receiver", "origin", "client", "key", "event_type", "outcome")
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
-_TOP: Final = np.uint64(2**63)
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,13 @@ class DirectDecoder:
 
     def __init__(self, config: Config) -> None:
         self._decoder = Decoder(config)
-        self._edges = _edges(config)
+        self._edges = edges_of(config)
 
     def batch(self, rows: Rows, words: Vocabulary) -> DirectBatch:
         """The rows as the decoder would have read them from JSON."""
         there = [np.asarray(rows[name].any(axis=1)) for name in ("delivery", "signature")]
-        first, group = _combinations(rows, there, np.searchsorted(self._edges, rows["at"], "right"))
+        since = np.searchsorted(self._edges, rows["at"], "right")
+        first, group = combinations([since, *there, *(rows[name] for name in WORDS)])
         decoded = self._decoder.values(b"".join(render(rows[first], words)).splitlines())
         if decoded.rejected:
             fault = decoded.rejected[0]
@@ -76,27 +75,13 @@ class DirectDecoder:
         _numbers(columns, rows, there)
         return DirectBatch(
             columns,
-            _ids(rows["id"]),
+            id_keys(marked(rows["id"]).view(np.int64)),
             np.arange(len(rows)),
             b"",
             np.zeros((len(rows), 2), np.int64),
             rows,
             words,
         )
-
-
-def _combinations(
-    rows: Rows, there: list[npt.NDArray[np.bool_]], since: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The first row of each combination of words, and the combination of each row."""
-    key = since * 4 + there[0] * 2 + there[1]
-    first = np.zeros(0, np.int64)
-    for name in WORDS:  # numbered step by step, so that the product never overflows
-        code = rows[name].astype(np.int64)
-        _, first, key = np.unique(
-            key * (int(code.max(initial=0)) + 1) + code, return_index=True, return_inverse=True
-        )
-    return first, key
 
 
 def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.bool_]]) -> None:
@@ -106,11 +91,9 @@ def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.b
     columns["t"] = rows["at"]
     columns["signed_at"] = np.maximum(rows["signed_at"] // SECOND * SECOND, 0)
     columns["created_at"] = np.maximum(rows["created_at"] // SECOND * SECOND, 0)
-    columns["unit"] = np.where(signature != 0, signature, delivery) * proved
-    columns["claimed"] = np.where(delivery != 0, delivery, signature)
-    columns["delivery"] = columns["claimed"] * proved
     asked = _key(rows["path"], np.asarray(rows["path"].any(axis=1)))
-    columns["path"] = np.where(asked != 0, asked, columns["endpoint"])
+    for name, column in prove(proved, delivery, signature, asked, columns["endpoint"]).items():
+        columns[name] = column
     columns["body_bytes"] = rows["body_bytes"]
     columns["duration_ms"] = np.round(rows["duration_ms"], 1)
     columns["attempt"] = rows["attempt"]
@@ -119,20 +102,3 @@ def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.b
 def _key(bits: npt.NDArray[np.uint64], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     high = np.ascontiguousarray(bits[:, 0]).view(np.int64)
     return np.where(there, np.where(high == 0, 1, high), 0)
-
-
-def _ids(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """The keys of the ids, as the decoder mixes them from their digits."""
-    digits = "".join(uuids(bits)).replace("-", "")
-    halves = np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64).reshape(-1, 2)
-    mixed = (halves[:, 0] * _GOLDEN + halves[:, 1]) - _TOP
-    key = mixed.view(np.int64)
-    return np.where(key == 0, 1, key)
-
-
-def _edges(config: Config) -> npt.NDArray[np.int64]:
-    """The times at which the configuration reads an event's words differently."""
-    times = {override.expires for override in config.overrides}
-    for plan in config.inventory.planned:
-        times |= {to_us(plan.start), to_us(plan.end)}
-    return np.array(sorted(times - {NEVER}), np.int64)

@@ -76,8 +76,13 @@ def uuids(bits: npt.NDArray[np.uint64]) -> list[str]:
     >>> uuids(np.array([[0, 0]], dtype=np.uint64))
     ['00000000-0000-4000-8000-000000000000']
     """
-    marked = bits.astype(np.uint64)
+    return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in hex_digits(marked(bits))]
+
+
+def marked(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The bits of those UUIDs."""
+    found = bits.astype(np.uint64)
     high, low = np.uint64(0xFFFFFFFFFFFF0FFF), np.uint64(0x3FFFFFFFFFFFFFFF)
-    marked[:, 0] = (marked[:, 0] & high) | np.uint64(0x4000)
-    marked[:, 1] = (marked[:, 1] & low) | np.uint64(0x8000000000000000)
-    return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in hex_digits(marked)]
+    found[:, 0] = (found[:, 0] & high) | np.uint64(0x4000)
+    found[:, 1] = (found[:, 1] & low) | np.uint64(0x8000000000000000)
+    return found

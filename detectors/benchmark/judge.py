@@ -62,6 +62,7 @@ class Verdict:
     forbidden: tuple[dict[str, Any], ...]
     infos: int
     incident_alerts: int
+    """Low or graver ones that one attack caused; where there are several, the one with the most."""
     sender_days: float
     events: int
     named: tuple[tuple[str, str], ...] = field(default=())
@@ -123,6 +124,7 @@ def judge(
     ]  # fmt: skip
     attacks = [step for step in staged if step.attack] or list(staged)
     caused = [h for h in histories if rank(worst(h)) > 0 and any(_of(s, h) for s in attacks)]
+    of_one = max((sum(_of(step, h) for h in caused) for step in attacks), default=0)
     told = [_told(h) for h in forbidden]
     limit = scenario.head.alerts_at_most
     if limit is not None and len(caused) > limit:
@@ -135,7 +137,7 @@ def judge(
         tuple(seen),
         tuple(told),
         len(beyond) - len([h for h in forbidden if rank(worst(h)) > 0]),
-        len(caused),
+        of_one,
         days * len(scenario.fleet),
         events,
         tuple(_named(scenario, staged, histories, right, beyond)),

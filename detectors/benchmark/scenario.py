@@ -14,6 +14,8 @@ from detectors.benchmark.senders import (
     NIGHT_BATCH,
     WEEKLY_JOB,
     Sender,
+    Source,
+    Style,
 )
 from detectors.benchmark.sizes import sampled, table
 from detectors.benchmark.steps import Join, Step
@@ -46,6 +48,7 @@ class Variant:
     types: int = f.count(6, "how many event types of it", 1, 50)
     spread: float = f.number(0.4, 0.0, 2.0, "of the sizes' logarithm, at most; with `sizes`")
     rhythm: str | None = f.one_of(None, tuple(RHYTHMS), "its day and week")
+    moving: int = f.count(0, "new addresses a day, out of a wide range of its own", 0, 100)
 
     def sender(self, model: Sender) -> Sender:
         """The sender itself; its endpoint is its own, addresses and types are the model's."""
@@ -61,7 +64,17 @@ class Variant:
             changed = replace(changed, events=events)
         if self.rhythm is not None:
             changed = replace(changed, rhythm=RHYTHMS[self.rhythm])
+        if self.moving:
+            changed = replace(changed, source=self._wandering(model.source))
         return changed
+
+    def _wandering(self, source: Source) -> Source:
+        """Addresses of one operator that are replaced daily, nearly all in networks not seen yet.
+
+        Carriers' space (RFC 6598) in eighths of 2,048 networks.
+        """
+        wide = (f"100.{64 + 8 * (crc32(self.name.encode()) % 8)}.0.0/13",)
+        return replace(source, networks=wide, used=8, style=Style.CHANGING, new_per_day=self.moving)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,13 @@
 """Every record has become something: checked where a worker leaves a partition."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from detectors.engines.ports import TopicPartition
+
+BUSIEST: Final = 5
+"""Senders that are named, of all partitions of a worker."""
 
 BECOMES: Final = ("scored", "rejected", "duplicates", "reports", "controls")
 
@@ -39,3 +43,16 @@ def settled(found: Iterable[tuple[TopicPartition, Mapping[str, int]]]) -> Accoun
             sums[name] += number
         count += 1
     return Accounts(count, sums, differing)
+
+
+def shares(found: Iterable[tuple[int, Mapping[str, int]]]) -> list[str]:
+    """The busiest senders of some partitions with their share of all events, the busiest first.
+
+    >>> shares([(80, {"acme": 60, "beta": 1}), (20, {"acme": 5})])
+    ['acme:0.65', 'beta:0.01']
+    """
+    seen, counts = 0, Counter[str]()
+    for looked_at, of in found:
+        seen += looked_at
+        counts.update(of)
+    return [f"{name}:{count / seen:.2f}" for name, count in counts.most_common(BUSIEST)]

@@ -12,6 +12,7 @@ above loses one.
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
+from time import thread_time
 from typing import Final, NamedTuple
 
 from alerts.alert import Alert
@@ -40,6 +41,8 @@ class Copy(NamedTuple):
     offset: int
     state: Copied
     waiting: list[Awaitable[object]]
+    seconds: float
+    """Of CPU that copying took."""
 
 
 class Assigned:
@@ -48,12 +51,16 @@ class Assigned:
     def __init__(self, where: TopicPartition, outside: Outside) -> None:
         self.where = where
         self.closed = False
+        self.cost = 0.0
+        """Seconds of CPU for copying and packing the last checkpoint."""
         self._outside = outside
         self._cores, tables = outside.role(where.topic)
         self._state = StateLog(where.partition, tables, outside)
         self._core: PartitionCore | None = None
         self._next = 0  # the offset of the record to walk next
         self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
+        self.ahead: int | None = None
+        """The offset of the checkpoint that was found, where the group's is not as far."""
         self._unacknowledged: list[Awaitable[object]] = []
         self._marked: int | None = None  # the minute of stream time that was told last
 
@@ -66,6 +73,10 @@ class Assigned:
     def accounts(self) -> Mapping[str, int]:
         """What has become of the records; nothing where nobody counts."""
         return {} if self._core is None else self._core.accounts
+
+    def busiest(self, most: int) -> tuple[int, Mapping[str, int]]:
+        """Its busiest senders since the last call, and of how many events."""
+        return (0, {}) if self._core is None else self._core.busiest(most)
 
     async def restore(self) -> None:
         """Take over: the newest checkpoint, or the events that the topic still holds."""
@@ -105,28 +116,36 @@ class Assigned:
                 start=bounds.begin,
                 stop=committed,
             )
+        if reason is None and (bounds.committed is None or bounds.committed < self._saved):
+            self.ahead = self._saved
         note("partition.ready", partition=self.where, offset=self._next)
 
-    async def feed(self, stretch: Stretch) -> None:
-        """Walk the records that were not walked yet, and those that are missing before them."""
+    async def feed(self, stretch: Stretch) -> int:
+        """Walk the records that were not walked yet, and those that are missing before them.
+
+        How many observations were told.
+        """
         if stretch.stop <= self._next:
-            return
+            return 0
         if stretch.start > self._next:
             await self._fill(stretch.start)
         records = stretch.since(self._next)
         self._next = stretch.stop
-        await self._apply(records, emit=True)
+        return await self._apply(records, emit=True)
 
     def copy(self) -> Copy | None:
         """What a checkpoint is to hold; None when nothing has happened since the last."""
         if self._core is None or self._next == self._saved:
             return None
         waiting, self._unacknowledged = self._unacknowledged, []
-        return Copy(self._next, self._core.copied(whole=self._state.wants_whole), waiting)
+        started = thread_time()
+        state = self._core.copied(whole=self._state.wants_whole)
+        return Copy(self._next, state, waiting, thread_time() - started)
 
     async def write(self, copy: Copy) -> int:
         """Write a checkpoint of it; the offset to commit. Records may be walked meanwhile."""
         packed = await self._state.pack(copy.offset, self._cores.config_hash, copy.state)
+        self.cost = copy.seconds + packed.seconds
         await asyncio.gather(*copy.waiting)
         await self._state.write(packed)
         self._saved = copy.offset
@@ -180,13 +199,18 @@ class Assigned:
         self._next = max(self._next, stop)
         return count
 
-    async def _apply(self, records: Sequence[LogRecord], *, emit: bool) -> None:
+    async def _apply(self, records: Sequence[LogRecord], *, emit: bool) -> int:
         core = self._core
         if not records or core is None:
-            return
+            return 0
+        if isinstance(records, list) and any(each.damage for each in records):
+            at = next(n for n, each in enumerate(records) if each.damage)
+            before = await self._apply(records[:at], emit=emit)
+            await self._pass_over(core, records[at], emit=emit)
+            return before + await self._apply(records[at + 1 :], emit=emit)
         outcome = core.feed(records)
         if not emit:
-            return
+            return 0
         for alert in outcome.alerts:
             await self._send_alert(alert)
         for rejected in outcome.rejected:
@@ -195,19 +219,41 @@ class Assigned:
             told = observation_record(observation)
             await self._tell(told, partition_for(told.key, self._outside.sources))
         await self._mark(core.stream_time_us)
+        return len(outcome.observations)
+
+    async def _pass_over(self, core: PartitionCore, record: LogRecord, *, emit: bool) -> None:
+        """Set a whole batch aside that cannot be read: it counts by its offsets."""
+        assert record.damage is not None
+        stop, why = record.damage
+        core.lost(stop - record.offset, stop)
+        if not emit:
+            return
+        note(
+            "batch.damaged",
+            level=logging.ERROR,
+            partition=self.where,
+            start=record.offset,
+            stop=stop,
+            why=why,
+        )
+        told = Rejected(0, "batch_damaged", why, record.offset)
+        await self._send_rejected(told, record, [("last", str(stop - 1).encode())])
 
     async def _send_alert(self, alert: Alert) -> None:
         topic = self._outside.topics.alerts
         sent = await self._outside.send(topic, alert.id.encode(), alert.to_json(), None, [])
         self._unacknowledged.append(sent)
 
-    async def _send_rejected(self, rejected: Rejected, record: LogRecord) -> None:
+    async def _send_rejected(
+        self, rejected: Rejected, record: LogRecord, more: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
         headers = [
             ("topic", self.where.topic.encode()),
             ("partition", str(self.where.partition).encode()),
             ("offset", str(record.offset).encode()),
             ("reason", rejected.code.encode()),
             ("message", rejected.message.encode()),
+            *more,
         ]
         kept = (record.value or b"")[:MAX_REJECTED_BYTES]
         topic = self._outside.topics.rejected

@@ -41,6 +41,10 @@ class EventsCore:
         """The counters of the core."""
         return self.core.counters
 
+    def busiest(self, most: int) -> tuple[int, Mapping[str, int]]:
+        """The busiest senders since the last call."""
+        return self.core.busiest(most)
+
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         """Walk events of the log, in order."""
         if isinstance(records, RawRecords):
@@ -50,6 +54,10 @@ class EventsCore:
             [record.offset for record in records],
             [record.time_us for record in records],
         )
+
+    def lost(self, records: int, stop: int) -> None:
+        """Count records that cannot be read."""
+        self.core.lost(records, stop)
 
     def rebuilt(self, why: str) -> None:
         """Let it be told with the next record that the state was made anew."""
@@ -69,6 +77,10 @@ class SourcesCore:
 
     stream_time_us: int | None = None
     accounts: Mapping[str, int] = MappingProxyType({})
+
+    def busiest(self, most: int) -> tuple[int, Mapping[str, int]]:  # noqa: ARG002 - see below
+        """None: what comes here is no sender's traffic."""
+        return 0, {}
 
     def __init__(self, config: Config, partitions: int, shared: SharedCore | None = None) -> None:
         self.shared = shared or SharedCore(config)
@@ -122,6 +134,9 @@ class SourcesCore:
             if now - heard > IDLE:
                 self.shared.forget(each)
         self._look = min((h for h in self._heard.values() if now - h <= IDLE), default=now) + IDLE
+
+    def lost(self, records: int, stop: int) -> None:
+        """Told by the journal alone, too: records are not counted here."""
 
     def rebuilt(self, why: str) -> None:
         """Told by the journal alone: what senders share is remembered for hours, not weeks."""

@@ -16,6 +16,7 @@ github.com/faust-streaming/faust):
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import tempfile
@@ -28,13 +29,14 @@ from faust.types import TP
 from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.journal import LOGGER, line, note
-from detectors.engines.log_reader import LogReader
+from detectors.engines.log_reader import LogReader, Readers
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
 from detectors.engines.share import RESTORES, Share
 from detectors.engines.watchdog import Stall, Watchdog
 from ingest.kafka_transport import reachable
 
 SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
+BUSIEST_SECONDS: Final = 600.0  # between two lines that name the busiest senders
 STOP_SECONDS: Final = 4.0  # for Faust to stop; together with the checkpoints below 10 s
 
 
@@ -49,6 +51,9 @@ class Worker:
         self._threads = ThreadPoolExecutor(RESTORES + 1, thread_name_prefix="callwatch-log")
         self._files = tempfile.TemporaryDirectory(prefix="callwatch-")  # Faust must have a folder
         self._app = new_app(settings, self._files.name)
+        self._readers = Readers(
+            lambda: LogReader(settings.kafka.keywords(), settings.group), most=RESTORES
+        )
         self._share = Share(
             Outside(
                 topics=settings.topics,
@@ -56,8 +61,9 @@ class Worker:
                 shared=settings.shared,
                 sources=settings.sources,
                 send=self._send,
-                reader=lambda: LogReader(settings.kafka.keywords(), settings.group),
+                readers=self._readers,
                 threads=self._threads,
+                cache=settings.cache,
             ),
             commit=self._commit,
             failed=self._fail,
@@ -102,6 +108,7 @@ class Worker:
             asyncio.ensure_future(self._leaving.wait()),
             asyncio.ensure_future(self._run_faust()),
             asyncio.ensure_future(self._save_now_and_then()),
+            asyncio.ensure_future(self._tell_now_and_then()),
         ]
         self._watchdog.start()
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -114,6 +121,7 @@ class Worker:
         await asyncio.gather(self._stop_faust(), self._share.end(STOP_SECONDS))
         self._watchdog.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._readers.close()
         self._files.cleanup()
         note("worker.stopped", saved=saved)
         return 0 if saved else 1
@@ -141,7 +149,14 @@ class Worker:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(self._settings.save_seconds)
+            while wait := self._share.pace.left:
+                await asyncio.sleep(wait)
             await self._share.save()
+
+    async def _tell_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(BUSIEST_SECONDS)
+            self._share.tell_busiest()
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
@@ -202,13 +217,27 @@ class Worker:
         return sent
 
     async def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Tell the group how far the checkpoints are.
+
+        Refused means that the group has rebalanced: the partitions are, or are about to be, another
+        assignment's, and Faust tells of that next. Nothing is lost and nothing is to be done: the
+        checkpoints stand, and whoever is assigned now restores them and goes on from *their*
+        offsets. Until then this worker's later checkpoints count only where nobody has claimed the
+        partition. Whatever else keeps a commit from being made, Faust crashes of it, and so the
+        worker ends.
+        """
         whole = {TP(*where): offset for where, offset in offsets.items()}
         # The driver's own commit: `Consumer.commit` would ask the acknowledgements (see above).
-        await self._app.consumer._commit(whole)
+        if not await self._app.consumer._commit(whole):
+            note("commit.refused", level=logging.WARNING, partitions=list(offsets))
 
 
 async def run_worker(settings: WorkerSettings) -> int:
     """Run one worker until SIGTERM or SIGINT; the process's exit code."""
+    # What is loaded by now stays: the collector would look through all of it, compiled code's
+    # records above all, for 80 ms at a time.
+    gc.collect()
+    gc.freeze()
     worker = Worker(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,6 +9,7 @@ import faust
 
 from detectors.engines.faust_transport import SCHEME, Fetching
 from detectors.engines.ports import Cores, Topics
+from detectors.engines.state_cache import StateCache
 from detectors.engines.watchdog import STALL_SECONDS
 from ingest.kafka_config import KafkaConfig
 
@@ -29,9 +30,12 @@ class WorkerSettings:
     topics: Topics = field(default_factory=Topics)
     group: str = GROUP
     save_seconds: float = 5.0
-    save_events: int = 50_000
+    save_events: int = 200_000
+    """A second of work, and what is walked again after a crash; all partitions together."""
     ready_file: Path | None = None
     """Exists while this worker is a member of the group and has restored all of its partitions."""
+    cache: StateCache | None = None
+    """Where checkpoints are kept on the local disk as well."""
     stall_seconds: float = STALL_SECONDS
     fetching: Fetching = field(default_factory=Fetching)
 

@@ -1,9 +1,10 @@
-"""What the transport uses of Faust and aiokafka beyond their promises, and versions that fit.
+"""What is used of Faust, aiokafka and kafka-python beyond their promises, and versions that fit.
 
 A worker looks before it starts: with another version, or where something is not as it was, it says
 so in one line instead of losing records in a way that nobody sees.
 """
 
+import asyncio
 import inspect
 from importlib.metadata import version
 from typing import Any, Final
@@ -24,13 +25,17 @@ def check_hooks() -> None:
             msg = f"{name}: allowed are versions {allowed} (installed: {given})"
             raise EngineError(msg)
     if found := broken_hooks():
-        msg = f"Faust or aiokafka was changed: not as expected: {', '.join(found)}"
+        msg = f"Faust, aiokafka or kafka-python was changed: not as expected: {', '.join(found)}"
         raise EngineError(msg)
 
 
 def broken_hooks() -> list[str]:
     """The names of what is not there any more, or takes other arguments."""
+    import aiokafka.client
+    import aiokafka.conn
     import aiokafka.consumer.fetcher as fetching
+    import kafka.consumer.fetcher
+    import kafka.record
     from aiokafka import AIOKafkaConsumer
     from aiokafka.consumer.group_coordinator import GroupCoordinator
     from faust.streams import Stream
@@ -41,6 +46,8 @@ def broken_hooks() -> list[str]:
         ConsumerRebalanceListener,
     )
 
+    reading: Any = kafka.consumer.fetcher.Fetcher
+    unpack = "self tp records key_deserializer value_deserializer"
     fetch = "self consumer active_partitions timeout max_records"
     partition = (
         "self tp records aborted_transactions fetch_offset key_deserializer value_deserializer "
@@ -58,6 +65,7 @@ def broken_hooks() -> list[str]:
         (Stream, "noack", "self"),
         (fetching.Fetcher, "_proc_fetch_request", "self assignment node_id request"),
         (fetching.PartitionRecords, "__init__", partition),
+        (reading.PartitionRecords, "_unpack_records", unpack),
     ]
     inside: list[tuple[Any, str, str]] = [
         (fetching.Fetcher, "_proc_fetch_request", "MemoryRecords PartitionRecords"),
@@ -65,13 +73,28 @@ def broken_hooks() -> list[str]:
         (fetching.FetchResult, "check_assignment", "next_fetch_offset active"),
         (fetching.PartitionRecords, "__init__", "_records _records_iterator next_fetch_offset"),
         (AIOKafkaConsumer, "__init__", "_fetch_max_wait_ms _fetch_max_bytes _isolation_level"),
+        (AIOKafkaConsumer, "__init__", "_max_partition_fetch_bytes _client"),
         (AIOKafkaConsumer, "start", "_fetcher _coordinator"),
+        (aiokafka.client.AIOKafkaClient, "_get_conn", "create_conn"),
+        (aiokafka.conn.AIOKafkaConnection, "connect", "StreamReader _reader"),
+        (aiokafka.conn.AIOKafkaConnection, "_read", "readexactly"),
+        (asyncio.StreamReader, "feed_data", "_buffer _wakeup_waiter"),
+        (asyncio.StreamReader, "readexactly", "_buffer _eof _wait_for_data"),
         (GroupCoordinator, "_maybe_leave_group", "generation"),
         (AIOKafkaConsumerThread, "on_start", "_consumer"),
         (AnyConsumer, "__init__", "_read_offset"),
         (AnyConsumer, "_drain_messages", "getmany _read_offset"),
         (AnyConsumer, "resume_flow", "flow_active"),
         (ConsumerRebalanceListener, "on_partitions_assigned", "consumer_generation_id"),
+        (reading, "_parse_fetched_data", "PartitionRecords aborted_transactions"),
+        (reading, "_append", "next_fetch_offset take"),
+        (
+            reading.PartitionRecords,
+            "__init__",
+            "_unpack_records aborted_transactions next_fetch_offset records_read fetch_offset",
+        ),
+        (kafka.KafkaConsumer, "__init__", "_fetcher"),
+        (kafka.record.MemoryRecords, "__init__", "_buffer"),
     ]
     found = [f"{of.__name__}.{name}" for of, name, taken in methods if _takes(of, name) != taken]
     return found + [

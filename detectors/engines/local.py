@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import Alert, to_rfc3339
-from detectors.batch import Decoder, EventBatch, ReportAt
+from detectors.batch import EventBatch, ReportAt
 from detectors.clock import LATEST
+from detectors.columnar import ColumnDecoder
 from detectors.config import Config
 from detectors.engines.spool import Reports, Spool
 from detectors.event import DAY, HOUR, MINUTE
@@ -25,7 +26,8 @@ from detectors.shared import Partitions
 from detectors.warm import warm_up
 from ingest.control import Control
 from ingest.partition import partition_for, record_key, record_key_of
-from ingest.sources import Lines, frame_lines
+from ingest.sources import Lines
+from ingest.tables import Table, frame_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +76,7 @@ Progress = Callable[[str, int], None]
 
 
 def run_local(
-    lines: Iterable[Lines],
+    lines: Iterable[Lines | Table],
     config: Config,
     *,
     partitions: int = 1,
@@ -147,7 +149,7 @@ def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: A
     ``options`` are those of ``run_local``, which also tells the counts. Rows that are no valid
     events are left out with a UserWarning that names the first.
     """
-    result = run_local([frame_lines(frame)], config or Config(), **options)
+    result = run_local(frame_tables(frame), config or Config(), **options)
     if result.rejected:
         bad = sum(n for name, n in result.counts.items() if name.startswith("rejected."))
         text = f"{bad:,} of {result.read:,} rows were rejected; the first: {result.rejected[0]}"
@@ -176,7 +178,7 @@ def _chunks(
 
 
 def _read(
-    lines: Iterable[Lines],
+    lines: Iterable[Lines | Table],
     config: Config,
     now_us: int | None,
     spool: Spool,
@@ -187,14 +189,14 @@ def _read(
     said: list[Control],
 ) -> None:
     """Decode everything into the spool, and name what is not accepted."""
-    decoder = Decoder(config)
+    decoder = ColumnDecoder(config)
     last = LATEST if now_us is None else now_us + int(config.stream.ahead_minutes * MINUTE)
     seen = [core.stream_time_us for core in state.cores if core.stream_time_us is not None]
     first = min(seen) - HOUR if seen else -LATEST
 
     numbers: list[NDArray[np.int64]] = []  # of the piece's lines, once one of them is bad
 
-    def refuse(piece: Lines, index: int, code: str, message: str) -> None:
+    def refuse(piece: Lines | Table, index: int, code: str, message: str) -> None:
         name = f"rejected.{code}"
         result.counts[name] = result.counts.get(name, 0) + 1
         if not numbers:
@@ -207,7 +209,7 @@ def _read(
 
     for piece in lines:
         numbers.clear()
-        decoded = decoder.buffer(piece.buffer, piece.spans)
+        decoded = decoder.piece(piece)
         batch = decoded.batch
         for fault in decoded.rejected:
             refuse(piece, fault.index, fault.code, fault.message)
@@ -225,14 +227,15 @@ def _read(
             )
             refuse(piece, int(batch.index[i]), "time_out_of_range", message)
         said += [control for _, control in decoded.controls]
-        spool.add(batch.take(~(ahead | past)), result.read)
+        outside = ahead | past
+        spool.add(batch.take(~outside) if outside.any() else batch, result.read)
         reports = [one for one in decoded.reports if first <= one.t <= last]
         for one in decoded.reports:
             if not first <= one.t <= last:
                 message = f"report.at: allowed as of events; given {to_rfc3339(one.t)}"
                 refuse(piece, one.place, "time_out_of_range", message)
         spool.add_reports(reports, result.read)
-        result.read += len(piece.spans)
+        result.read += len(piece)
         for name, more in (
             ("reports", len(reports)),
             ("newer_schema", decoded.newer_schema),
@@ -243,8 +246,10 @@ def _read(
             on_progress("read", result.read)
 
 
-def _line_numbers(piece: Lines) -> NDArray[np.int64]:
-    """Return the number of each line of a piece, in one go: millions may be bad."""
+def _line_numbers(piece: Lines | Table) -> NDArray[np.int64]:
+    """Return the number of each line or row of a piece, in one go: millions may be bad."""
+    if not isinstance(piece, Lines):
+        return piece.first_row + np.arange(len(piece))
     newlines = np.flatnonzero(np.frombuffer(piece.buffer, np.uint8) == ord("\n"))
     return piece.first_line + np.searchsorted(newlines, piece.spans[:, 0])
 

@@ -1,10 +1,12 @@
 """Bounded reads of a topic's partition, beside the consumer group and never a part of it.
 
 A worker reads its checkpoint back this way, and the events that it has to walk again. These calls
-block and belong into a thread; each reader has a consumer of its own.
+block and belong into a thread; each reader has a consumer of its own. To open one costs more than
+most reads, so those that are done wait to be used again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,14 +20,26 @@ STALL_SECONDS: Final = 30.0
 """A read that gets nothing for so long has failed: an error, never an endless wait."""
 
 
+class Damage(NamedTuple):
+    """A batch of records that cannot be read: up to which offset, and why."""
+
+    stop: int
+    """The offset after its last."""
+    why: str
+
+
 class LogRecord(NamedTuple):
-    """One record of a partition; the broker's time in microseconds."""
+    """One record of a partition; the broker's time in microseconds.
+
+    With `damage` it stands for a whole batch from its offset on, of which nothing can be read.
+    """
 
     offset: int
     time_us: int
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    damage: Damage | None = None
 
 
 def microseconds(milliseconds: int) -> int:
@@ -60,10 +74,17 @@ class LogReader:
             auto_offset_reset="earliest",  # only where retention overtakes a read
             bootstrap_timeout_ms=10_000,
         )
+        from detectors.engines.log_fetch import hook_reader
+
+        hook_reader(self._consumer)  # bounded, and the same over damage, as what workers fetch
 
     def close(self) -> None:
         """End its connections."""
-        self._consumer.close(autocommit=False)
+        self._consumer.close(autocommit=False, timeout_ms=1000)
+
+    def rest(self) -> None:
+        """Hold no partition until the next read."""
+        self._consumer.unsubscribe()
 
     def bounds(self, topic: str, partition: int) -> Bounds:
         """The first offset, the one after the last, and the group's committed one."""
@@ -89,6 +110,8 @@ class LogReader:
     def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[list[LogRecord]]:
         """The records with `start <= offset < stop`, as they are fetched; some may be gone.
 
+        A batch that cannot be read is one record that says so.
+
         Raises `EngineError` when the broker hands over nothing more for 30 s.
         """
         from kafka import TopicPartition
@@ -103,7 +126,9 @@ class LogReader:
         while reached < stop:
             fetched = consumer.poll(timeout_ms=500, max_records=2000).get(where, [])
             found = [
-                LogRecord(
+                _until(each, stop)
+                if isinstance(each, LogRecord)
+                else LogRecord(
                     each.offset,
                     microseconds(each.timestamp),
                     each.key,
@@ -124,3 +149,42 @@ class LogReader:
                     f"{STALL_SECONDS:g} s, although it should go on to {stop}"
                 )
                 raise EngineError(msg)
+
+
+class Readers:
+    """Readers for many threads; at most `most` of them wait for their next use."""
+
+    def __init__(self, make: Callable[[], LogReader], most: int) -> None:
+        self._make = make
+        self._most = most
+        self._waiting: deque[LogReader] = deque()
+        self._closed = False
+
+    def take(self) -> LogReader:
+        """One that is waiting, or a new one."""
+        try:
+            return self._waiting.pop()
+        except IndexError:
+            return self._make()
+
+    def give(self, reader: LogReader) -> None:
+        """Have it back; one that has failed is to be closed instead."""
+        if self._closed or len(self._waiting) >= self._most:
+            reader.close()
+            return
+        reader.rest()
+        self._waiting.append(reader)
+
+    def close(self) -> None:
+        """Close those that wait, and later those that come back."""
+        self._closed = True
+        while self._waiting:
+            self._waiting.pop().close()
+
+
+def _until(record: LogRecord, stop: int) -> LogRecord:
+    """The record; a batch that cannot be read only as far as is wanted."""
+    damage = record.damage
+    if damage is None or damage.stop <= stop:
+        return record
+    return record._replace(damage=damage._replace(stop=stop))

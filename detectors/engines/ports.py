@@ -1,13 +1,14 @@
 """What a partition needs of the world around it, as small interfaces: tests put their own there."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from detectors.core import Outcome
 from detectors.engines import state_topic
-from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.engines.log_reader import LogRecord, Readers
+from detectors.engines.state_cache import StateCache
 from detectors.snapshot import Copied
 
 
@@ -47,8 +48,14 @@ class PartitionCore(Protocol):
     def accounts(self) -> Mapping[str, int]:
         """What has become of all records since the first; empty where they are not counted."""
 
+    def busiest(self, most: int) -> tuple[int, Mapping[str, int]]:
+        """Senders with most events since the last call, and how many events were looked at."""
+
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         """Walk records of the log, in order."""
+
+    def lost(self, records: int, stop: int) -> None:
+        """Count records up to this offset that stand in the log and cannot be read."""
 
     def rebuilt(self, why: str) -> None:
         """Let it be told with the next record that the state was made anew."""
@@ -103,8 +110,10 @@ class Outside:
     sources: int
     """Partitions of the topic of the sources."""
     send: Send
-    reader: Callable[[], LogReader]
+    readers: Readers
     threads: Executor
+    cache: StateCache | None = None
+    """Checkpoints on the local disk; None: the topic alone."""
 
     def role(self, topic: str) -> tuple[Cores, state_topic.Tables]:
         """What detects in this topic's partitions, and how its checkpoints are told from others."""

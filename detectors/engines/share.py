@@ -10,16 +10,23 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from detectors.engines.accounts import settled
+from detectors.engines import told
+from detectors.engines.accounts import BUSIEST, settled, shares
 from detectors.engines.assigned import Assigned, Copy
 from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
+from detectors.engines.pace import Pace
 from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.stretch import Fetched
 from detectors.engines.watchdog import Place
 
 RESTORES: Final = 4
-"""So many partitions are restored at a time; each opens a connection of its own."""
+"""So many partitions are restored at a time; each has a connection of its own."""
+SAVES: Final = 2
+"""So many partitions are saved at a time: fewer copies lie in memory, and walking goes on between
+two of them."""
+MOST_TOLD: Final = told.MOST // 2
+"""Observations between two checkpoints: shared cores remember twice as many one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,7 @@ class Share:
         failed: Callable[[BaseException], None],
         save_events: int,
         ready: Callable[[bool], None] = lambda _: None,
+        pace: Pace | None = None,
     ) -> None:
         self._outside = outside
         self._commit = commit
@@ -55,7 +63,9 @@ class Share:
         self._turn = asyncio.Lock()  # no state is copied while it is fed
         self._saving = asyncio.Lock()
         self._restoring = asyncio.Semaphore(RESTORES)
-        self._since_saved = 0
+        self._since_saved = self._since_told = 0
+        self.pace = pace or Pace()
+        self._early: asyncio.Task[None] | None = None  # a checkpoint before its time
 
     def assign(self, partitions: Iterable[TopicPartition], generation: int) -> None:
         """Own these partitions from now on, and no others; their states are restored meanwhile."""
@@ -75,18 +85,36 @@ class Share:
         """How far the partitions are that are restored."""
         return [held.state.place for held in self._held.copy().values() if held.usable]
 
+    def tell_busiest(self) -> None:
+        """Name the senders from whom most came since the last time: a partition is as fast as one.
+
+        No more than a few, however many there are.
+        """
+        states = [held.state for held in self._held.values() if held.usable]
+        if found := shares(each.busiest(BUSIEST) for each in states):
+            note("senders.busiest", senders=found)
+
     async def feed(self, fetched: Fetched) -> None:
-        """Walk what was fetched of a partition; save when many came since the last time."""
+        """Walk what was fetched of a partition; save when many came since the last time.
+
+        Meanwhile the next are walked, but not twice as many. Where checkpoints would cost too much,
+        many events wait for the pace; observations do not.
+        """
         held = self._held.get(fetched.where)
         if held is None or held.generation != fetched.generation:
             return
         await asyncio.wait({held.ready})
         async with self._turn:
             if held.usable:
-                await held.state.feed(fetched.stretch)
+                self._since_told += await held.state.feed(fetched.stretch)
                 self._since_saved += len(fetched.stretch.records)
-        if self._since_saved >= self._save_events:
-            await self.save()
+        many = max(self._since_saved / self._save_events, self._since_told / MOST_TOLD)
+        if many >= 2 and self._early is not None:
+            await asyncio.wait({self._early})
+        wanted = many >= 1 and (self._since_told >= MOST_TOLD or not self.pace.left)
+        if wanted and (self._early is None or self._early.done()):
+            self._early = asyncio.ensure_future(self.save())
+            self._early.add_done_callback(self._saved_early)
 
     async def save(self) -> None:
         """Write checkpoints where something happened, then commit the offsets they reflect."""
@@ -110,25 +138,42 @@ class Share:
     async def end(self, seconds: float) -> None:
         """Own nothing more, saved or not, and wait that long for what is being restored."""
         self._close(self._held)
-        if self._restores:
-            await asyncio.wait(self._restores, timeout=seconds)
+        under_way = {*self._restores} | ({self._early} if self._early is not None else set())
+        if under_way:
+            await asyncio.wait(under_way, timeout=seconds)
 
     async def _save(self, partitions: list[TopicPartition], *, leaving: bool = False) -> None:
         async with self._saving:
             if leaving:
                 async with self._turn:
-                    await self._write(self._copy(partitions), leaving=True)
+                    await self._write_at_last(self._copy(partitions))
                     self._settle(partitions)
                     self._close(partitions)  # before records that wait for their turn are walked
                 return
-            async with self._turn:
-                copies = self._copy(partitions)
-            await self._write(copies)
+            self.pace.begin()
+            before = self._since_saved, self._since_told
+            few = asyncio.Semaphore(SAVES)
+            saved = await asyncio.gather(*(self._save_one(each, few) for each in partitions))
+            self._since_saved -= before[0]
+            self._since_told -= before[1]
+            self.pace.end(sum(held.state.cost for held, _ in filter(None, saved)))
+            await self._commit_of([each for each in saved if each is not None])
+
+    async def _save_one(
+        self, where: TopicPartition, few: asyncio.Semaphore
+    ) -> tuple[_Held, int] | None:
+        """Write a checkpoint of one partition; the offset that it reflects."""
+        async with few:
+            async with self._turn:  # of each partition by itself: walking stands still for less
+                copies = self._copy([where])
+            for _, held, copy in copies:
+                offset = await _written(held.state, copy, leaving=False)
+                return None if offset is None else (held, offset)
+        return None
 
     def _copy(
         self, partitions: Iterable[TopicPartition]
     ) -> list[tuple[TopicPartition, _Held, Copy]]:
-        self._since_saved = 0
         found = []
         for each in partitions:
             held = self._held.get(each)
@@ -136,16 +181,23 @@ class Share:
                 found.append((each, held, copy))
         return found
 
-    async def _write(
-        self, copies: list[tuple[TopicPartition, _Held, Copy]], *, leaving: bool = False
-    ) -> None:
+    async def _write_at_last(self, copies: list[tuple[TopicPartition, _Held, Copy]]) -> None:
         written = await asyncio.gather(
-            *(_written(held.state, copy, leaving=leaving) for _, held, copy in copies)
+            *(_written(held.state, copy, leaving=True) for _, held, copy in copies)
         )
+        await self._commit_of(
+            [
+                (held, offset)
+                for (_, held, _), offset in zip(copies, written, strict=True)
+                if offset is not None
+            ]
+        )
+
+    async def _commit_of(self, saved: Iterable[tuple[_Held, int]]) -> None:
         offsets = {
-            each: offset
-            for (each, held, _), offset in zip(copies, written, strict=True)
-            if offset is not None and self._held.get(each) is held  # else it is another's by now
+            held.state.where: offset
+            for held, offset in saved
+            if self._held.get(held.state.where) is held  # else it is another's by now
         }
         if offsets:
             await self._commit(offsets)
@@ -169,6 +221,14 @@ class Share:
         async with self._restoring:
             if not state.closed:
                 await state.restore()
+        held = self._held.get(state.where)
+        if state.ahead is not None and held is not None and held.state is state:
+            # Its owner died between the two; where nothing more comes nobody else would commit.
+            await self._commit_of([(held, state.ahead)])
+
+    def _saved_early(self, saving: asyncio.Task[None]) -> None:
+        if not saving.cancelled() and (error := saving.exception()) is not None:
+            self._failed(error)
 
     def _restored(self, ready: asyncio.Task[None]) -> None:
         self._restores.discard(ready)

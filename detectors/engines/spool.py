@@ -7,7 +7,7 @@ import tempfile
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, ReportAt
 from detectors.event import EVENT
 from ingest.schema import dump_report, parse_report
+from ingest.tables import ArrowTable, Table, from_bytes
 
 MEMORY_BYTES = 512 * 1024 * 1024
-ROW = np.dtype([("id", "i8"), ("place", "i8"), ("start", "i8"), ("end", "i8"), ("event", EVENT)])
+_WHOLE = np.dtype((np.void, EVENT.itemsize))  # copied at once, and not field by field
+ROW = np.dtype([("id", "i8"), ("place", "i8"), ("start", "i8"), ("end", "i8"), ("event", _WHOLE)])
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,14 @@ class Reports:
 class Spool:
     """Takes batches in the order of reading and gives them back as one batch.
 
-    Two files hold what is too much for memory: the JSON of the events, and their columns. Both are
-    unnamed and vanish with the process.
+    Three files hold what is too much for memory: the JSON of the events, their columns, and the
+    tables that some came from. All are unnamed and vanish with the process.
     """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
         self._values = tempfile.SpooledTemporaryFile(max_size=memory_bytes // 2)  # noqa: SIM115
         self._rows = tempfile.SpooledTemporaryFile(max_size=memory_bytes // 2)  # noqa: SIM115
+        self._tables = _Tables(memory_bytes // 2)
         self._reports = array("q")  # time, place, start and length of each: they are few
         self._end = 0
         self._count = 0
@@ -64,14 +67,21 @@ class Spool:
         if n == 0:
             return
         rows = np.zeros(n, ROW)
-        lengths = batch.spans[:, 1] - batch.spans[:, 0]
-        rows["id"], rows["place"], rows["event"] = batch.ids, batch.index, batch.columns
+        rows["id"], rows["place"] = batch.ids, batch.index
+        rows["event"] = batch.columns.view(_WHOLE)
         rows["place"] += first_place
-        rows["end"] = self._end + np.cumsum(lengths)
-        rows["start"] = rows["end"] - lengths
-        self._values.write(b"".join(batch.value(i) for i in range(n)))
-        self._rows.write(rows.tobytes())
-        self._end = int(rows["end"][-1])
+        if batch.tables:
+            rows["start"] = batch.spans[:, 0] - len(self._tables)
+            rows["end"] = batch.spans[:, 1]
+            for table in batch.tables:
+                self._tables.add(table)
+        else:
+            lengths = batch.spans[:, 1] - batch.spans[:, 0]
+            rows["end"] = self._end + np.cumsum(lengths)
+            rows["start"] = rows["end"] - lengths
+            self._values.write(b"".join(batch.value(i) for i in range(n)))
+            self._end = int(rows["end"][-1])
+        self._rows.write(rows.view(np.uint8).data)
         self._count += n
 
     def add_reports(self, reports: Sequence[ReportAt], first_place: int) -> None:
@@ -95,12 +105,73 @@ class Spool:
         buffer = _mapped(self._values, self._end)
         rows: NDArray[Any] = np.frombuffer(_mapped(self._rows, self._count * ROW.itemsize), ROW)
         spans = np.stack([rows["start"], rows["end"]], axis=1)
-        return EventBatch(rows["event"], rows["id"], rows["place"], buffer, spans)
+        tables = self._tables.all()
+        return EventBatch(
+            rows["event"].view(EVENT), rows["id"], rows["place"], buffer, spans, tables=tables
+        )
 
     def close(self) -> None:
         """Give memory and disk back."""
         self._values.close()
         self._rows.close()
+        self._tables.close()
+
+
+class _Written(NamedTuple):
+    """Where in the file a table is."""
+
+    place: str
+    first_row: int
+    start: int
+    end: int
+
+
+class _Tables:
+    """Tables, of which the first stay in memory and others go to a file."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._left = memory_bytes
+        self._kept: list[Table | _Written] = []
+        self._file: Any = None
+        self._end = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, table: Table) -> None:
+        """Keep a table; one of a frame is the caller's memory."""
+        if not isinstance(table, ArrowTable):
+            self._kept.append(table)
+            return
+        self._left -= table.batch.get_total_buffer_size()
+        if self._left >= 0:
+            self._kept.append(table)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the spool
+        data = table.to_bytes()
+        self._file.write(data)
+        end = self._end + len(data)
+        self._kept.append(_Written(table.place, table.first_row, self._end, end))
+        self._end = end
+
+    def all(self) -> tuple[Table, ...]:
+        """Return all tables; those of the file are read where they are, when they are needed."""
+        whole = memoryview(b"")
+        if self._file is not None:
+            self._file.flush()
+            whole = memoryview(mmap.mmap(self._file.fileno(), self._end, access=mmap.ACCESS_READ))
+        return tuple(
+            from_bytes(one.place, one.first_row, whole[one.start : one.end])
+            if isinstance(one, _Written)
+            else one
+            for one in self._kept
+        )
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            self._file.close()
 
 
 def _mapped(file: Any, size: int) -> Any:

@@ -8,14 +8,20 @@ way afterwards hurts nobody.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import chain
+from time import thread_time
 from typing import Final, NamedTuple, TypeVar
 
 from detectors.engines.errors import FencedError
+from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
+from detectors.engines.state_cache import CacheError, Kept, Part
 from detectors.engines.state_topic import (
     Draft,
     Found,
@@ -23,6 +29,7 @@ from detectors.engines.state_topic import (
     Tables,
     checkpoint_records,
     claim_record,
+    link,
     newest_checkpoint,
     own_key,
     tombstones,
@@ -40,6 +47,8 @@ class Packed(NamedTuple):
 
     records: list[StateRecord]
     base: int
+    seconds: float
+    """Of CPU that packing took."""
 
     @property
     def size(self) -> int:
@@ -62,6 +71,10 @@ class StateLog:
         self._deleting: list[Awaitable[Acknowledged]] = []
         self._seen = 0  # what others wrote before this offset is known
         self._own: set[int] = set()  # offsets of own records from there on
+        self._last = b""  # the newest manifest
+        cache = outside.cache
+        self._cache = None if cache is None else cache.file(tables.data, partition)
+        self._keeping: Awaitable[None] | None = None
 
     async def take_over(self) -> Found:
         """Claim the partition, then read what stands there; no other's checkpoint counts now."""
@@ -90,12 +103,16 @@ class StateLog:
         epoch = self._epoch
         base, self._base = self._base, None  # until it stands: a lost one would be a gap
         base = epoch if copied.whole or base is None else base
-        draft = Draft(offset, config, base, copied.pieces())
+        before = "" if base == epoch else link(self._last)
+        draft = Draft(offset, config, base, copied.pieces(), before)
         partition = self._where.partition
-        records = await self._in_thread(
-            lambda: checkpoint_records(partition, self._fence, epoch, draft, self._tables)
-        )
-        return Packed(records, base)
+
+        def packed() -> Packed:
+            started = thread_time()
+            records = checkpoint_records(partition, self._fence, epoch, draft, self._tables)
+            return Packed(records, base, thread_time() - started)
+
+        return await self._in_thread(packed)
 
     async def write(self, packed: Packed) -> None:
         """Write a checkpoint; after a snapshot, delete what it replaces.
@@ -106,16 +123,36 @@ class StateLog:
         deleting, self._deleting = self._deleting, []
         self._landed(await asyncio.gather(*deleting))
         self._landed(await asyncio.gather(*[await self._send(each) for each in chunks]))
-        self._landed([await (await self._send(manifest))])
-        self._obsolete += await self._look_around()
-        self._base = packed.base
+        landed = await (await self._send(manifest))
+        self._landed([landed])
+        others = await self._look_around()
+        self._obsolete += others
+        self._base, self._last = packed.base, manifest.value or b""
         if packed.base == self._epoch:
             self._snapshot_bytes, self._changes_bytes = packed.size, 0
-            deletions, self._obsolete = tombstones(self._obsolete), []
-            self._deleting = [await self._send(each) for each in deletions]
+            others, self._obsolete = self._obsolete, []
+            self._deleting = [await self._send(each) for each in tombstones(others)]
         else:
             self._changes_bytes += packed.size
         self._obsolete += [each.key for each in packed.records]
+        await self._keep(packed, landed.offset, others)
+
+    async def _keep(self, packed: Packed, at: int, obsolete: list[bytes]) -> None:
+        """Let the cache have it as well, while the next records are walked."""
+        if (cache := self._cache) is None:
+            return
+        if self._keeping is not None:
+            await self._keeping
+        part = Part(self._fence, self._epoch, packed.base, at, packed.records, obsolete)
+
+        def keep() -> None:
+            try:
+                cache.keep(part)
+            except OSError as error:  # it is no more than speed: the topic has it all
+                note("cache.failed", level=logging.WARNING, partition=self._where, error=error)
+
+        loop = asyncio.get_running_loop()
+        self._keeping = loop.run_in_executor(self._outside.threads, keep)
 
     async def _look_around(self) -> list[bytes]:
         """The keys of others' records among and before the own ones; no claim may be there."""
@@ -144,12 +181,52 @@ class StateLog:
     def _read(self, reader: LogReader, end: int) -> tuple[Found, int]:
         bounds = reader.bounds(*self._where)
         end = max(end, bounds.end)
+        if (found := self._warm(reader, bounds.begin, end)) is not None:
+            return found, end
         records = (
             (record.key, record.value)
             for batch in reader.read(*self._where, bounds.begin, end)
             for record in batch
         )
         return newest_checkpoint(self._where.partition, records, self._tables), end
+
+    def _warm(self, reader: LogReader, begin: int, end: int) -> Found | None:
+        """What the cache and the topic behind it hold; None where only all of the topic will do."""
+        if self._cache is None:
+            return None
+        try:
+            kept = self._cache.read()
+            found = None if kept is None else self._confirmed(reader, kept, begin, end)
+        except CacheError as error:
+            note("cache.passed_over", partition=self._where, table=self._tables.data, why=error)
+            self._cache.forget()
+            return None
+        if found is not None:
+            note("cache.used", partition=self._where, table=self._tables.data)
+        return found
+
+    def _confirmed(self, reader: LogReader, kept: Kept, begin: int, end: int) -> Found:
+        """What the topic says of the cache; `CacheError` unless it confirms all of it."""
+        later = (
+            record
+            for batch in reader.read(*self._where, max(kept.at, begin), end)
+            for record in batch
+        )
+        first = next(later, None) if kept.at < end else None
+        if first is None or (first.offset, first.key, first.value) != (kept.at, *kept.records[-1]):
+            msg = "its newest manifest does not stand in the topic, or not any more"
+            raise CacheError(msg)
+        partition = self._where.partition
+        records = chain(
+            [claim_record(partition, kept.fence, self._tables)],  # it was seen to count
+            kept.records,
+            ((record.key, record.value) for record in later),
+        )
+        found = newest_checkpoint(partition, records, self._tables, linked=True)
+        if found.checkpoint is None or found.faults:
+            msg = "; ".join(found.faults) or "none of it counts"
+            raise CacheError(msg)
+        return replace(found, keys=(*found.keys, *kept.obsolete))
 
     def _keys(self, reader: LogReader, gaps: Iterable[tuple[int, int]]) -> list[bytes | None]:
         return [
@@ -179,12 +256,14 @@ class StateLog:
 
 @asynccontextmanager
 async def reading(outside: Outside) -> AsyncIterator[LogReader]:
-    """A reader of its own, closed afterwards."""
-    reader = await in_thread(outside, outside.reader)
+    """A reader for this use alone; closed afterwards where something failed."""
+    reader = await in_thread(outside, outside.readers.take)
     try:
         yield reader
-    finally:
+    except BaseException:
         await in_thread(outside, reader.close)
+        raise
+    await in_thread(outside, lambda: outside.readers.give(reader))
 
 
 async def in_thread(outside: Outside, call: Callable[[], T]) -> T:

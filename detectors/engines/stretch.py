@@ -28,7 +28,12 @@ class Stretch(NamedTuple):
         [6]
         """
         at = bisect_left(self.records, offset, key=_offset) if offset > self.start else 0
-        return self.records[at:] if at else self.records
+        if at == 0:
+            return self.records
+        last = self.records[at - 1]
+        if last.damage is not None and last.damage.stop > offset:  # the rest of such a batch
+            return [last._replace(offset=offset), *self.records[at:]]
+        return self.records[at:]
 
 
 class Fetched:

@@ -16,6 +16,7 @@ from detectors.engines.cores import ConfiguredCores, ConfiguredSources
 from detectors.engines.errors import EngineError
 from detectors.engines.hooks import check_hooks
 from detectors.engines.journal import note
+from detectors.engines.state_cache import StateCache
 from detectors.engines.throttle import Throttle
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
@@ -71,6 +72,11 @@ NEEDED: Final = (
     type=click.Path(dir_okay=False, path_type=Path),
     help="Is there while this worker has restored its share of the partitions, for probes.",
 )
+@click.option(
+    "--cache-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep checkpoints in this folder too, of this worker alone, to read less at a restart.",
+)
 @click.option("--verbose", is_flag=True, help="Tracebacks, and what the Kafka libraries say.")
 def worker(
     *,
@@ -82,6 +88,7 @@ def worker(
     checkpoint_every: float,
     group: str,
     ready_file: Path | None,
+    cache_dir: Path | None,
     verbose: bool,
 ) -> None:
     """Read callwatch.events, write callwatch.alerts; start as many as there are partitions.
@@ -100,12 +107,13 @@ def worker(
         known = None if inventory is None else load_inventory(inventory)
         config = load_config(config_file, inventory=known, profiles=profiles)
         config.control_key = control_key()
+        cache = None if cache_dir is None else StateCache(cache_dir)
         counts = check_topics(kafka, partitions)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None
     for text in config.expired(time.time_ns() // 1000):
         note("worker.rule_expired", level=logging.WARNING, text=text)
-    leave(asyncio.run(_work(kafka, config, counts, group, checkpoint_every, ready_file)))
+    leave(asyncio.run(_work(kafka, config, counts, group, checkpoint_every, ready_file, cache)))
 
 
 def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
@@ -134,11 +142,13 @@ async def _work(
     group: str,
     every: float,
     ready_file: Path | None,
+    cache: StateCache | None,
 ) -> int:
-    from detectors.engines import record_batches
+    from detectors.engines import memory, record_batches
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
 
+    memory.settle()  # before threads have heaps of their own
     record_batches.load()
     warm_up(config)  # compiles: not while others wait for a partition
     cores = ConfiguredCores(config, counts["callwatch.events"])
@@ -153,6 +163,7 @@ async def _work(
         group=group,
         save_seconds=every,
         ready_file=ready_file,
+        cache=cache,
     )
     return await run_worker(settings)
 

@@ -40,9 +40,9 @@ from detectors.base import (
     ADOPTED,
     FINDING,
     INFO,
+    JUDGING,
     LOW,
     NOTHING,
-    TIMERS,
     TOLD,
     WARM_EVENTS,
     Baseline,
@@ -85,7 +85,7 @@ EVIDENCE = (
 
 SENDER = np.dtype(
     [
-        *TIMERS,  # due = end of the hour
+        *JUDGING,  # due = end of the hour
         *features.FIELDS,
         ("usual", "i2"),  # score of its windows, in 1/30,000
         ("spread", "i2"),  # and its deviation

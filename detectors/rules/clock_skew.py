@@ -58,7 +58,7 @@ from detectors.base import (
 from detectors.event import DAY, FRESHNESS, MINUTE, SECOND, VERIFIED
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import guard
+from models import guard, packed
 from models.guard import real
 from models.kernel import kernel
 
@@ -83,8 +83,8 @@ ROW = np.dtype(
         ("minute", "i4"),  # of the last step
         ("mean", "f4"),  # offset now, s
         ("usual", "f4"),  # over the last weeks, s
-        ("spread", "f4"),  # usual deviation of a block from the mean, s
-        ("top", "f4"),  # farthest that an incident went and came back from, s
+        ("spread", "i2"),  # usual deviation of a block from the mean, s, a level
+        ("top", "i2"),  # farthest that an incident went and came back from, s, a level
         ("hours", "i2"),  # learned
         ("since", "i4"),  # minute from which on the mean was half a limit away; 0 = it is not
         ("calls", "i4"),  # since then
@@ -192,21 +192,28 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:
 
 
 @kernel
+def held(cell: int) -> float:
+    """Return the seconds of a level that a row holds."""
+    return packed.unlevel(max(cell, 0)) if cell != 0 else 0.0
+
+
+@kernel
 def judge(a: Any, event: Any, params: Any, out: Any, minute: int) -> int:
     """Move the mean by one block, learn what is usual, and compare."""
     block = second_smallest(a)
     tolerance = tolerance_of(event)
     hours = int(a["hours"])
     limit = max(float(params["limit_share"]) * tolerance, float(params["least_s"]))
-    limit = max(limit, float(params["deviations"]) * max(real(a["spread"]), 0.0))
+    spread = held(int(a["spread"]))
+    limit = max(limit, float(params["deviations"]) * spread)
     if int(a["opened_at"]) == 0:
-        limit = max(limit, min(1.2 * real(a["top"]), 0.5 * tolerance))  # a habit of its queues
+        habit = 1.2 * held(int(a["top"]))  # of its queues
+        limit = max(limit, min(habit, 0.5 * tolerance))
     mean = guard.clip(real(a["mean"]), -40_000.0, 40_000.0)
     if int(a["minute"]) == 0:
         mean = block
         a["usual"] = block
-    spread = guard.clip(real(a["spread"]), 0.0, 40_000.0)
-    a["spread"] = spread + 0.02 * (min(abs(block - mean), limit) - spread)
+    a["spread"] = packed.level(spread + 0.02 * (min(abs(block - mean), limit) - spread))
     mean += GAIN * guard.clip(block - mean, -limit, limit)
     a["mean"] = mean
     away = mean - guard.clip(real(a["usual"]), -40_000.0, 40_000.0)
@@ -237,7 +244,7 @@ def learn(a: Any, away: float) -> None:
     a["hours"] = guard.count_up16(int(a["hours"]))
     share = guard.ratio(1.0, min(float(int(a["hours"])), MEMORY_HOURS), 1.0)
     a["usual"] = guard.clip(real(a["usual"]) + share * away, -40_000.0, 40_000.0)
-    a["top"] = guard.clip(FADE * real(a["top"]), 0.0, 40_000.0)
+    a["top"] = packed.level(FADE * held(int(a["top"])))
 
 
 @kernel
@@ -249,7 +256,7 @@ def report(a: Any, event: Any, params: Any, out: Any, limit: float, tolerance: f
     first = int(a["since"]) * MINUTE
     until = t + WEEK + DAY  # until the clock is right again, however few calls show it
     offset, usual = real(a["mean"]), real(a["usual"])
-    a["top"] = max(real(a["top"]), abs(offset - usual))
+    a["top"] = max(int(a["top"]), packed.level(abs(offset - usual)))
     severity = MEDIUM if abs(offset) >= float(params["grave_share"]) * tolerance else LOW
     known = COLD_EVENTS
     if int(a["hours"]) < COLD_HOURS:
@@ -288,7 +295,7 @@ def release(a: Any) -> None:
     """Take the offset of now as the usual one."""
     a["usual"] = guard.clip(real(a["mean"]), -40_000.0, 40_000.0)
     a["since"] = 0
-    a["top"] = 0.0
+    a["top"] = 0
     close(a)
 
 

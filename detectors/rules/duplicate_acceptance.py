@@ -13,9 +13,10 @@ told it is not told again for ``again_days``, unless it is graver.
 A second acceptance from another network, outside the provider's ranges, is left to
 ``replay-burst``: somebody else sent it. Two services behind each other see each call once.
 
-Known gaps: deliveries older than the memory (72 h) are new; services that share a database but not
-a name are not told apart from services behind each other; a middleware that is attached twice
-publishes every call twice, which looks the same; sampled acceptances are seen in part.
+Known gaps: a delivery that is not among the newest ``stream.max_exact_deliveries`` of 72 h is new:
+whether it was accepted before is not known; services that share a database but not a name are not
+told apart from services behind each other; a middleware that is attached twice publishes every call
+twice, which looks the same; sampled acceptances are seen in part.
 
 >>> import numpy as np
 >>> from models.novelty import short_tag
@@ -33,10 +34,10 @@ import numpy as np
 from alerts.alert import Quantity
 from alerts.explain import format_count, format_duration
 from detectors.base import (
+    INCIDENT,
     INFO,
     LOW,
     NOTHING,
-    TIMERS,
     TOLD,
     WARM_EVENTS,
     Baseline,
@@ -58,7 +59,7 @@ EVIDENCE = (("again", "events"), ("said_new", "events"))
 
 SENDER = np.dtype(
     [
-        *TIMERS,
+        *INCIDENT,
         *TOLD,
         ("told_on", "i2"),  # day since 1970 on which an incident last had news
         ("again", "i4"),  # second acceptances of the incident

@@ -31,10 +31,10 @@ from alerts.explain import format_count, format_duration
 from detectors.base import (
     CONTRIBUTES,
     FINDING,
+    INCIDENT,
     LOW,
     MEDIUM,
     NOTHING,
-    TIMERS,
     Baseline,
     Explanation,
     Found,
@@ -60,7 +60,7 @@ EVIDENCE = (
 
 ROW = np.dtype(
     [
-        *TIMERS,
+        *INCIDENT,
         ("since", "i8"),  # first attempt of the run
         ("fast_at", "i4"),  # minute in which the short window began
         ("slow_at", "i4"),  # and the long one

@@ -2,7 +2,7 @@
 
 *Sizes*, per sender and event type: mean and spread of the log size (``models.ewma``, values held at
 3.5 deviations while learned; a new sender's begin with a fitted prior, if there is one). One
-delivery is news when it is ``size_ratio`` times the usual size, 3.75 deviations out (1 in 10,000
+delivery is news when it is ``size_ratio`` times the usual size, 3.74 deviations out (1 in 10,000
 for log-normal sizes), and the type does not do that now and then: the tail of a type that does is
 taken as Pareto's, with the mean of its own.
 
@@ -13,8 +13,9 @@ than ``least_count`` above it. It is checked at every call, so a surge is found 
 Retries of known deliveries are no volume; a quiet time before (the provider was down) raises the
 bound by what was missed. Hours for which a backfill or campaign was announced are not learned. A
 few hours that go beyond their bound on three days, while most do not, are a batch, and are learned;
-a surge that came a week ago as well is a weekly job: an info. Sampled calls weigh what they stand
-for, and widen the bound.
+a surge that came a week or a month ago as well is a job: an info. So is one of a sender that surges
+now and then at any hour, from the fourth time on, unless it is twice as large as those before.
+Sampled calls weigh what they stand for, and widen the bound.
 
 *Drift*: once a week the calls of the week, and the usual size of each type, are held against a
 level that may rise by 5 % a week at most (``models.longterm``).
@@ -29,7 +30,7 @@ name event types share one distribution; repeats are told by the delivery id, wh
 do not sign, so calls that all carry one id count once.
 
 >>> import math
->>> math.log(10) / 0.6 >= 3.75  # ten times the usual size, log-spread 0.6
+>>> math.log(10) / 0.6 >= 3.74  # ten times the usual size, log-spread 0.6
 True
 """
 
@@ -44,38 +45,42 @@ from alerts.alert import Quantity
 from alerts.explain import format_bytes, format_count, format_number
 from detectors.base import (
     ADOPTED,
-    COLD_EVENTS,
     CONTRADICTED,
     FINDING,
     INFO,
+    JUDGING,
     LOW,
     MEDIUM,
     NOTHING,
-    TIMERS,
     TOLD,
     WARM_EVENTS,
     Baseline,
     Explanation,
     Found,
     Table,
-    asks_again,
     close,
-    evidence_of,
     expire,
     hold,
     is_due,
     is_held,
     linger,
-    minute_of,
     param,
     tell,
-    usual_pause,
     wake_at,
     warmth,
-    warmth_confidence,
 )
-from detectors.event import DAY, HOUR, MINUTE, PLANS, REJECTED
-from models import guard, hourly, lognormal, longterm, seasonal, sizes
+from detectors.event import HOUR, MINUTE, PLANS, REJECTED
+from detectors.payload_sizes import (
+    OLD_EVENT,
+    TYPE,
+    WEEK,
+    fill,
+    judge_size,
+    release_type,
+    report,
+    type_timer,
+)
+from models import guard, hourly, lognormal, longterm, packed, seasonal
 from models.guard import real
 from models.kernel import kernel
 
@@ -92,10 +97,7 @@ REASONS = (
     "count_drift",
     "size_drift",
 )
-SIZE_HIGH, SIZE_LOW, BYTES_HIGH, COUNT_HIGH, COUNT_LOW, BACKFILL, CAMPAIGN, RETRY_FLOOD = range(
-    1, 9
-)
-COUNT_DRIFT, SIZE_DRIFT = 9, 10
+BYTES_HIGH, COUNT_HIGH, COUNT_LOW, BACKFILL, CAMPAIGN, RETRY_FLOOD, COUNT_DRIFT = range(3, 10)
 
 EVIDENCE = (
     ("seen", ""),
@@ -108,42 +110,36 @@ EVIDENCE = (
 
 SENDER = np.dtype(
     [
-        *TIMERS,  # due = end of the hour
+        *JUDGING,  # due = end of the hour
         *hourly.FIELDS,
-        ("n", "f4"),  # accepted calls
-        ("level", "f4"),  # mean bytes of a call
         ("count", "f4"),  # of this hour: first presentations
         ("bytes", "f4"),
-        ("largest", "f4"),  # bytes of the largest call among them
         ("repeats", "f4"),
         ("old", "f4"),
         ("foreign", "f4"),  # from networks outside the usual ones
         ("next_count", "f4"),  # of the next hour, while this one still waits for late calls
         ("next_bytes", "f4"),
-        ("usual_foreign", "f4"),  # their usual share
-        ("planned", "i1"),  # 1 = a backfill or campaign was announced for this hour
-        ("outsized", "i1"),  # 1 = a payload of this hour was found far too large or small
-        ("quiet", "i1"),  # hours in a row with next to nothing
-        ("long_level", "f4"),  # calls of an hour, over months
-        ("week_count", "f4"),  # calls of this week's usual hours
+        ("largest", "i2"),  # bytes of the largest call of this hour, a level, rounded up
+        ("n", "i2"),  # accepted calls, saturating
+        ("level", "i2"),  # mean bytes of a call, a level
+        ("usual_foreign", "i2"),  # usual share of calls from outside the usual networks, 1/30,000
+        ("long_level", "i2"),  # calls of an hour, over months, a level
+        ("week_count", "i2"),  # calls of this week's usual hours, a level
         ("week_hours", "i2"),  # how many those are
         ("week_hour", "i2"),  # hours since this week began
+        ("quiet", "i1"),  # hours in a row with next to nothing
+        ("marks", "i1"),  # of this hour: bits PLANNED and OUTSIZED
         *TOLD,
         ("calls", "i4"),  # of the incident
     ]
 )
-TYPE = np.dtype(
-    [
-        *TIMERS,  # due = a week after the incident opened
-        *lognormal.FIELDS,
-        ("calls", "i4"),
-        ("long_mean", "f4"),  # of the log size, over months
-        ("long_at", "i4"),  # minute of the next comparison
-        *TOLD,
-    ]
-)
-
-NETWORK = np.dtype([("since", "i4")])  # minute of the first accepted call from this network
+"""A *level* is a cell of ``models.packed``: exact to 0.05 %, and only moved once an hour."""
+PLANNED, OUTSIZED = 1, 2
+"""A backfill or campaign was announced for the hour; a payload of it was far too large or small."""
+SHARE_UNIT = 30_000.0
+NETWORK = np.dtype([("since", "i2")])
+"""Stamp of the hour of the first accepted call from this network; SETTLED from the second on."""
+SETTLED = -1
 
 
 @dataclass(frozen=True)
@@ -154,7 +150,7 @@ class Params:
         8.0, unit="ratio", low=1.5, high=1000.0, why="within one event type sizes rarely differ so"
     )
     size_deviations: float = param(
-        3.75, unit="deviations", low=2.0, high=20.0, why="1 in 10,000 of log-normal sizes"
+        3.74, unit="deviations", low=2.0, high=20.0, why="1 in 10,000 of log-normal sizes"
     )
     false_per_day: float = param(
         0.001, unit="1/d", low=1e-6, high=10.0,
@@ -195,13 +191,9 @@ class Params:
 
 
 SIZE_PRIORS = True
-WEEK = 7 * DAY
 SURGE = PLANS["backfill"] | PLANS["campaign"]
-OLD_EVENT = DAY
 FLOODED = 2.0
 """Repeats alone are a flood when they are twice what a busy hour may bring."""
-HEAVY_A_DAY = 0.05
-"""Of a heavy-tailed type, what comes more often than once in twenty days is no news."""
 WEEKS_SEEN = 3
 """Weeks after which a weekday is known well enough to miss its calls."""
 
@@ -228,7 +220,7 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     t = int(event["t"])
     if int(a["due"]) == 0:
         wake_at(a, t - t % HOUR + HOUR)
-        a["spread"] = hourly.FIRST_SPREAD
+        hourly.settle(a)
         begin_hour(a, params)
     if int(a["opened_at"]) == 0 and int(a["reason"]) != 0:
         forget(a)
@@ -236,15 +228,18 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
         b["reason"] = 0
         b["severity"] = 0
         b["calls"] = 0
-    a["n"] = guard.small(real(a["n"]) + 1.0)
+    a["n"] = guard.count_up16(int(a["n"]))
     if int(event["plan"]) & SURGE != 0:
-        a["planned"] = 1
+        a["marks"] = int(a["marks"]) | PLANNED
     repeated = int(event["repeats"]) > 0  # a retry header alone is anybody's word
     code = NOTHING
     if not repeated:
-        code = judge_size(a, b, event, params, out)
+        x = lognormal.log_size(int(event["body_bytes"]))
+        code = judge_size(b, x, int(a["n"]), event, params, out)
+        if hour_end(a) - HOUR <= t < hour_end(a):
+            note_largest(a, x, event)
     if code != NOTHING:
-        a["outsized"] = 1
+        a["marks"] = int(a["marks"]) | OUTSIZED
     surge = judge_count(a, c, event, params, out, repeated, code != NOTHING, code == FINDING)
     if surge == FINDING or code == NOTHING:
         return surge
@@ -252,107 +247,12 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
 
 
 @kernel
-def farthest(params: Any) -> float:
-    """Return ``size_ratio`` in log sizes."""
-    return guard.log(max(float(params["size_ratio"]), 1.5))
-
-
-@kernel
-def is_far(b: Any, x: float, z: float, event: Any, params: Any) -> bool:
-    """Tell whether a size is out of what is usual, by deviations, by ratio, and by bytes."""
-    deviations = float(params["size_deviations"])
-    if abs(z) < deviations or real(b["n"]) < COLD_EVENTS:
-        return False  # nearly always: the rest takes logarithms
-    if abs(z) < deviations * lognormal.caution(real(b["n"])):
-        return False
-    if abs(x - real(b["mean"])) < farthest(params):
-        return False
-    size = float(int(event["body_bytes"]))
-    return abs(size - lognormal.usual(b)) >= float(params["least_bytes"])
-
-
-@kernel
-def judge_size(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
-    """Judge and learn the size of one delivery."""
-    if real(b["n"]) <= 0.0:
-        sizes.seed(params["sizes"], b, int(event["event_type"]))
-    x = lognormal.log_size(int(event["body_bytes"]))
-    z = lognormal.deviations_of(b, x)
-    is_open = int(b["opened_at"]) != 0
-    if is_open:
-        lognormal.learn_candidate(b, x)
-    if not is_far(b, x, z, event, params):
-        if not is_open:
-            lognormal.learn(b, x)
-            if minute_of(int(event["t"])) >= int(b["long_at"]):
-                return compare_sizes(b, event, params, out)
-        return NOTHING
-    mean = real(b["mean"])
-    deviations = float(params["size_deviations"]) * lognormal.caution(real(b["n"]))
-    reach = max(farthest(params), deviations * lognormal.deviation(b))
-    chance = max(lognormal.chance_of(abs(z)), lognormal.tail_of(b, abs(x - mean), reach))
-    a_day = chance * guard.ratio(float(DAY), float(int(event["gap"])), 1.0)
-    if not is_open:
-        if lognormal.is_habit(b, abs(x - mean)):
-            return NOTHING
-        if z < 0.0 and a_day > float(params["false_per_day"]):
-            return NOTHING
-        if lognormal.is_heavy(b) and a_day > HEAVY_A_DAY:
-            return NOTHING
-        b["new_n"] = 0.0
-        b["calls"] = 0
-        wake_at(b, int(event["t"]) + WEEK)
-    b["calls"] = guard.count_up(int(b["calls"]))
-    calls = int(b["calls"])
-    reason = SIZE_HIGH if x > mean else SIZE_LOW
-    ratio = guard.exp(abs(x - mean))
-    fill(out, calls, 0, float(int(event["body_bytes"])), lognormal.usual(b))
-    out["limit"] = guard.exp(mean + reach if reason == SIZE_HIGH else mean - reach) - 1.0
-    out["deviations"] = z
-    out["score"] = guard.clip(30.0 + 10.0 * guard.log(ratio), 0.0, 100.0)
-    severity = size_severity(b, z, ratio, a_day, event, params)
-    known = evidence_of(min(real(b["n"]), real(a["n"])))  # a prior is no evidence of this sender
-    return report(b, 1, event, params, out, reason, severity, known)
-
-
-@kernel
-def compare_sizes(b: Any, event: Any, params: Any, out: Any) -> int:
-    """Hold the usual size, once a week, against the one of months: a slow ramp becomes visible."""
-    t = int(event["t"])
-    first = int(b["long_at"]) == 0
-    b["long_at"] = minute_of(t + WEEK)
-    mean, long = guard.exp(real(b["mean"])), guard.exp(real(b["long_mean"]))
-    if first or real(b["n"]) < WARM_EVENTS or real(b["long_mean"]) <= 0.0:
-        b["long_mean"] = real(b["mean"]) if real(b["n"]) >= COLD_EVENTS else 0.0
-        return NOTHING
-    b["long_mean"] = guard.log(longterm.follow(long, mean))
-    matters = mean - long >= float(params["least_bytes"])
-    if not (longterm.has_drifted(mean, long) and matters):
-        return NOTHING
-    b["long_mean"] = real(b["mean"])
-    b["calls"] = 1
-    fill(out, 1, t - WEEK, mean - 1.0, long - 1.0)
-    out["limit"] = longterm.FAR * long
-    out["score"] = 20.0
-    return report(b, 1, event, params, out, SIZE_DRIFT, INFO, evidence_of(real(b["n"])))
-
-
-@kernel
-def size_severity(b: Any, z: float, ratio: float, a_day: float, event: Any, params: Any) -> int:
-    """Return how bad a size is: what the sender's traffic brings about by chance is an info."""
-    created = int(event["created_at"])
-    if z < 0.0 or (created != 0 and int(event["t"]) - created >= OLD_EVENT):
-        return INFO  # too small harms nobody; a backfill is of other times
-    days = 0.05
-    if int(b["opened_at"]) != 0:
-        days += max(minute_of(int(event["t"])) - int(b["opened_at"]), 0) / 1440.0
-    again = int(b["calls"]) >= 3 and a_day * days <= 0.05
-    if a_day > float(params["false_per_day"]):
-        return LOW if again else INFO
-    warm = real(b["n"]) >= WARM_EVENTS  # from fewer sizes no tail is known
-    if not warm:
-        return MEDIUM if again and ratio >= 1000.0 else LOW
-    return MEDIUM if again or ratio >= 100.0 else LOW
+def note_largest(a: Any, x: float, event: Any) -> None:
+    """Remember how large the largest call of the hour was; x is the log of its size."""
+    weight = max(float(event["weight"]), 1.0)
+    if weight > 1.0:
+        x = guard.log(1.0 + guard.small(weight * float(int(event["body_bytes"]))))
+    a["largest"] = max(int(a["largest"]), packed.cell(x * packed.STEPS + 0.5))
 
 
 @kernel
@@ -384,19 +284,14 @@ def judge_count(
         a["count"] = guard.small(real(a["count"]) + weight)
         size = float(int(event["body_bytes"]))
         a["bytes"] = guard.small(real(a["bytes"]) + weight * size)
-        a["largest"] = max(guard.small(weight * size), real(a["largest"]))
         created = int(event["created_at"])
         if created != 0 and t - created >= OLD_EVENT:
             a["old"] = guard.small(real(a["old"]) + weight)
-        if int(c["since"]) == 0:
-            c["since"] = minute_of(t)
-        is_new = int(c["since"]) * MINUTE > hour_end(a) - HOUR
-        if is_new and int(event["in_range"]) != 1:
+        if is_new_network(c, t) and int(event["in_range"]) != 1:
             a["foreign"] = guard.small(real(a["foreign"]) + weight)
-    expected = real(a["expected"])
-    if expected < 0.0:
-        return NOTHING
     limit = real(a["limit"])
+    if limit < 0.0:
+        return NOTHING
     count = real(a["count"])
     if int(a["reason"]) == COUNT_LOW and not outsized and is_back(a, count):
         a["quiet"] = 0
@@ -416,7 +311,19 @@ def judge_count(
         return NOTHING
     if size_found:
         return NOTHING
-    return judge_surge(a, event, params, out, expected, limit)
+    return judge_surge(a, event, params, out, hourly.expected_now(a, hour_end(a)), limit)
+
+
+@kernel
+def is_new_network(c: Any, t: int) -> bool:
+    """Tell whether the first accepted call from this network came in the same hour; note it."""
+    since, hour = int(c["since"]), packed.stamp(t)
+    if since == 0:
+        c["since"] = hour
+        return True
+    if since != hour and since != SETTLED:
+        c["since"] = SETTLED
+    return since == hour
 
 
 @kernel
@@ -438,10 +345,12 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
     if hourly.is_weekly(a, hour_end(a), count) and not is_foreign(a):
         reason = CAMPAIGN
         severity = INFO
+    if hourly.is_bursty(a, hour_end(a), count) and not is_foreign(a):
+        severity = INFO
     a["calls"] = guard.count_up(int(a["calls"]))
     fill(out, max(int(count), int(a["calls"])), hour_end(a) - HOUR, count, expected)
     out["limit"] = limit
-    deviation = guard.sqrt(expected + real(a["spread"]) * expected * expected)
+    deviation = guard.sqrt(expected + hourly.spread_of(a) * expected * expected)
     out["deviations"] = guard.ratio(count - expected, deviation, 0.0)
     out["repeats"] = real(a["repeats"])
     out["old"] = real(a["old"])
@@ -452,7 +361,7 @@ def judge_surge(a: Any, event: Any, params: Any, out: Any, expected: float, limi
 @kernel
 def count_evidence(a: Any) -> int:
     """Return the calls behind the course of the day; below 14 days of it they are not warm."""
-    n = evidence_of(real(a["n"]))
+    n = int(a["n"])
     if seasonal.hours_learned(a["factors"]) < 24 * seasonal.DAYS_WITHOUT_FACTORS:
         return min(n, WARM_EVENTS - 1)
     return n
@@ -476,35 +385,8 @@ def is_flood(a: Any, params: Any, count: float) -> bool:
 @kernel
 def is_foreign(a: Any) -> bool:
     """Tell whether most of the hour comes from networks outside the usual ones."""
-    unusual = real(a["usual_foreign"]) < 0.25
+    unusual = int(a["usual_foreign"]) / SHARE_UNIT < 0.25
     return unusual and 2.0 * real(a["foreign"]) >= real(a["count"])
-
-
-@kernel
-def fill(out: Any, count: int, since: int, seen: float, usual: float) -> None:
-    """Fill what every finding of this detector has."""
-    out["count"] = count
-    out["since"] = since
-    out["seen"] = seen
-    out["usual"] = usual
-    out["repeats"] = 0.0
-    out["old"] = 0.0
-    out["deviations"] = 0.0
-    out["limit"] = 0.0
-
-
-@kernel
-def report(
-    row: Any, table: int, event: Any, params: Any, out: Any, reason: int, severity: int, known: int
-) -> int:
-    """Open the incident of a row or add to it; what chance brings waits for no more of it."""
-    t = int(event["t"])
-    pause = 0
-    if severity > INFO:
-        pause = usual_pause(abs(int(row["opened_at"])) * MINUTE, t, int(row["calls"]))
-    until = t + linger(pause, float(params["close_after_s"]))
-    out["confidence"] = warmth_confidence(known)
-    return tell(row, table, t, until, reason, severity, known, out)
 
 
 @kernel
@@ -525,9 +407,9 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
     count = real(a["count"])
     if int(a["opened_at"]) != 0 and int(a["reason"]) == COUNT_LOW:
         code = go_on_missing(a, due, params, count)
-    if real(a["expected"]) >= 0.0 and code == NOTHING:
+    if real(a["limit"]) >= 0.0 and code == NOTHING:
         code = judge_hour(a, due, params, out)
-    if int(a["planned"]) != 0:
+    if int(a["marks"]) & PLANNED != 0:
         pass  # a surge that was announced says nothing of usual hours
     elif hourly.recurs(a, hour_end(a), count):
         hourly.learn_peak(a, hour_end(a), count)
@@ -535,25 +417,24 @@ def sender_timer(a: Any, due: int, params: Any, out: Any) -> int:
         learn_hour(a, count)
         if code == NOTHING:
             code = compare_weeks(a, due, params, out)
-    elif not is_held(a) and hourly.adopts(a, count):
-        a["long_level"] = 0.0
+    elif not is_held(a) and hourly.adopts(a, hour_end(a), count):
+        a["long_level"] = 0
         close(a)
         code = ADOPTED
     a["count"] = real(a["next_count"])
     a["bytes"] = real(a["next_bytes"])
-    a["largest"] = 0.0
+    a["largest"] = 0
     a["next_count"] = 0.0
     a["next_bytes"] = 0.0
     a["repeats"] = 0.0
     a["old"] = 0.0
     a["foreign"] = 0.0
-    a["outsized"] = 0
-    a["planned"] = 0
+    a["marks"] = 0
     wake_at(a, hour_end(a) + HOUR)
     if hourly.rest(a, count):
         a["due"] = 0  # no timer runs until the next call
         a["quiet"] = 0
-        a["long_level"] = 0.0
+        a["long_level"] = 0
     begin_hour(a, params)
     return code
 
@@ -576,21 +457,21 @@ def compare_weeks(a: Any, due: int, params: Any, out: Any) -> int:
     if int(a["week_hour"]) < longterm.WEEK_HOURS:
         return NOTHING
     hours = int(a["week_hours"])
-    rate = guard.ratio(real(a["week_count"]), float(hours), 0.0)
+    rate = guard.ratio(packed.unlevel(int(a["week_count"])), float(hours), 0.0)
     a["week_hour"] = 0
     a["week_hours"] = 0
-    a["week_count"] = 0.0
+    a["week_count"] = 0
     warm = seasonal.hours_learned(a["factors"]) >= 24 * seasonal.DAYS_WITHOUT_FACTORS
     if hours < longterm.ENOUGH_HOURS or not warm:
         return NOTHING  # the first week of a sender is none to go by
-    long = real(a["long_level"])
-    a["long_level"] = longterm.follow(long, rate)
+    long = packed.unlevel(int(a["long_level"]))
+    a["long_level"] = packed.level(longterm.follow(long, rate))
     more = (rate - long) * longterm.WEEK_HOURS
-    weight = max(real(a["weight"]), 1.0)
-    by_chance = float(params["count_deviations"]) * guard.sqrt(weight * long * longterm.WEEK_HOURS)
+    variance = hourly.weight_of(a) * long * longterm.WEEK_HOURS
+    by_chance = float(params["count_deviations"]) * guard.sqrt(variance)
     if not longterm.has_drifted(rate, long) or more < max(by_chance, float(params["least_count"])):
         return NOTHING
-    a["long_level"] = rate
+    a["long_level"] = packed.level(rate)
     n = max(int(guard.clip(rate * longterm.WEEK_HOURS, 1.0, 1e9)), 1)
     fill(out, n, due - WEEK, rate, long)
     out["limit"] = longterm.FAR * long
@@ -601,18 +482,20 @@ def compare_weeks(a: Any, due: int, params: Any, out: Any) -> int:
 @kernel
 def learn_hour(a: Any, count: float) -> None:
     """Learn a closed hour: its count, its mean size, and its share of new networks."""
-    known = real(a["expected"]) >= 0.0
-    most = real(a["limit"]) - real(a["debt"]) if known else count  # debts are paid, not learned
+    limit = real(a["limit"])
+    most = limit - hourly.debt_of(a) if limit >= 0.0 else count  # debts are paid, not learned
     hourly.learn(a, hour_end(a), count, most)
     if not hourly.is_batch(a, hour_end(a)):
-        a["week_count"] = guard.small(real(a["week_count"]) + min(count, max(most, 0.0)))
+        week = packed.unlevel(int(a["week_count"])) + min(count, max(most, 0.0))
+        a["week_count"] = packed.level(week)
         a["week_hours"] = guard.count_up16(int(a["week_hours"]))
     if count >= 1.0:
-        mean, level = real(a["bytes"]) / count, real(a["level"])
+        mean, level = real(a["bytes"]) / count, packed.unlevel(int(a["level"]))
         step_to = mean if level <= 0.0 else level + 0.02 * (min(mean, 10.0 * level) - level)
-        a["level"] = step_to
-        usual = real(a["usual_foreign"])
-        a["usual_foreign"] = usual + 0.1 * (real(a["foreign"]) / count - usual)
+        a["level"] = packed.level(step_to)
+        usual = int(a["usual_foreign"]) / SHARE_UNIT
+        usual += 0.1 * (real(a["foreign"]) / count - usual)
+        a["usual_foreign"] = packed.part(guard.clip(usual, 0.0, 1.0), SHARE_UNIT)
 
 
 @kernel
@@ -625,10 +508,11 @@ def judge_hour(a: Any, due: int, params: Any, out: Any) -> int:
     a["quiet"] = min(int(a["quiet"]) + 1, 100) if low else 0
     if int(a["opened_at"]) != 0:
         return NOTHING
-    level = real(a["level"])
-    rest = real(a["bytes"]) - real(a["largest"])  # one call is judged by its type
+    level = packed.unlevel(int(a["level"]))
+    largest = packed.unlevel(int(a["largest"]))
+    rest = real(a["bytes"]) - largest  # one call is judged by its type
     heavy = rest > float(params["bytes_ratio"]) * level * count
-    if heavy and count >= 20.0 and level > 0.0 and int(a["outsized"]) == 0:
+    if heavy and count >= 20.0 and level > 0.0 and int(a["marks"]) & OUTSIZED == 0:
         usual = level * count
         fill(out, int(count), due - HOUR, real(a["bytes"]), usual)
         out["limit"] = float(params["bytes_ratio"]) * usual
@@ -649,29 +533,6 @@ def report_at(a: Any, due: int, params: Any, out: Any, reason: int, severity: in
     out["confidence"] = 0.6
     until = due + linger(0, float(params["close_after_s"]))
     return tell(a, 0, due, until, reason, severity, WARM_EVENTS, out)
-
-
-@kernel
-def type_timer(b: Any, due: int, params: Any, out: Any) -> int:
-    """Close an incident that ended; after a week of a steady new size, take it as the usual."""
-    if is_due(b, due):
-        b["due"] = 0
-        if asks_again(b, due):
-            return NOTHING
-        if int(b["opened_at"]) != 0 and real(b["new_n"]) >= COLD_EVENTS:
-            release_type(b)
-            return ADOPTED
-    return expire(b, due, params, out)
-
-
-@kernel
-def release_type(b: Any) -> None:
-    """Take the sizes since the incident opened as the usual ones, where they are enough."""
-    if real(b["new_n"]) >= COLD_EVENTS:
-        lognormal.adopt(b, int(b["calls"]))
-        b["long_mean"] = real(b["mean"])
-    b["due"] = 0
-    close(b)
 
 
 TABLES = (
@@ -722,9 +583,11 @@ def explain(found: Found) -> Explanation:
 def baseline(row: Any, events: int, age_days: float) -> Baseline:  # noqa: ARG001
     """Tell what is expected of the sender's present hour, and the mean size of its calls."""
     hours = float(row["factors"][7])
-    known = {"mean_size": Quantity(float(row["level"]), "bytes"), "hours": Quantity(hours)}
-    if float(row["expected"]) >= 0.0:
-        known["expected_this_hour"] = Quantity(float(row["expected"]), "events")
+    mean = packed.unlevel(int(row["level"]))
+    known = {"mean_size": Quantity(mean, "bytes"), "hours": Quantity(hours)}
+    if float(row["limit"]) >= 0.0:
+        expected = hourly.expected_now(row, hour_end(row))
+        known["expected_this_hour"] = Quantity(expected, "events")
         known["limit_this_hour"] = Quantity(float(row["limit"]), "events")
     cold, warm = 24.0 * Params().history_days, 24.0 * seasonal.DAYS_WITHOUT_FACTORS
     return Baseline(warmth(hours, cold, warm), known)

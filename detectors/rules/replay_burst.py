@@ -10,7 +10,8 @@ What a repeat means depends on how the provider signs (``ingest/profiles``):
   from a network where the sender is not at home, it is a replay.
 
 Each repeat adds a log-likelihood ratio "replay against retry" to a chart per sender, whose evidence
-fades with a half-life of 30 minutes. A stale but valid signature is evidence by itself when it is
+fades with a half-life of 30 minutes, or of eight hours where most repeats come from networks where
+the sender was never at home. A stale but valid signature is evidence by itself when it is
 much older than the tolerance and its age differs from that of the last stale one: a wrong clock
 makes all of them equally old. Two receivers behind each other see each call once; that is no
 repeat. A network is a home after three first presentations of fresh events, a day apart (less
@@ -21,9 +22,15 @@ id, where no signature fingerprint is given, is no signature: it is judged like 
 Deterministic, so never capped: known from the first event on. Severity says what happened to the
 repeats: critical where one was accepted from outside, medium where all were refused.
 
-Known gaps: a unit older than the memory (72 h by default, or ``stream.max_deliveries`` units) is
-new; where verified events are sampled, repeats of unsampled ones are not seen; a first presentation
-by the attacker (the original was blocked) is only found when its signature is stale; calls to
+Of the newest ``stream.max_exact_deliveries`` units it is known what became of them. Of older ones
+no more is known than that they were there: their repeat is a replay where each attempt is signed
+afresh (never a proxy that sent it twice); where only the body is signed the outcome of the earlier
+attempts is open. Which receiver saw them, and from where they came, is not known either.
+
+Known gaps: a unit older than the memory (72 h, or ``stream.max_deliveries`` units) is new, and one
+in 200 of the oldest ones may be, too; a new unit is taken for an old one once in a million times;
+where verified events are sampled, repeats of unsampled ones are not seen; a first presentation by
+the attacker (the original was blocked) is only found when its signature is stale; calls to
 endpoints that verify nothing have no unit.
 
 >>> from models.cusum import step
@@ -41,10 +48,10 @@ import numpy as np
 from alerts.explain import format_count, format_duration
 from detectors.base import (
     CRITICAL,
+    INCIDENT,
     LOW,
     MEDIUM,
     NOTHING,
-    TIMERS,
     TOLD,
     WARM_EVENTS,
     Baseline,
@@ -61,7 +68,7 @@ from detectors.base import (
 from detectors.event import DAY, FRESHNESS, MINUTE, POLICIES, REJECTED, SECOND, VERIFIED, WEBHOOK
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import cusum, ewma, guard, novelty
+from models import cusum, ewma, guard, novelty, packed
 from models.guard import real
 from models.kernel import kernel
 
@@ -81,10 +88,10 @@ EVIDENCE = (
 
 SENDER = np.dtype(
     [
-        *TIMERS,
+        *INCIDENT,
         ("chart", "f4"),
-        ("chart_at", "i8"),
-        ("since", "i8"),  # first suspicious repeat of the run
+        ("chart_at", "i4"),  # second of the last suspicious repeat
+        ("since", "i4"),  # second of the run's first one
         ("repeats", "i4"),  # of the run
         ("units", "i4"),
         ("accepted", "i4"),
@@ -100,21 +107,27 @@ SENDER = np.dtype(
 UNIT = np.dtype(
     [
         ("last", "i8"),
-        ("count", "i4"),  # presentations
-        ("source", "i4"),  # of the first one
+        ("source", "i4"),  # of the first presentation; 0 = not known any more
         ("service", "i4"),  # receiver that saw the first one
         ("other", "i4"),  # another receiver that saw it: services behind each other
-        ("answered", "i2"),  # what became of its attempts: LOST, ACCEPTED or UNKNOWN
-        ("suspect", "i2"),  # 1 = counted among the run's units
+        ("count", "i2"),  # presentations
+        ("answered", "i1"),  # what became of its attempts: LOST, ACCEPTED or UNKNOWN
+        ("suspect", "i1"),  # 1 = counted among the run's units
+        ("faded", "i1"),  # 1 = it was presented before, but no more is known of that
     ]
 )
 
 NETWORK = np.dtype(
     [
-        ("since", "i4"),  # minute of the first presentation that verified
+        ("since", "i2"),  # stamp, in STEPs, of the first presentation that verified; SETTLED
         ("verified", "i1"),  # how many did, at most HOME_FROM
     ]
 )
+STEP = 5 * MINUTE
+LATE_STEPS = 8640
+"""Events are at most 30 days late."""
+SETTLED = -1
+"""The network is a home, for good, although stamps come round (after 113 days)."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +171,9 @@ HOME_FROM = 3
 HOME_AFTER = DAY
 """And for how long they must have come, unless the sender itself was younger: nobody who holds a
 few calls back that he captured makes his network a home within the hour."""
+ABROAD_STAYS = 16.0
+"""Half-lives that a run's evidence lasts where most of it comes from where the sender never was: a
+working day. Nobody retries from there, so that repeats an hour apart are no less a replay."""
 LOST, ACCEPTED, UNKNOWN = range(3)
 FRESH_EVENT = DAY
 DEFAULT_TOLERANCE = 300 * SECOND
@@ -186,10 +202,11 @@ def is_home(c: Any, event: Any) -> bool:
     """Tell whether the sender's own calls have come from this network for long enough."""
     if int(c["verified"]) < HOME_FROM:
         return False
-    t = int(event["t"])
-    since = int(c["since"]) * MINUTE
-    sender_age = max(int(event["age"]) - (t - since), 0)  # when the network first came
-    return t - since >= min(sender_age, HOME_AFTER)
+    if int(c["since"]) == SETTLED:
+        return True
+    age = packed.units_since(int(c["since"]), int(event["t"]), STEP, LATE_STEPS) * STEP
+    sender_age = max(int(event["age"]) - age, 0)  # when the network first came
+    return age >= min(sender_age, HOME_AFTER)
 
 
 @kernel
@@ -215,13 +232,14 @@ def repeat_llr(a: Any, b: Any, c: Any, event: Any, params: Any) -> float:
     """Return the log-likelihood ratio of a repeat: replay against what is legitimate."""
     gap = max(int(event["t"]) - int(b["last"]), 0)
     same_source = novelty.tag(int(event["source"])) == int(b["source"])
+    faded = int(b["faded"]) > 0
     outside = abroad(a, c, event)
     fresh = int(event["freshness"])
     if int(event["signed"]) > 0 and fresh in (PER_ATTEMPT, NONCE):
         resent = gap <= int(float(params["resend_s"]) * 1e6) and same_source
-        if resent and int(b["count"]) == 1:
+        if resent and int(b["count"]) == 1 and not faded:
             return 0.0
-        return 3.5 if same_source else 4.5
+        return 3.5 if same_source or faded else 4.5
     elsewhere = outside and not same_source
     answered = int(b["answered"])
     if answered == UNKNOWN and int(event["duplicate"]) == 1:
@@ -280,10 +298,20 @@ def first_presentation(a: Any, b: Any, c: Any, event: Any) -> None:
         created = int(event["created_at"])
         if created == 0 or int(event["t"]) - created < FRESH_EVENT:
             if int(c["verified"]) == 0:
-                c["since"] = minute_of(int(event["t"]))
+                c["since"] = packed.unit_stamp(int(event["t"]), STEP)
             c["verified"] = min(int(c["verified"]) + 1, HOME_FROM)
         if is_home(c, event):
             a["homes"] = 1
+            c["since"] = SETTLED
+
+
+@kernel
+def recalled(b: Any, event: Any) -> None:
+    """Take up a unit of which no more is known than that it was presented before."""
+    b["last"] = int(event["t"])
+    b["count"] = 1
+    b["service"] = novelty.tag(int(event["service"]))
+    b["answered"] = UNKNOWN
 
 
 @kernel
@@ -310,6 +338,8 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
     if failed(event) and int(event["verdict"]) == VERIFIED:
         a["failed_at"] = max(minute_of(t), int(a["failed_at"]))
     stale = is_stale(event)
+    if int(b["faded"]) > 0 and int(b["count"]) == 0:
+        recalled(b, event)
     repeated = int(b["count"]) > 0
     service = novelty.tag(int(event["service"]))
     if repeated and service != int(b["service"]) and int(b["other"]) == 0:
@@ -339,7 +369,7 @@ def step(a: Any, b: Any, c: Any, event: Any, params: Any, out: Any) -> int:
 def present_again(b: Any, event: Any) -> None:
     """Note one more presentation of a unit."""
     b["last"] = max(int(event["t"]), int(b["last"]))
-    b["count"] = guard.count_up(int(b["count"]))
+    b["count"] = guard.count_up16(int(b["count"]))
     if outcome(event) == ACCEPTED or (outcome(event) == UNKNOWN and int(b["answered"]) == LOST):
         b["answered"] = outcome(event)
 
@@ -350,13 +380,16 @@ def suspect(
 ) -> int:
     """Add a suspicious presentation to the run; find, or add to, a burst."""
     t = int(event["t"])
-    left = ewma.decay(float(max(t - int(a["chart_at"]), 0)), float(params["half_life_s"]) * 1e6)
+    pause = max(t - packed.at_second(int(a["chart_at"])), 0)
+    left = ewma.decay(float(pause), float(params["half_life_s"]) * 1e6)
+    if 2 * int(a["abroad"]) > int(a["repeats"]):
+        left = guard.exp(guard.log(left) / ABROAD_STAYS)
     top = float(params["threshold"])
     chart = cusum.step(real(a["chart"]) * left, llr, 3.0 * top)
     if real(a["chart"]) * left < 0.5 and int(a["opened_at"]) == 0:
         begin(a)
     a["chart"] = chart
-    a["chart_at"] = max(t, int(a["chart_at"]))
+    a["chart_at"] = max(packed.second(t), int(a["chart_at"]))
     count(a, b, c, event, params, stale)
     accepted = int(event["verdict"]) == VERIFIED and not failed(event)
     if again and accepted and int(event["duplicate"]) != 1:
@@ -371,7 +404,7 @@ def count(a: Any, b: Any, c: Any, event: Any, params: Any, stale: bool) -> None:
     """Add a suspicious presentation to the run's counters."""
     t = int(event["t"])
     if int(a["repeats"]) == 0:
-        a["since"] = t
+        a["since"] = packed.second(t)
     a["repeats"] = guard.count_up(int(a["repeats"]))
     if int(b["suspect"]) == 0:
         b["suspect"] = 1
@@ -404,7 +437,8 @@ def report(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
     """Open the incident or add to it, and fill the evidence."""
     t = int(event["t"])
     repeats = int(a["repeats"])
-    pause = usual_pause(int(a["since"]), t, repeats)
+    since = packed.at_second(int(a["since"]))
+    pause = usual_pause(since, t, repeats)
     severity = MEDIUM
     if int(a["accepted"]) > 0:
         sure = int(event["freshness"]) in (PER_ATTEMPT, NONCE) and int(event["signed"]) > 0
@@ -416,7 +450,7 @@ def report(a: Any, event: Any, params: Any, out: Any, chart: float) -> int:
     until = t + linger(pause, float(params["close_after_s"]))
     code = tell(a, 0, t, until, cause(a, event), severity, WARM_EVENTS, out)
     out["count"] = repeats
-    out["since"] = int(a["since"])
+    out["since"] = since
     out["score"] = guard.clip(60.0 + 8.0 * guard.log(1.0 + repeats), 0.0, 100.0)
     out["confidence"] = 0.95 if int(event["freshness"]) == PER_ATTEMPT else 0.8
     out["repeats"] = repeats

@@ -47,10 +47,10 @@ from alerts.explain import format_duration, format_number
 from detectors.base import (
     ADOPTED,
     CONTRADICTED,
+    JUDGING,
     LOW,
     MEDIUM,
     NOTHING,
-    TIMERS,
     TOLD,
     WARM_EVENTS,
     Baseline,
@@ -67,7 +67,7 @@ from detectors.base import (
     warmth,
 )
 from detectors.event import DAY, HOUR, MINUTE, REJECTED, SECOND
-from models import course, ewma, guard, novelty
+from models import course, ewma, guard, novelty, packed, seasonal
 from models.guard import real
 from models.hourly import FIRST_MONDAY
 from models.kernel import kernel
@@ -87,19 +87,19 @@ EVIDENCE = (
 
 ROW = np.dtype(
     [
-        *TIMERS,  # due = the next look, the end of the hour at the latest; 0 = at rest
+        *JUDGING,  # due = the next look, the end of the hour at the latest; 0 = at rest
         ("last", "i8"),  # sign of life
         *course.FIELDS,
         ("count", "f4"),  # calls of this hour
         ("rate", "f4"),  # calls that this hour brings at least
-        ("seen", "f4"),  # calls of the last hours, and what was expected in them
-        ("expected", "f4"),
-        ("tail", "f4"),  # mean of what long gaps swallow, beyond TAIL_FROM calls
-        ("longest", "f4"),  # what the longest gap of the last weeks swallowed, calls
-        ("away", "f4"),  # longest absence, hours
-        ("gap", "f4"),  # usual time between calls, s
-        ("weight", "f4"),  # of the last call
-        ("homes", "i4", 2),  # networks that verified lately
+        ("seen", "i2"),  # calls of the last hours, and what was expected in them, levels
+        ("expected", "i2"),
+        ("tail", "i2"),  # mean of what long gaps swallow, beyond TAIL_FROM calls
+        ("longest", "i2"),  # what the longest gap of the last weeks swallowed, calls
+        ("away", "i2"),  # longest absence, hours
+        ("gap", "i2"),  # usual time between calls when the hour began, ms, a level
+        ("weight", "i2"),  # of the last call, above 1, a level
+        ("homes", "i2", 2),  # networks that verified lately
         ("late", "i2"),  # how late this sender's calls were heard lately, s
         ("service", "i2"),  # that took the last call
         ("rests", "i1"),  # 1 = some hours of its week are empty
@@ -107,6 +107,8 @@ ROW = np.dtype(
         *TOLD,
     ]
 )
+"""A *level* is a cell of ``models.packed``; what fades by the hour is one of ``models.seasonal``,
+half as coarse."""
 
 
 @dataclass(frozen=True)
@@ -171,18 +173,31 @@ def hour_of(t: int) -> int:
 def lives(a: Any, event: Any) -> bool:
     """Tell whether the call shows that the sender itself is there."""
     if int(event["verdict"]) != REJECTED or int(event["signature_ok"]) == 1:
-        novelty.remember(a["homes"], novelty.tag(int(event["source"])))
+        novelty.remember(a["homes"], novelty.short_tag(int(event["source"])))
         return True
     if int(event["in_range"]) == 1:
         return True
-    return novelty.knows(a["homes"], novelty.tag(int(event["source"]))) > 0
+    return novelty.knows(a["homes"], novelty.short_tag(int(event["source"]))) > 0
 
 
 @kernel
 def level(a: Any) -> float:
     """Return today's level against the usual one, 1 at most: nobody is late on a quiet day."""
-    usual = real(a["expected"])
-    return guard.clip((real(a["seen"]) + 1.0) / (max(usual, 0.0) + 1.0), 0.05, 1.0)
+    seen, usual = packed.unlevel(int(a["seen"])), packed.unlevel(int(a["expected"]))
+    return guard.clip((seen + 1.0) / (max(usual, 0.0) + 1.0), 0.05, 1.0)
+
+
+@kernel
+def weight_of(a: Any) -> float:
+    """Return the weight of the last call, at least 1: no exponential where nothing is sampled."""
+    held = int(a["weight"])
+    return packed.unlevel(held) + 1.0 if held > 0 else 1.0
+
+
+@kernel
+def gap_of(a: Any) -> float:
+    """Return the usual time between calls, s."""
+    return packed.unlevel(max(int(a["gap"]), 0)) / 1000.0
 
 
 @kernel
@@ -202,16 +217,17 @@ def missed(a: Any, start: int, end: int) -> float:
     first = hour_of(start)
     if course.is_low(a, first):
         total *= course.quietest(a, first)  # perhaps a holiday has begun
-    return total * level(a) / max(real(a["weight"]), 1.0)
+    return total * level(a) / weight_of(a)
 
 
 @kernel
 def threshold(a: Any, params: Any) -> float:
     """Return how many calls a silence may swallow before it is news."""
-    per_day = guard.ratio(86_400.0, real(a["gap"]), 1.0)
-    tail = 1.1 * max(real(a["tail"]), LEAST_TAIL)
+    per_day = guard.ratio(86_400.0, gap_of(a), 1.0)
+    tail = 1.1 * max(seasonal.unpack(int(a["tail"])), LEAST_TAIL)
     rare = guard.log(max(per_day, 1.0) * float(params["quiet_days"])) - TAIL_FROM
-    return max(TAIL_FROM + tail * rare, float(params["least_calls"]), 1.5 * real(a["longest"]))
+    longest = seasonal.unpack(int(a["longest"]))
+    return max(TAIL_FROM + tail * rare, float(params["least_calls"]), 1.5 * longest)
 
 
 @kernel
@@ -237,14 +253,16 @@ def step(a: Any, event: Any, params: Any, out: Any) -> int:  # noqa: ARG001 -- a
         if hour_of(t) > hour_of(last_of(a)) + 1:
             learn_empty(a, t, is_open)
         if away > HOUR:
-            a["away"] = max(real(a["away"]), min(float(away) / HOUR, 1e4))
+            a["away"] = max(int(a["away"]), seasonal.pack(float(away) / HOUR))
         a["last"] = t
     late = min(max(int(event["now"]) - t, 0) // SECOND, 3600)
     a["late"] = max(int(a["late"]), late)
     a["service"] = novelty.short_tag(int(event["service"]))
-    a["gap"] = int(event["gap"]) / 1e6
-    a["weight"] = guard.small(float(event["weight"]))
-    a["count"] = guard.small(real(a["count"]) + max(float(event["weight"]), 1.0))
+    weight = max(float(event["weight"]), 1.0)
+    if real(a["count"]) <= 0.0:
+        a["gap"] = packed.level(int(event["gap"]) / 1e3)
+    a["weight"] = packed.level(weight - 1.0) if weight > 1.0 else 0
+    a["count"] = guard.small(real(a["count"]) + weight)
     return code
 
 
@@ -253,12 +271,12 @@ def begin(a: Any, t: int) -> None:
     """Begin, or begin again after a rest."""
     wake_at(a, t - t % HOUR + HOUR)
     a["last"] = t
-    a["tail"] = FIRST_TAIL
+    a["tail"] = seasonal.pack(FIRST_TAIL)
     a["count"] = 0.0
     a["rate"] = 0.0
-    a["seen"] = 0.0
-    a["expected"] = 0.0
-    a["weight"] = 1.0
+    a["seen"] = 0
+    a["expected"] = 0
+    a["weight"] = 0
 
 
 @kernel
@@ -267,12 +285,11 @@ def learn_gap(a: Any, t: int) -> None:
     swallowed = guard.clip(missed(a, last_of(a), t), 0.0, 1e6)
     if swallowed <= TAIL_FROM:
         return
-    tail, _, _ = ewma.update(
-        real(a["tail"]), 0.0, TAIL_MEMORY, min(swallowed - TAIL_FROM, MOST_EXCESS), TAIL_MEMORY
-    )
-    a["tail"] = guard.clip(tail, LEAST_TAIL, 100.0)
+    tail, excess = seasonal.unpack(int(a["tail"])), min(swallowed - TAIL_FROM, MOST_EXCESS)
+    tail, _, _ = ewma.update(tail, 0.0, TAIL_MEMORY, excess, TAIL_MEMORY)
+    a["tail"] = seasonal.pack(guard.clip(tail, LEAST_TAIL, 100.0))
     a["gapped"] = 1
-    a["longest"] = max(real(a["longest"]), swallowed)
+    a["longest"] = max(int(a["longest"]), seasonal.pack(swallowed))
 
 
 @kernel
@@ -292,7 +309,7 @@ def learn_hour(a: Any, hour: int, count: float) -> None:
     known = int(a["learned"]) >= 2 * course.WEEK_HOURS
     course.learn(a, hour, count)
     if not known and int(a["learned"]) >= 2 * course.WEEK_HOURS:
-        a["longest"] = 0.0
+        a["longest"] = 0
 
 
 @kernel
@@ -319,9 +336,9 @@ def timer(a: Any, due: int, params: Any, out: Any) -> int:
             return report(a, due, since, params, out, missed(a, since, due), MEDIUM)
         return NOTHING
     if away >= float(params["absent_days"]) * DAY:
-        gap = max(real(a["gap"]), 1.0)
+        gap = max(gap_of(a), 1.0)
         calls = float(away) / SECOND / gap
-        longer = float(away) / HOUR >= 2.0 * real(a["away"])
+        longer = float(away) / HOUR >= 2.0 * seasonal.unpack(int(a["away"]))
         known = int(a["learned"]) >= KNOWN_HOURS
         if known and longer and calls >= float(params["absent_calls"]):
             wake_at(a, due + HOUR - due % HOUR)
@@ -334,7 +351,7 @@ def timer(a: Any, due: int, params: Any, out: Any) -> int:
 @kernel
 def look(a: Any, due: int, since: int, params: Any, out: Any) -> int:
     """Judge a silence, or set the time of the next look."""
-    rate = real(a["rate"]) / max(real(a["weight"]), 1.0)
+    rate = real(a["rate"]) / weight_of(a)
     hour_end = due + HOUR - due % HOUR
     swallowed = 0.0
     if due - since > MINUTE and int(a["learned"]) >= course.WEEK_HOURS:
@@ -368,7 +385,7 @@ def report(
     out["missed"] = swallowed
     out["threshold"] = need
     out["usual_per_hour"] = max(real(a["rate"]), 0.0)
-    out["usual_gap"] = max(real(a["gap"]), 0.0)
+    out["usual_gap"] = gap_of(a)
     return code
 
 
@@ -379,17 +396,18 @@ def end_hour(a: Any, due: int, heard: int) -> None:
     count = real(a["count"])
     if count > 0.0 and heard <= due - HOUR and int(a["opened_at"]) == 0:
         learn_hour(a, hour, count)
-        a["seen"] = guard.small(RECENT * real(a["seen"]) + count)
-        if count >= EVEN_HOUR * max(real(a["weight"]), 1.0) and int(a["gapped"]) == 0:
-            a["tail"] = max(EVENER * real(a["tail"]), LEAST_TAIL)
+        a["seen"] = packed.level(RECENT * packed.unlevel(int(a["seen"])) + count)
+        if count >= EVEN_HOUR * weight_of(a) and int(a["gapped"]) == 0:
+            tail = EVENER * seasonal.unpack(int(a["tail"]))
+            a["tail"] = seasonal.pack(max(tail, LEAST_TAIL))
         usual = course.expected(a, hour)
-        a["expected"] = guard.small(RECENT * real(a["expected"]) + usual)
+        a["expected"] = packed.level(RECENT * packed.unlevel(int(a["expected"])) + usual)
     a["count"] = 0.0
     a["gapped"] = 0
     if due % DAY == 0:
         end_day(a, hour)
-    a["longest"] = FADE * real(a["longest"])
-    a["away"] = FADE * real(a["away"])
+    a["longest"] = seasonal.pack(FADE * seasonal.unpack(int(a["longest"])))
+    a["away"] = seasonal.pack(FADE * seasonal.unpack(int(a["away"])))
     a["late"] = int(a["late"]) * 9 // 10
     a["rate"] = guard.small(course.least(a, hour + 1) * level(a))
 
@@ -397,11 +415,11 @@ def end_hour(a: Any, due: int, heard: int) -> None:
 @kernel
 def end_day(a: Any, hour: int) -> None:
     """Learn the level of the weekday that has ended."""
-    usual = real(a["expected"])
-    if usual > 0.0 and real(a["seen"]) > 0.0 and int(a["opened_at"]) == 0:
-        course.learn_day(a, hour, guard.ratio(real(a["seen"]), usual, 1.0))
-    a["seen"] = 0.0
-    a["expected"] = 0.0
+    seen, usual = packed.unlevel(int(a["seen"])), packed.unlevel(int(a["expected"]))
+    if usual > 0.0 and seen > 0.0 and int(a["opened_at"]) == 0:
+        course.learn_day(a, hour, guard.ratio(seen, usual, 1.0))
+    a["seen"] = 0
+    a["expected"] = 0
     a["rests"] = 1 if course.empty_hours(a) >= RESTS_FROM else 0
 
 
@@ -413,7 +431,7 @@ def rest(a: Any) -> None:
     a["due"] = 0
     a["reason"] = 0
     a["severity"] = 0
-    a["longest"] = 0.0
+    a["longest"] = 0
 
 
 @kernel

@@ -72,10 +72,10 @@ from detectors.base import (
     warmth,
     warmth_confidence,
 )
-from detectors.event import DAY, REJECTED, VERIFIED
+from detectors.event import DAY, HOUR, REJECTED, VERIFIED
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import cusum, ewma, guard, longterm, novelty
+from models import cusum, ewma, guard, longterm, novelty, packed
 from models import share as beta
 from models.guard import real
 from models.kernel import kernel
@@ -104,28 +104,30 @@ ROW = np.dtype(
         ("slow", "f4"),  # chart for a few per cent
         ("fast_n", "f4"),  # calls since the fast chart left 0
         ("fast_f", "f4"),
-        ("since", "i8"),  # first failure of the run
+        ("since", "i4"),  # second of the run's first failure
         ("failures", "i4"),  # of the run
         ("at_home", "i2"),  # failures from known networks
         ("untimely", "i2"),  # failures of the timestamp with a right signature
         ("unsigned", "i2"),  # failures without a readable signature
         ("elsewhere", "i2"),  # failures at a receiver version that never verified this sender
-        ("builds", "i4", 2),  # receiver versions that verified, latest first
-        ("client", "i4"),  # user agent and TLS client that verified
+        ("builds", "i2", 2),  # receiver versions that verified, latest first
+        ("client", "i2"),  # user agent and TLS client that verified
         ("streak", "i2"),  # failures since the last verified call
-        ("week_at", "i4"),  # minute in which the week's share is held against the long one
+        ("week_at", "i2"),  # stamp of the hour in which the week's share is held against the long
         ("week_n", "f4"),  # calls of the week, those of incidents left out
         ("week_f", "f4"),
-        ("long_share", "f4"),  # share of failures over months
-        ("noise_until", "i4"),  # minute until which failures from elsewhere are a chronic noise
-        ("met", "i4"),  # minute of the first verified call
+        ("long_share", "i2"),  # of failures over months: -1,000 ln(share)
+        ("noise_until", "i2"),  # stamp of the hour: failures from elsewhere are a chronic noise
+        ("met", "i2"),  # stamp of the hour of the first verified call; SETTLED a day later
         ("strange_at", "i4"),  # minute of the last failure from elsewhere
         ("failed", "i2", 24),  # deliveries that failed lately, the latest first
-        ("again", "i2"),  # retries since the last of them
+        ("again", "i1"),  # retries since the last of them
         *TOLD,
     ]
 )
 
+SETTLED = -1
+SHARE_UNIT = 1000.0
 NETWORK = np.dtype([("verified", "i1")])  # 1 = the sender has verified from this network
 
 
@@ -185,7 +187,8 @@ WEEK = 7 * DAY
 DRIFT_DEVIATIONS = 4.0
 DRIFT_FAILURES = 20.0
 """A week's failures are a drift from so many on, and so far beyond chance."""
-YOUNG = DAY  # since the first verified call
+YOUNG_HOURS = 24  # since the first verified call
+LEAST_LONG_SHARE = 1e-6
 YOUNG_MEMORY = 200.0
 """Calls of the first day that count later: what an integration looked like says little."""
 MOST = 0.5
@@ -223,7 +226,7 @@ def at_home(row: Any, network: Any, event: Any) -> int:
     if int(event["in_range"]) == 1 or int(network["verified"]) > 0:
         return 1
     if int(event["policy"]) == CHANGING:
-        return 1 if int(row["client"]) == novelty.tag(int(event["client"])) else 0
+        return 1 if int(row["client"]) == novelty.short_tag(int(event["client"])) else 0
     return 0
 
 
@@ -261,10 +264,42 @@ def meet(row: Any, network: Any, event: Any) -> None:
     """Remember where a verified call came from, who made it and which build took it."""
     network["verified"] = 1
     if int(row["met"]) == 0:  # strangers may have used its name before
-        row["met"] = minute_of(int(event["t"]))
+        row["met"] = packed.stamp(int(event["t"]))
     row["streak"] = 0
-    novelty.remember(row["builds"], novelty.tag(int(event["receiver"])))
-    row["client"] = novelty.tag(int(event["client"]))
+    novelty.remember(row["builds"], novelty.short_tag(int(event["receiver"])))
+    row["client"] = novelty.short_tag(int(event["client"]))
+
+
+@kernel
+def is_young(row: Any, t: int) -> bool:
+    """Tell whether the sender's first verified call is less than a day ago, to the hour."""
+    met = int(row["met"])
+    if met <= 0:
+        return met == 0
+    if packed.hours_since(met, t) < YOUNG_HOURS:
+        return True
+    row["met"] = SETTLED  # for good, although stamps come round
+    return False
+
+
+@kernel
+def week_is_over(row: Any, t: int) -> bool:
+    """Tell whether it is time to hold the week's share against the one of months."""
+    return int(row["week_at"]) == 0 or packed.hours_left(int(row["week_at"]), t) <= 0
+
+
+@kernel
+def long_share(row: Any) -> float:
+    """Return the share of failures over months; 0 where it is not known."""
+    held = int(row["long_share"])
+    return guard.exp(-held / SHARE_UNIT) if held > 0 else 0.0
+
+
+@kernel
+def keep_long_share(row: Any, share: float) -> None:
+    """Keep the share of failures over months, to 0.05 %."""
+    held = packed.part(-guard.log(guard.clip(share, LEAST_LONG_SHARE, 1.0)), SHARE_UNIT)
+    row["long_share"] = max(held, 1) if share > LEAST_LONG_SHARE else 0
 
 
 @kernel
@@ -296,7 +331,7 @@ def begin_run(row: Any) -> None:
 def count_failure(row: Any, network: Any, event: Any, weight: float) -> None:
     """Add a failure to the run; one without weight makes no streak."""
     if int(row["failures"]) == 0:
-        row["since"] = int(event["t"])
+        row["since"] = packed.second(int(event["t"]))
     row["failures"] = guard.count_up(int(row["failures"]))
     if weight > 0.0:
         row["streak"] = guard.count_up16(int(row["streak"]))
@@ -309,17 +344,22 @@ def count_failure(row: Any, network: Any, event: Any, weight: float) -> None:
         row["untimely"] = guard.count_up16(int(row["untimely"]))
     if reason in (SIGNATURE_MISSING, SIGNATURE_MALFORMED):
         row["unsigned"] = guard.count_up16(int(row["unsigned"]))
-    if novelty.knows(row["builds"], novelty.tag(int(event["receiver"]))) == 0:
+    if novelty.knows(row["builds"], novelty.short_tag(int(event["receiver"]))) == 0:
         row["elsewhere"] = guard.count_up16(int(row["elsewhere"]))
 
 
 @kernel
 def is_chronic_noise(row: Any, network: Any, event: Any) -> bool:
     """Tell whether a failure belongs to a forgery that has gone on for a week and still does."""
-    minute = minute_of(int(event["t"]))
-    if minute >= int(row["noise_until"]) or at_home(row, network, event) > 0:
+    t, until = int(event["t"]), int(row["noise_until"])
+    if until == 0:
         return False
-    row["noise_until"] = minute_of(int(event["t"]) + CHRONIC_AFTER)
+    if packed.hours_left(until, t) <= 0:
+        row["noise_until"] = 0
+        return False
+    if at_home(row, network, event) > 0:
+        return False
+    row["noise_until"] = packed.stamp(t + CHRONIC_AFTER + HOUR - 1)
     return True
 
 
@@ -348,7 +388,7 @@ def is_retry(row: Any, event: Any) -> bool:
     last = len(row["failed"]) - 1
     for i in range(last + 1):
         if int(row["failed"][i]) == tag:
-            row["again"] = guard.count_up16(int(row["again"]))
+            row["again"] = min(int(row["again"]) + 1, MOST_RETRIES + 1)
             return int(row["again"]) <= MOST_RETRIES
     for i in range(last, 0, -1):
         row["failed"][i] = int(row["failed"][i - 1])
@@ -370,11 +410,11 @@ def step(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     if again and int(a["failures"]) == 0:
         return NOTHING
     is_open = int(a["opened_at"]) != 0 and int(a["reason"]) != DRIFT
-    if not is_open and minute_of(int(event["t"])) >= int(a["week_at"]):
+    if not is_open and week_is_over(a, int(event["t"])):
         code = compare_weeks(a, event, params, out)
         if code != NOTHING:
             return code
-    young = int(a["met"]) == 0 or minute_of(int(event["t"]) - YOUNG) < int(a["met"])
+    young = is_young(a, int(event["t"]))
     memory = YOUNG_MEMORY if young else MEMORY
     weight = 1.0 if failed > 0 else max(float(event["weight"]), 1.0)
     if again:
@@ -439,18 +479,18 @@ def compare_weeks(a: Any, event: Any, params: Any, out: Any) -> int:
     t = int(event["t"])
     n, f = real(a["week_n"]), real(a["week_f"])
     first = int(a["week_at"]) == 0
-    a["week_at"] = minute_of(t + WEEK)
+    a["week_at"] = packed.stamp(t + WEEK + HOUR - 1)
     a["week_n"] = 0.0
     a["week_f"] = 0.0
     if first or int(event["age"]) < 2 * WEEK - DAY or n < WARM_EVENTS:
         return NOTHING  # the first week of a sender is none to go by
     share = max(guard.ratio(f, n, 0.0), 0.5 * float(params["least_share"]))
-    long = real(a["long_share"])
-    a["long_share"] = longterm.follow(long, share)
+    long = long_share(a)
+    keep_long_share(a, longterm.follow(long, share))
     by_chance = DRIFT_DEVIATIONS * guard.sqrt(max(long * n, 1.0))
     if not longterm.has_drifted(share, long) or f - long * n < by_chance or f < DRIFT_FAILURES:
         return NOTHING
-    a["long_share"] = share
+    keep_long_share(a, share)
     until = t + linger(0, float(params["close_after_s"]))
     known = evidence_of(real(a["n"]))
     code = tell(a, 0, t, until, DRIFT, INFO, known, out)
@@ -526,7 +566,8 @@ def report(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float,
     if int(row["opened_at"]) == 0 or int(row["reason"]) == DRIFT:
         wake_at(row, t + CHRONIC_AFTER)
     failures = int(row["failures"])
-    pause = usual_pause(int(row["since"]), t, failures)
+    since = packed.at_second(int(row["since"]))
+    pause = usual_pause(since, t, failures)
     known = evidence_of(real(row["n"]))
     reason = cause(row)
     severity = MEDIUM
@@ -541,7 +582,7 @@ def report(row: Any, event: Any, params: Any, out: Any, p0: float, chart: float,
     until = t + linger(pause, float(params["close_after_s"]))
     code = tell(row, 0, t, until, reason, severity, WARM_EVENTS, out)
     out["count"] = failures
-    out["since"] = int(row["since"])
+    out["since"] = since
     out["score"] = guard.clip(40.0 + 10.0 * guard.log(1.0 + failures), 0.0, 100.0)
     out["confidence"] = warmth_confidence(known)
     out["failures"] = failures
@@ -565,12 +606,12 @@ def timer(row: Any, due: int, params: Any, out: Any) -> int:
         row["due"] = 0
         if int(row["opened_at"]) != 0 and not asks_again(row, due):
             if int(row["reason"]) == FORGERY:
-                row["noise_until"] = minute_of(due + CHRONIC_AFTER)
+                row["noise_until"] = packed.stamp(due + CHRONIC_AFTER + HOUR - 1)
             else:
                 n = guard.clip(real(row["pending_n"]), 1.0, CHRONIC_CALLS)
                 row["f"] = guard.ratio(real(row["pending_f"]) * n, real(row["pending_n"]), 0.0)
                 row["n"] = n
-                row["long_share"] = guard.ratio(real(row["f"]), n, 0.0)
+                keep_long_share(row, guard.ratio(real(row["f"]), n, 0.0))
             close(row)
             return CHRONIC
     code = expire(row, due, params, out)

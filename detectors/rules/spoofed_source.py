@@ -42,11 +42,11 @@ from alerts.explain import format_count, format_duration, format_number
 from detectors.base import (
     COLD_EVENTS,
     HIGH,
+    INCIDENT,
     INFO,
     LOW,
     MEDIUM,
     NOTHING,
-    TIMERS,
     TOLD,
     WARM_EVENTS,
     Baseline,
@@ -74,7 +74,7 @@ from detectors.event import (
 )
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import cusum, distinct, guard, novelty
+from models import cusum, distinct, guard, novelty, packed
 from models.guard import real
 from models.kernel import kernel
 
@@ -102,15 +102,15 @@ EVIDENCE = (
 
 SENDER = np.dtype(
     [
-        *TIMERS,
+        *INCIDENT,
         ("n", "f4"),  # verified calls
-        ("k", "f4"),  # networks that verified
-        ("k_per_day", "f4"),  # new networks a day, lately
-        ("k_at", "i4"),  # minute in which the last new network came
+        ("k", "i2"),  # networks that verified
+        ("k_per_day", "i2"),  # new networks a day, lately, a level
+        ("k_at", "i2"),  # stamp of the hour in which the last new network came
         ("chart", "f4"),  # Poisson CUSUM of forged calls
         ("chart_at", "i4"),  # minute of the last forged call
-        ("noise", "f4"),  # forged calls that were no incident, decayed
-        ("since", "i8"),  # first forged call of the run
+        ("noise", "i2"),  # forged calls that were no incident, decayed, a level
+        ("since", "i4"),  # second of the run's first forged call
         ("calls", "i4"),  # forged calls of the run
         ("networks", "i2"),  # networks that they came from
         ("addresses", "i8"),  # bits of a distinct count
@@ -119,10 +119,10 @@ SENDER = np.dtype(
         ("strangers", "i2"),  # of new_calls, those whose client is new too
         ("outsiders", "i2"),  # those that come from outside the sender's operators and countries
         ("home_at", "i4"),  # minute of the last call from a known network
-        ("clients", "i4", 3),  # clients seen on known networks
-        ("operators", "i4", 3),  # autonomous systems of known networks
+        ("clients", "i2", 3),  # clients seen on known networks
+        ("operators", "i2", 3),  # autonomous systems of known networks
         ("countries", "i2", 3),
-        ("chance", "f4"),  # of the new network that began the run
+        ("chance", "i2"),  # of the new network that began the run: -1,000 ln(chance)
         ("churn", "i1"),  # new clients on known networks, saturating
         ("roaming", "i1"),  # new operators and countries of known networks, saturating
         *TOLD,
@@ -130,11 +130,12 @@ SENDER = np.dtype(
 )
 NETWORK = np.dtype(
     [
-        ("verified", "i4"),
-        ("rejected", "i4"),
+        ("verified", "i2"),  # both are halved where one of them is at its end
+        ("rejected", "i2"),
         ("until", "i4"),  # minute in which probation ends; 0 = none
     ]
 )
+CHANCE_UNIT = 1000.0
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ SPREAD_SHARE = 0.3
 """Forgery is distributed from ten addresses on, if they make up three of ten calls or more."""
 CHURNING = 8
 """New clients on known networks from which on a sender's clients say nothing."""
+OPERATORS = 32749
 MIGRATION = PLANS["migration"]
 ROAMING = 0.25
 """Weight of a call by the sender's own client, where the sender shows new networks all the time."""
@@ -233,7 +235,7 @@ def begin(a: Any) -> None:
     a["new_networks"] = 0
     a["strangers"] = 0
     a["outsiders"] = 0
-    a["chance"] = 0.0
+    a["chance"] = 0
     a["reason"] = 0
     a["severity"] = 0
 
@@ -257,12 +259,14 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         return NOTHING
     if is_same_client(a, event) and habit_at(a, t) >= float(params["habit_per_day"]):
         weight *= ROAMING
-    b["rejected"] = guard.count_up(int(b["rejected"]))
+    b["rejected"] = guard.count_up16(int(b["rejected"]))
+    make_room(b)
     if FEW_FAIL * int(b["rejected"]) <= int(b["verified"]):
         return NOTHING  # a network on probation whose calls mostly verify
     days = guard.clip(float(int(event["age"])) / DAY, 0.0, 30.0)
     prior_days = guard.ratio(1.0, float(params["noise_per_day"]), 1.0)
-    usual = (1.0 + real(a["noise"])) / (prior_days + days)
+    noise = packed.unlevel(max(int(a["noise"]), 0))
+    usual = (1.0 + noise) / (prior_days + days)
     attack = max(float(params["attack_per_day"]), 10.0 * usual)
     top = cusum.threshold(attack, float(params["quiet_days"]), 1.0)
     minute = minute_of(t)
@@ -272,18 +276,18 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     chart = cusum.step(real(a["chart"]), cusum.poisson_gap(gap, usual, attack), 2.0 * top)
     known_forgery = int(a["opened_at"]) != 0 and int(a["reason"]) <= DISTRIBUTED
     if chart <= 0.0 and not known_forgery:
-        a["noise"] = guard.small(0.98 * real(a["noise"]) + float(int(a["calls"])))
+        a["noise"] = packed.level(0.98 * noise + float(int(a["calls"])))
         begin_forged(a)
     chart = cusum.step(chart, weight * cusum.poisson_event(usual, attack), 2.0 * top)
     a["chart"] = chart
     a["chart_at"] = max(minute, int(a["chart_at"]))
     if int(a["calls"]) == 0:
-        a["since"] = t
+        a["since"] = packed.second(t)
     a["calls"] = guard.count_up(int(a["calls"]))
     if int(b["rejected"]) == 1:
         a["networks"] = guard.count_up16(int(a["networks"]))
     least = 3.0
-    if real(a["n"]) < COLD_EVENTS or real(a["k"]) <= 0.0:
+    if real(a["n"]) < COLD_EVENTS or int(a["k"]) <= 0:
         least = float(params["cold_calls"])
     a["addresses"] = distinct.add(int(a["addresses"]), int(event["address"]))
     calls = int(a["calls"])
@@ -293,6 +297,15 @@ def judge_rejected(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     spread = addresses >= SPREAD_ADDRESSES and addresses >= SPREAD_SHARE * min(calls, 200)
     severity = HIGH if spread or calls >= 100 else MEDIUM
     return report(a, b, event, params, out, DISTRIBUTED if spread else FORGED, severity, usual)
+
+
+@kernel
+def make_room(b: Any) -> None:
+    """Halve a network's counts where one is at its end: their ratio and their first steps stay."""
+    verified, rejected = int(b["verified"]), int(b["rejected"])
+    if max(verified, rejected) >= guard.INT16_MAX:
+        b["verified"] = max(verified // 2, min(verified, 1))
+        b["rejected"] = max(rejected // 2, min(rejected, FAILED_BEFORE))
 
 
 @kernel
@@ -306,9 +319,10 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     """Learn the networks and clients of accepted calls; find those that do not fit."""
     t = int(event["t"])
     first = int(b["verified"]) == 0
-    b["verified"] = guard.count_up(int(b["verified"]))
+    b["verified"] = guard.count_up16(int(b["verified"]))
+    make_room(b)
     n = real(a["n"])
-    chance = novelty.new_value(n, real(a["k"]), 1.0, 0.2)
+    chance = novelty.new_value(n, float(int(a["k"])), 1.0, 0.2)
     a["n"] = guard.small(n + 1.0)
     if first:
         habit = new_network(a, t)
@@ -321,7 +335,7 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         if warm and int(event["in_range"]) != 1 and odd:
             b["until"] = minute_of(t + probation(params))
             if int(a["opened_at"]) == 0:
-                a["chance"] = chance
+                a["chance"] = packed.part(-guard.log(chance), CHANCE_UNIT)
     if minute_of(t) < int(b["until"]):
         if is_announced(b, event):
             b["until"] = 0  # told once, and known from its first call on
@@ -330,7 +344,7 @@ def judge_accepted(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
     learn_place(a, event)
     if int(event["client"]) == 0:
         return NOTHING
-    known = novelty.remember(a["clients"], novelty.tag(int(event["client"])))
+    known = novelty.remember(a["clients"], novelty.short_tag(int(event["client"])))
     if known == 0:
         a["churn"] = min(int(a["churn"]) + 1, CHURNING)
     seasoned = n >= WARM_EVENTS and int(event["age"]) >= 7 * DAY
@@ -363,20 +377,30 @@ def is_stranger(a: Any, event: Any) -> bool:
     """Tell whether the client is new to a sender that keeps to a few clients."""
     if int(event["client"]) == 0 or int(a["churn"]) >= CHURNING:
         return False
-    return novelty.knows(a["clients"], novelty.tag(int(event["client"]))) == 0
+    return novelty.knows(a["clients"], novelty.short_tag(int(event["client"]))) == 0
 
 
 @kernel
 def is_same_client(a: Any, event: Any) -> bool:
     """Tell whether the client is told, and one that the sender uses."""
     client = int(event["client"])
-    return client != 0 and novelty.knows(a["clients"], novelty.tag(client)) > 0
+    return client != 0 and novelty.knows(a["clients"], novelty.short_tag(client)) > 0
+
+
+@kernel
+def operator_of(event: Any) -> int:
+    """Return the autonomous system as 1 to 32,749, a prime: two look alike once in so many pairs.
+
+    0 where it is not told.
+    """
+    asn = int(event["asn"])
+    return max(asn, 0) % OPERATORS + 1 if asn != 0 else 0
 
 
 @kernel
 def learn_place(a: Any, event: Any) -> None:
     """Remember the operator and the country of a known network."""
-    asn, country = int(event["asn"]), int(event["country"])
+    asn, country = operator_of(event), int(event["country"])
     new = 0
     if asn != 0 and novelty.remember(a["operators"], asn) == 0:
         new = 1
@@ -393,7 +417,7 @@ def is_new_place(a: Any, event: Any) -> int:
     2 = its operator is new, or where none is told its country; 3 = both are; -1 = the operator is
     known; 0 = nothing is told, or the sender is everywhere.
     """
-    asn, country = int(event["asn"]), int(event["country"])
+    asn, country = operator_of(event), int(event["country"])
     if int(a["roaming"]) >= CHURNING:
         return 0
     told = int(a["countries"][0]) != 0 and country != 0
@@ -410,17 +434,17 @@ def habit_at(a: Any, t: int) -> float:
     """Return how many new networks a day have been usual lately."""
     days = 30.0
     if int(a["k_at"]) != 0:
-        days = max(minute_of(t) - int(a["k_at"]), 0) / MINUTES_A_DAY
-    return real(a["k_per_day"]) * guard.exp(-days / 14.0)
+        days = max(packed.hours_since(int(a["k_at"]), t), 0) / 24.0
+    return packed.unlevel(max(int(a["k_per_day"]), 0)) * guard.exp(-days / 14.0)
 
 
 @kernel
 def new_network(a: Any, t: int) -> float:
     """Note one more network that verified; return how many a day were usual before it."""
     habit = habit_at(a, t)
-    a["k_per_day"] = habit + 1.0 / 14.0
-    a["k_at"] = minute_of(t)
-    a["k"] = guard.small(real(a["k"]) + 1.0)
+    a["k_per_day"] = packed.level(habit + 1.0 / 14.0)
+    a["k_at"] = packed.stamp(t)
+    a["k"] = guard.count_up16(int(a["k"]))
     return habit
 
 
@@ -448,7 +472,7 @@ def judge_newcomer(a: Any, b: Any, event: Any, params: Any, out: Any) -> int:
         a["new_networks"] = guard.count_up16(int(a["new_networks"]))
     if is_announced(b, event):
         if int(event["client"]) != 0:
-            novelty.remember(a["clients"], novelty.tag(int(event["client"])))
+            novelty.remember(a["clients"], novelty.short_tag(int(event["client"])))
         learn_place(a, event)
     elif is_stranger(a, event):
         a["strangers"] = guard.count_up16(int(a["strangers"]))
@@ -477,7 +501,8 @@ def report(
     """
     t = int(event["t"])
     known = evidence_of(real(a["n"]))
-    pause = usual_pause(int(a["since"]), t, int(a["calls"])) if reason <= DISTRIBUTED else 0
+    since = packed.at_second(int(a["since"]))
+    pause = usual_pause(since, t, int(a["calls"])) if reason <= DISTRIBUTED else 0
     until = t + linger(pause, float(params["close_after_s"]))
     if severity == INFO and reason != CLIENT:
         until = max(until, int(b["until"]) * MINUTE)
@@ -488,7 +513,7 @@ def report(
     calls = int(a["calls"]) if forged else int(a["new_calls"])
     networks = int(a["networks"]) if forged else int(a["new_networks"])
     out["count"] = calls
-    out["since"] = int(a["since"]) if forged else 0
+    out["since"] = since if forged else 0
     weight = 20.0 if severity <= LOW else 45.0
     out["score"] = guard.clip(weight + 8.0 * guard.log(1.0 + calls), 0.0, 100.0)
     out["confidence"] = warmth_confidence(known)
@@ -496,8 +521,9 @@ def report(
     out["networks"] = networks
     out["addresses"] = distinct.estimate(int(a["addresses"])) if forged else 0.0
     out["usual_per_day"] = usual
-    out["new_network_probability"] = real(a["chance"])
-    out["known_networks"] = max(real(a["k"]) - int(a["new_networks"]), 0.0)
+    chance = int(a["chance"])
+    out["new_network_probability"] = guard.exp(-chance / CHANCE_UNIT) if chance > 0 else 0.0
+    out["known_networks"] = max(int(a["k"]) - int(a["new_networks"]), 0)
     out["new_clients"] = int(a["strangers"])
     out["new_operators"] = int(a["outsiders"])
     return code
@@ -554,6 +580,6 @@ def baseline(row: Any, events: int, age_days: float) -> Baseline:  # noqa: ARG00
     n = float(row["n"])
     known = {
         "networks": Quantity(float(row["k"])),
-        "new_networks_per_day": Quantity(float(row["k_per_day"]), "1/d"),
+        "new_networks_per_day": Quantity(packed.unlevel(int(row["k_per_day"])), "1/d"),
     }
     return Baseline(warmth(n) if age_days >= Params().history_days else "cold", known)

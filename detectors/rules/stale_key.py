@@ -77,8 +77,7 @@ from detectors.event import (
 )
 from detectors.event import REASONS as CHECKS
 from ingest.schema import Reason
-from models import guard, novelty
-from models.guard import real
+from models import guard, novelty, packed
 from models.kernel import kernel
 
 ID = "stale-key"
@@ -101,7 +100,7 @@ ROW = np.dtype(
         *TIMERS,  # due = a week after an old key's incident opened
         ("n", "i4"),  # proved uses of keys
         ("rotated", "i4"),  # minute in which the newest key was first used; 0 = no rotation seen
-        ("rate", "f4"),  # uses a day before that
+        ("rate", "i2"),  # uses a day before that, a level
         ("by_old", "i4"),  # uses after the overlap, by older keys and by new ones
         ("by_new", "i4"),
         ("key", "i2", KEYS),  # short tags: two of a sender's keys look alike once in 32,767 pairs
@@ -363,7 +362,8 @@ def rotate(a: Any, event: Any, params: Any) -> None:
         if int(a["state"][j]) == 0 and int(a["uses"][j]) > 0:
             live += 1
     a["rotated"] = minute_of(t)
-    a["rate"] = int(a["n"]) / guard.clip(float(int(event["age"])) / DAY, 1.0 / 24.0, 365.0)
+    days = guard.clip(float(int(event["age"])) / DAY, 1.0 / 24.0, 365.0)
+    a["rate"] = packed.level(int(a["n"]) / days)
     a["by_old"] = 0
     a["by_new"] = 0
     a["judged"] = 0 if live == 1 else 1  # with several it is not known which of them ends
@@ -390,7 +390,7 @@ def watch(a: Any, k: int, event: Any, params: Any, out: Any) -> int:
         return NOTHING
     a["judged"] = 1
     days = float(t - ended) / DAY
-    fewer = old <= float(params["stalled_share"]) * real(a["rate"]) * days
+    fewer = old <= float(params["stalled_share"]) * packed.unlevel(int(a["rate"])) * days
     if fewer and int(a["by_new"]) >= old:
         return report(a, k, event, params, out, STALLED, LOW)
     return NOTHING

@@ -31,9 +31,9 @@ from alerts.alert import Quantity
 from alerts.explain import format_count, safe
 from detectors.base import (
     COLD_EVENTS,
+    INCIDENT,
     INFO,
     NOTHING,
-    TIMERS,
     TOLD,
     WARM_EVENTS,
     Baseline,
@@ -62,7 +62,7 @@ EVIDENCE = (
 
 ROW = np.dtype(
     [
-        *TIMERS,
+        *INCIDENT,
         *TOLD,
         ("known", "i1"),  # 1 = some call was accepted
         ("types", "i1"),  # that it has sent, saturating

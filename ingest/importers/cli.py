@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Final, cast
@@ -15,6 +15,7 @@ import click
 
 from ..errors import IngestError, shown
 from ..fingerprint import MIN_PEPPER_BYTES
+from ..hex_secret import hex_secret
 from ..profiles import load_profiles
 from .call import LineError
 from .guess import look, propose
@@ -88,7 +89,7 @@ def import_command(
             mapping,
             spill,
             receiver=receiver,
-            pepper=pepper_of(os.environ),
+            pepper=hex_secret(os.environ, PEPPER, MIN_PEPPER_BYTES, IngestError),
             on_broken=broken,
             on_progress=_progress if sys.stderr.isatty() else None,
         )
@@ -108,28 +109,6 @@ def import_command(
 
 
 commands = [import_command]
-
-
-def pepper_of(env: Mapping[str, str]) -> bytes | None:
-    """The pepper of CALLWATCH_PEPPER or ..._FILE; None where neither is set."""
-    given, where = env.get(PEPPER, "").strip(), PEPPER
-    if file := env.get(f"{PEPPER}_FILE"):
-        where = f"{PEPPER}_FILE"
-        try:
-            given = Path(file).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"{where}: {file}: cannot be read: {type(error).__name__}"
-            raise IngestError(msg) from None
-    elif not given:
-        return None
-    try:
-        pepper = bytes.fromhex(given)
-    except ValueError:
-        pepper = b""
-    if len(pepper) < MIN_PEPPER_BYTES:
-        msg = f"{where}: allowed are {MIN_PEPPER_BYTES} bytes and more, in hexadecimal"
-        raise IngestError(msg)
-    return pepper
 
 
 def _guess(format_name: str, files: tuple[str, ...]) -> None:

@@ -2,10 +2,10 @@
 """Values of CALLWATCH_* variables; a secret may stand in a file instead."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..errors import IngestError
 from ..fingerprint import MIN_PEPPER_BYTES
+from ..hex_secret import from_hex, text_of_file
 
 
 class SettingsError(IngestError):
@@ -14,14 +14,7 @@ class SettingsError(IngestError):
 
 def pepper_of(text: str) -> bytes:
     """A pepper written in hexadecimal."""
-    try:
-        pepper = bytes.fromhex(text)
-    except ValueError:
-        pepper = b""
-    if len(pepper) < MIN_PEPPER_BYTES:
-        msg = f"CALLWATCH_PEPPER: allowed are {MIN_PEPPER_BYTES} bytes and more, in hexadecimal"
-        raise SettingsError(msg)
-    return pepper
+    return from_hex(text, "CALLWATCH_PEPPER", MIN_PEPPER_BYTES, SettingsError)
 
 
 def required_of(env: Mapping[str, str], name: str) -> str:
@@ -35,11 +28,6 @@ def required_of(env: Mapping[str, str], name: str) -> str:
 
 def value_of(env: Mapping[str, str], name: str) -> str:
     """The value of a variable, or of the file that NAME_FILE names; empty when there is none."""
-    file = env.get(f"{name}_FILE")
-    if not file:
-        return env.get(name, "").strip()
-    try:
-        return Path(file).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{name}_FILE: {file}: cannot be read: {type(error).__name__}"
-        raise SettingsError(msg) from None
+    if file := env.get(f"{name}_FILE"):
+        return text_of_file(file, f"{name}_FILE", SettingsError)
+    return env.get(name, "").strip()

@@ -1,0 +1,72 @@
+"""What columns have in common: their distinct combinations, and what proves an event.
+
+Rows repeat their words, so a combination is looked at once and all its rows take over the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.config import Config
+from detectors.tuning import NEVER
+from ingest.rfc3339 import to_us
+
+_MOST: Final = 2**62
+
+
+def combinations(codes: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first row of each combination, and the combination of each row.
+
+    >>> first, group = combinations([np.array([5, 5, 9, 5]), np.array([-1, 0, 0, -1])])
+    >>> first.tolist(), group.tolist()
+    ([0, 1, 2], [0, 1, 2, 0])
+    """
+    n = len(codes[0])
+    key, count = np.zeros(n, np.int64), 1
+    for code in codes if n else ():
+        low = int(code.min())
+        width = int(code.max()) - low + 1
+        if count * width > _MOST:
+            first, key = _distinct(key)
+            count = len(first)
+        key, count = key * width + (code - low), count * width
+    return _distinct(key)
+
+
+def _distinct(key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    import pyarrow as pa
+
+    encoded = pa.array(key).dictionary_encode()  # by hash, in the order in which they come
+    group = np.asarray(encoded.indices.to_numpy(), np.int64)
+    first = np.zeros(len(encoded.dictionary), np.int64)
+    first[group[::-1]] = np.arange(len(key))[::-1]  # what is written last stays
+    return first, group
+
+
+def edges_of(config: Config) -> NDArray[np.int64]:
+    """Return the times at which a configuration reads an event's words differently."""
+    times = {override.expires for override in config.overrides}
+    for plan in config.inventory.planned:
+        times |= {to_us(plan.start), to_us(plan.end)}
+    return np.array(sorted(times - {NEVER}), np.int64)
+
+
+def prove(
+    proved: NDArray[np.bool_],
+    delivery: NDArray[np.int64],
+    signature: NDArray[np.int64],
+    path: NDArray[np.int64],
+    endpoint: NDArray[np.int64],
+) -> dict[str, NDArray[np.int64]]:
+    """Return the columns that say what was signed, delivered and asked for, from the keys."""
+    claimed = np.where(delivery != 0, delivery, signature)
+    return {
+        "unit": np.where(signature != 0, signature, delivery) * proved,
+        "claimed": claimed,
+        "delivery": claimed * proved,
+        "path": np.where(path != 0, path, endpoint),
+    }

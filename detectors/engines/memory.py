@@ -1,0 +1,27 @@
+"""Memory that is given back: what glibc does by default lets a worker grow for hours.
+
+Each time a large block is freed glibc raises the size from which blocks are mapped by themselves,
+up to 32 MiB; from then on the copies that checkpoints take lie on the heap among small blocks, and
+keep it from shrinking. Each thread that packs has a heap of its own besides, of which each grows to
+the largest snapshot that it ever packed. Both are set to fixed values here; elsewhere than on glibc
+nothing is done.
+"""
+
+import ctypes
+from typing import Final
+
+MAPPED_FROM: Final = 1 << 20
+"""Bytes; what batches need in ordinary traffic stays below, so that it costs no page faults."""
+HEAPS: Final = 2
+
+_M_MMAP_THRESHOLD: Final = -3  # of malloc.h
+_M_ARENA_MAX: Final = -8
+
+
+def settle() -> bool:
+    """Fix both, for the whole process; whether this C library knows them."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM)) and bool(mallopt(_M_ARENA_MAX, HEAPS))

@@ -1,0 +1,152 @@
+"""Texts eight bytes at a time, for compiled code: a 64-bit word holds the bytes from a place on.
+
+The first byte is the lowest. A text is an array of its words, one for each place, so every place
+that is read needs seven more bytes behind it: ``PAD`` is room for all that is read at once.
+
+Tests on all eight at once are those of H. S. Warren, "Hacker's
+Delight", 2nd edition, 6-1: a byte is flagged by its highest bit, and the lowest flag is always
+right (a borrow or carry runs to higher bytes only, and comes from a flagged one).
+
+All words are unsigned, and nothing else is: mixed arithmetic would go through floats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.kernel import kernel
+
+BYTES = 8
+PAD = 24
+"""Bytes behind a text; with fewer than two words the view would be another kind of array, too."""
+WORD = np.dtype([("word", "<u8")])
+"""Packed, so that compiled code knows that words stand at any place, not at multiples of eight."""
+_NONE, _ONE, _THREE, _FOUR = np.uint64(0), np.uint64(1), np.uint64(3), np.uint64(4)
+_SEVEN, _EIGHT, _SIXTEEN, _HALF = np.uint64(7), np.uint64(8), np.uint64(16), np.uint64(32)
+_TOP = np.uint64(56)
+_ONES = np.uint64(0x0101010101010101)
+_HIGH = np.uint64(0x8080808080808080)
+_SPACES = np.uint64(0x2020202020202020)
+_QUOTES = np.uint64(0x2222222222222222)
+_SLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
+_LOW_NIBBLES = np.uint64(0x0F0F0F0F0F0F0F0F)
+_THREES = np.uint64(0x3030303030303030)
+_SIXES = np.uint64(0x0606060606060606)
+_NINE, _TEN = np.uint64(9), np.uint64(10)
+_HUNDRED, _MYRIAD = np.uint64(100), np.uint64(10_000)
+_BYTE = np.uint64(0xFF)
+_CLOCK_FIXED, _CLOCK = np.uint64(0xF0F0FFF0F0FFF0F0), np.uint64(0x30303A30303A3030)
+_CLOCK_DIGITS, _CLOCK_SIXES = np.uint64(0x0F0F000F0F000F0F), np.uint64(0x0606000606000606)
+_EVERY_SECOND = np.uint64(0x00FF00FF00FF00FF)
+_EVERY_FOURTH = np.uint64(0x0000FFFF0000FFFF)
+LOW_HALF = np.uint64(0xFFFFFFFF)
+MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
+"""By a number of bytes, that many of them."""
+QUOTE = 0x22
+
+
+def words_of(text: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return a view with a word for each place that has eight bytes; there must be two or more."""
+    return np.ndarray((len(text) - BYTES + 1,), WORD, text.data, strides=(1,))
+
+
+@kernel
+def word_at(text: Any, at: int) -> Any:
+    """Return the eight bytes from a place on."""
+    return text[at]["word"]
+
+
+@kernel
+def byte_at(text: Any, at: int) -> int:
+    """Return the byte at a place."""
+    return int(np.int64(text[at]["word"] & _BYTE))
+
+
+@kernel
+def first_flag(flags: Any) -> int:
+    """Return the number of the lowest byte that is flagged; there must be one."""
+    lowest = (flags & (_NONE - flags)) >> _SEVEN
+    return int(np.int64((((lowest - _ONE) & _ONES) * _ONES) >> _TOP))
+
+
+@kernel
+def quotes_in(word: Any) -> Any:
+    """Flag the bytes that are quotation marks."""
+    x = word ^ _QUOTES
+    return (x - _ONES) & ~x & _HIGH
+
+
+@kernel
+def special_in(word: Any) -> Any:
+    """Flag the bytes that do not stand for themselves in a JSON text of printable ASCII."""
+    quote, slash = word ^ _QUOTES, word ^ _SLASHES
+    below = (word - _SPACES) & ~word
+    beyond = word | (word + _ONES)  # from 0x7F on
+    return (below | beyond | ((quote - _ONES) & ~quote) | ((slash - _ONES) & ~slash)) & _HIGH
+
+
+@kernel
+def text_end(text: Any, at: int, end: int) -> int:
+    """Return where a text ends that begins at ``at``; -1 where it is not plain ASCII."""
+    while at < end:
+        flags = special_in(text[at]["word"])
+        if flags != _NONE:
+            at += first_flag(flags)
+            break
+        at += BYTES
+    if at < end and byte_at(text, at) == QUOTE:
+        return at
+    return -1
+
+
+@kernel
+def hex_of(word: Any) -> int:
+    """Return eight lower-case hexadecimal digits as a number; -1 where they are not that.
+
+    A digit has the upper half 3 and the lower one 0 to 9, a letter 6 and 1 to 6.
+    """
+    letter = (word >> np.uint64(6)) & _ONES
+    value = (word & _LOW_NIBBLES) + letter * _NINE
+    upper = word & ~_LOW_NIBBLES
+    ten = ((value + _SIXES) >> _FOUR) & _ONES  # from 10 on
+    if upper != _THREES + letter * np.uint64(0x30) or ten != letter or (value & ~_LOW_NIBBLES) != 0:
+        return -1
+    value = ((value << _FOUR) | (value >> _EIGHT)) & _EVERY_SECOND
+    value = ((value << _EIGHT) | (value >> _SIXTEEN)) & _EVERY_FOURTH
+    return int(np.int64(((value << _SIXTEEN) | (value >> _HALF)) & LOW_HALF))
+
+
+@kernel
+def others_in(word: Any) -> Any:
+    """Flag the bytes that are no decimal digits."""
+    upper = (word & ~_LOW_NIBBLES) ^ _THREES
+    beyond = ((word & _LOW_NIBBLES) + _SIXES) & ~_LOW_NIBBLES  # from 10 on
+    wrong = (upper | beyond) >> _FOUR
+    return ((wrong + _LOW_NIBBLES) << _THREE) & _HIGH
+
+
+@kernel
+def number_in(word: Any, count: int) -> int:
+    """Return the number that the first one to eight bytes of a word write; all must be digits."""
+    value = (word & _LOW_NIBBLES) << np.uint64(8 * (BYTES - count))
+    value = (value * _TEN + (value >> _EIGHT)) & _EVERY_SECOND
+    value = (value * _HUNDRED + (value >> _SIXTEEN)) & _EVERY_FOURTH
+    return int(np.int64((value * _MYRIAD + (value >> _HALF)) & LOW_HALF))
+
+
+@kernel
+def clock_in(word: Any) -> int:
+    """Return the seconds of a time of day ``HH:MM:SS``; -1 where it is none."""
+    value = word & _CLOCK_DIGITS
+    if word & _CLOCK_FIXED != _CLOCK or (value + _CLOCK_SIXES) & ~_LOW_NIBBLES != _NONE:
+        return -1
+    value = value * _TEN + (value >> _EIGHT)
+    hours = int(np.int64(value & _BYTE))
+    minutes = int(np.int64((value >> np.uint64(24)) & _BYTE))
+    seconds = int(np.int64((value >> np.uint64(48)) & _BYTE))
+    if hours > 23 or minutes > 59 or seconds > 59:
+        return -1
+    return (hours * 60 + minutes) * 60 + seconds

@@ -1,0 +1,223 @@
+"""The columns of one table, read whole, and which of its rows are plainly valid up to now.
+
+Whatever has another type or is out of range only loses its row the fast way; nothing is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.keys import id_keys
+from detectors.plain_fields import bounds
+from detectors.texts import fingerprints, halves_of_bytes, moments, uuids
+from ingest.schema import CallbackEvent
+from ingest.tables import REPEATED, Table
+
+TIMES: Final = ("received_at", "signed_at", "event_created_at")
+FINGERPRINTS: Final = ("delivery_fp", "signature_fp", "body_fp", "path_fp")
+NUMBERS: Final = ("schema", "body_bytes", "status", "attempt", "asn", "duration_ms", "sample_rate")
+FLAGS: Final = ("signature_ok", "duplicate")
+KNOWN: Final = {*REPEATED, *TIMES, *FINGERPRINTS, *NUMBERS, *FLAGS, "id"}
+NEEDED: Final = {
+    field.alias or name for name, field in CallbackEvent.model_fields.items() if field.is_required()
+}
+_LAST_TIME: Final = 253_370_764_800_000_000
+"""The year 9999 begins: later times may be none in another zone."""
+_PER_SECOND: Final[Mapping[str, int]] = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+Flags = NDArray[np.bool_]
+Codes = NDArray[np.int64]
+
+
+class Fields:
+    """The columns of one table, and which of its rows are plainly valid up to now."""
+
+    def __init__(self, table: Table, ok: Flags) -> None:
+        self.ok = ok
+        self.codes: dict[str, Codes] = {}
+        self._table = table
+        self._names = set(table.names())
+
+    def may_be(self) -> bool:
+        """Mark rows with other fields; tell whether any row may be valid."""
+        if not self._names >= NEEDED:
+            self.ok[:] = False
+            return False
+        for name in self._names - KNOWN:
+            column = self._table.column(name)
+            self.ok &= False if column is None else ~_there(column)
+        return bool(self.ok.any())
+
+    def _column(self, name: str) -> Any:
+        """Return a column, None where it is of no use: absent, or of no one type."""
+        if name not in self._names:
+            return None
+        column = self._table.column(name)
+        if column is None:
+            self.ok[:] = False
+        elif column.null_count == len(column):
+            column = None
+        if column is None and name in NEEDED:
+            self.ok[:] = False
+        return column
+
+    def _other_type(self, there: Flags, name: str) -> None:
+        """What is there has a type that others must judge."""
+        self.ok &= ~there if name not in NEEDED else False
+
+    def text(self, name: str) -> tuple[Any, Codes]:
+        """Return a column as a dictionary and codes, of which -1 stands for nothing."""
+        import pyarrow as pa
+
+        column = self._column(name)
+        nothing = pa.array([], pa.string())
+        self.codes[name] = codes = np.full(len(self.ok), -1, np.int64)
+        if column is None:
+            return nothing, codes
+        if not pa.types.is_dictionary(column.type):
+            if not _is_text(column.type):
+                self._other_type(_there(column), name)
+                return nothing, codes
+            column = column.dictionary_encode()
+        dictionary = column.dictionary
+        if not _is_text(dictionary.type) or dictionary.null_count:
+            self._other_type(_there(column), name)
+            return nothing, codes
+        indices = column.indices.fill_null(-1) if column.null_count else column.indices
+        codes[:] = indices.to_numpy(zero_copy_only=False)
+        return dictionary, codes
+
+    def time(self, name: str) -> Codes:
+        """Return times in microseconds, 0 where there is none."""
+        import pyarrow as pa
+
+        column = self._column(name)
+        nothing = np.zeros(len(self.ok), np.int64)
+        if column is None:
+            return nothing
+        there = _there(column)
+        column = _decoded(column)
+        if _is_text(column.type):
+            found = moments(column, there, self.ok)
+        elif pa.types.is_timestamp(column.type) and column.type.tz is not None:
+            unit = column.type.unit
+            found = column.view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+            most = _LAST_TIME // _PER_SECOND[unit] if unit != "ns" else np.iinfo(np.int64).max
+            self.ok &= (found >= 0) & (found < most)
+            found = found // 1_000 if unit == "ns" else found * _PER_SECOND[unit]
+        else:
+            self._other_type(there, name)
+            return nothing
+        if name in NEEDED:
+            self.ok &= there
+        return np.asarray(found, np.int64)
+
+    def number(self, name: str, missing: float) -> NDArray[Any]:
+        """Return numbers in the range of the model."""
+        import pyarrow as pa
+
+        column = self._column(name)
+        nothing = np.full(len(self.ok), missing)
+        if column is None:
+            return nothing
+        there = _there(column)
+        column = _decoded(column)
+        whole = name not in ("duration_ms", "sample_rate")
+        floating = column.type in (pa.float32(), pa.float64())
+        if not floating and not pa.types.is_integer(column.type):
+            self._other_type(there, name)
+            return nothing
+        found = column.fill_null(0).to_numpy(zero_copy_only=False)
+        if floating and (whole or self._table.nan_is_missing):
+            there = there & ~np.isnan(found)
+        if floating:
+            found = found.astype(np.float64)
+        low, high, above = bounds(name)
+        fits = (found >= low) & (found <= high)
+        if above is not None:
+            fits &= found > above
+        if floating and whole:
+            fits &= found == np.floor(found)
+        self.ok &= fits | ~there
+        if name in NEEDED:
+            self.ok &= there
+        return np.where(there & fits, found, missing)
+
+    def flag(self, name: str) -> Codes:
+        """Return flags, -1 where there is none."""
+        import pyarrow as pa
+
+        column = self._column(name)
+        nothing = np.full(len(self.ok), -1, np.int64)
+        if column is None:
+            return nothing
+        there = _there(column)
+        column = _decoded(column)
+        if column.type in (pa.float32(), pa.float64()):  # as pandas has them beside missing ones
+            found = column.fill_null(0.0).to_numpy(zero_copy_only=False)
+            there = there & ~np.isnan(found)
+            self.ok &= (found == 0.0) | (found == 1.0) | ~there
+        elif pa.types.is_boolean(column.type):
+            found = column.fill_null(False).to_numpy(zero_copy_only=False)
+        else:
+            self._other_type(there, name)
+            return nothing
+        return np.where(there, found == 1, -1)
+
+    def id(self) -> Codes:
+        """Return the keys of the ids."""
+        import pyarrow as pa
+
+        column = self._column("id")
+        if column is None:
+            return np.zeros(len(self.ok), np.int64)
+        there = _there(column)
+        column = _decoded(column)
+        if column.type == pa.binary(16):
+            self.ok &= there
+            return id_keys(halves_of_bytes(column, there))
+        if not _is_text(column.type):
+            self._other_type(there, "id")
+            return np.zeros(len(self.ok), np.int64)
+        return uuids(column, there, self.ok)
+
+    def fingerprint(self, name: str) -> Codes:
+        """Return the keys of fingerprints, 0 where there is none."""
+        import pyarrow as pa
+
+        column = self._column(name)
+        if column is None:
+            return np.zeros(len(self.ok), np.int64)
+        there = _there(column)
+        column = _decoded(column)
+        if column.type == pa.binary(16):
+            keys = halves_of_bytes(column, there)[:, 0]
+            return np.where(there & (keys == 0), 1, keys)
+        if not _is_text(column.type):
+            self._other_type(there, name)
+            return np.zeros(len(self.ok), np.int64)
+        return fingerprints(column, there, self.ok)
+
+
+def _there(column: Any) -> Flags:
+    """Return which values are there."""
+    if not column.null_count:
+        return np.ones(len(column), np.bool_)
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _decoded(column: Any) -> Any:
+    """Return a column without its dictionary."""
+    import pyarrow as pa
+
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
