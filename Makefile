@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check unit integration scenarios budgets bench docs lock clean
+.PHONY: help venv demo test check unit integration scenarios budgets bench bench-stream chaos soak docs lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +39,24 @@ unit: $(READY)  ## the tests that need no broker, on all cores
 integration: $(READY)  ## the tests on a real Kafka
 	$(BIN)/python -m pytest -m integration
 
-bench: $(READY)  ## speed and memory beside baselines, in one run; writes out/bench/*.json
+$(PEERS_READY): requirements-peers.lock
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --require-hashes -r requirements-peers.lock
+	@touch $@
+
+bench: $(READY) $(PEERS_READY)  ## speed and memory beside baselines, in one run; writes out/bench/*.json
 	$(BIN)/python -m tests.bench
+
+bench-stream: $(READY) $(PEERS_READY)  ## the worker on Kafka: speed beside other engines, delay, recovery; a part of bench
+	$(BIN)/python -m tests.bench.stream
+
+CHAOS ?=
+chaos: $(READY)  ## kills, stops, rescales, broker restarts and damage on a real Kafka; writes out/chaos.json; CHAOS="--help"
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
+SOAK ?=
+soak: $(READY)  ## a worker for an hour at 2,000 events a second on a real Kafka: all must stay level; SOAK="--help"
+	$(BIN)/python -m tests.soak $(SOAK)
 
 SEEDS ?= 10
 scenarios: $(READY)  ## play all scenarios with SEEDS seeds (10); fails where one is worse than its budget
@@ -50,9 +68,10 @@ budgets: $(READY)  ## lower the budgets of scenarios that have become better
 docs: $(READY)  ## write the generated parts of docs/ again
 	$(BIN)/python -m tests.docs
 
-lock: $(READY)  ## resolve requirements.lock again
+lock: $(READY)  ## resolve the lock files again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --group dev --extra receiver --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --group pyproject.toml:peers --custom-compile-command "make lock" -o requirements-peers.lock
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .cache out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) .cache out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

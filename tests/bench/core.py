@@ -52,11 +52,9 @@ def run(
         core.feed_sorted(batch)
     seconds = process_time() - started
     kept = {name: n for name, n in core.nbytes.items() if name not in PER_EVENT}
-    deliveries = core.nbytes["sender+unit"] + core.nbytes["sender+delivery"]
     return {
         "per_second": events / seconds,
         "bytes_per_sender": sum(kept.values()) / senders,
-        "bytes_per_delivery": deliveries / core.table(("sender", "unit")).used,
         "alerts": core.counters.get("alerts", 0),
     }
 
@@ -136,5 +134,4 @@ def figures() -> list[Figure]:
     varied = run(SENDERS, 20_000, everything=True, variants=5)
     name = f"state, {SENDERS:,} senders, all detectors, 3 types, 2 keys, 5 networks each"
     found.append(Figure(name, varied["bytes_per_sender"], "bytes per sender"))
-    found.append(Figure("replay memory", result["bytes_per_delivery"], "bytes per delivery"))
     return found

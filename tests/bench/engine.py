@@ -1,4 +1,4 @@
-"""The worker on a real broker, beside stock Faust and bare fetching: events per CPU-second.
+"""The worker on a real broker, beside bare fetching and other engines: events per CPU-second.
 
 Each is measured in a process of its own, all threads together.
 Without a broker, or without confluent-kafka and orjson, what needs them is left out.
@@ -30,11 +30,24 @@ PARTITIONS = 8
 EVENTS = "callwatch.events"
 SECONDS = 120
 UNIT = "events per CPU-second"
-ROWS = ("raw", "records", "stock", "getmany", "limit")
+PACKED = ("lz4", "zstd")
+ROWS = (
+    "raw", "records", "stock", "idiomatic", "quixstreams", "getmany", "limit",
+    *(f"{what}-{codec}" for codec in PACKED for what in ("raw", "limit")),
+)  # fmt: skip
+NEEDS = {"limit": ("confluent_kafka", "orjson")}
+PEERS = Path(".venv-peers/bin/python")
+"""Where quixstreams is, which wants older versions of what callwatch uses; made by make."""
+
+FEWER = {"stock": 4, "idiomatic": 16, "quixstreams": 4}
+"""Rows that are slow are measured with a part of the events: they have nothing to learn."""
 
 
-class _Meter:
-    """CPU time of the last three quarters: what is learned at the start is paid for by then."""
+class Meter:
+    """Events per second of CPU time, of all threads.
+
+    CPU time of the last three quarters: what is learned at the start is paid for by then.
+    """
 
     def __init__(self, wanted: int) -> None:
         self._seen = 0
@@ -57,15 +70,17 @@ class _Meter:
 WANTED = int(os.environ.get("CALLWATCH_BENCH_EVENTS", "400000"))
 SENDERS = 2_000
 PER_SECOND = 2_000
+START = datetime(2026, 3, 3, 12, tzinfo=UTC)
 
 
-def _values() -> Iterator[tuple[bytes, bytes]]:
+def values(
+    wanted: int = WANTED, senders: int = SENDERS, per_second: int = PER_SECOND
+) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of benign traffic, dense in time: about 650 bytes each, all different."""
     rng = random.Random(1)
-    start = datetime(2026, 3, 3, 12, tzinfo=UTC)
-    for number in range(WANTED):
-        sender = f"customer-{rng.randrange(SENDERS):04}"
-        at = (start + timedelta(seconds=number / PER_SECOND)).isoformat()[:19] + "Z"
+    for number in range(wanted):
+        sender = f"customer-{rng.randrange(senders):04}"
+        at = (START + timedelta(seconds=number / per_second)).isoformat()[:19] + "Z"
         event = {
             "schema": 1, "id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             "received_at": at, "receiver": "api/1.4.0@api-1", "endpoint": "/hooks/stripe",
@@ -81,7 +96,8 @@ def _values() -> Iterator[tuple[bytes, bytes]]:
         yield sender.encode(), json.dumps(event, separators=(",", ":")).encode()
 
 
-def _make_topics(servers: str) -> None:
+def make_topics(servers: str) -> None:
+    """Make those that are missing."""
     from ingest.topics import KafkaCluster, create
 
     cluster = KafkaCluster([servers])
@@ -89,23 +105,40 @@ def _make_topics(servers: str) -> None:
     cluster.close()
 
 
+def topic_of(row: str) -> str:
+    """The topic that a row reads; those with packed batches hold the same events."""
+    codec = row.partition("-")[2]
+    return f"{EVENTS}.{codec}" if codec else EVENTS
+
+
 def _publish(servers: str) -> None:
-    from kafka import KafkaProducer
+    from kafka import KafkaAdminClient, KafkaProducer
 
-    _make_topics(servers)
-    producer = KafkaProducer(bootstrap_servers=servers, linger_ms=20, batch_size=1 << 16)
-    for key, value in _values():
-        producer.send(EVENTS, value, key=key)
-    producer.flush()
-    producer.close()
+    make_topics(servers)
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    settings = {"num_partitions": PARTITIONS, "replication_factor": 1}
+    admin.create_topics({topic_of(f"raw-{codec}"): settings for codec in PACKED})
+    admin.close()
+    events = list(values())
+    for codec in (None, *PACKED):
+        producer = KafkaProducer(
+            bootstrap_servers=servers, linger_ms=20, batch_size=1 << 16, compression_type=codec
+        )
+        topic = topic_of(f"raw-{codec}" if codec else "raw")
+        for key, value in events:
+            producer.send(topic, value, key=key)
+        producer.flush()
+        producer.close()
 
 
-async def _worker(servers: str, meter: _Meter) -> None:
+async def worker(servers: str, meter: Meter, topic: str = EVENTS) -> None:
+    """The worker with all detectors, until the meter has enough."""
     from detectors.config import Config
     from detectors.engines import record_batches
     from detectors.engines.cores import ConfiguredCores, ConfiguredSources, EventsCore
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
+    from detectors.engines.ports import Topics
     from detectors.warm import load, warm_up
     from ingest.kafka_config import kafka_config
 
@@ -120,6 +153,9 @@ async def _worker(servers: str, meter: _Meter) -> None:
         def new(self, partition: int) -> EventsCore:
             return Counting(super().new(partition).core)
 
+        def restore(self, partition: int, snapshot: bytes) -> EventsCore:
+            return Counting(super().restore(partition, snapshot).core)
+
     config = Config()
     cores, shared = Cores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
     record_batches.load()
@@ -128,10 +164,11 @@ async def _worker(servers: str, meter: _Meter) -> None:
     load(shared.new(0).shared.core)
     kafka = kafka_config(servers, environ={})
     group = f"bench-{uuid.uuid4().hex}"
-    await run_worker(WorkerSettings(kafka, cores, shared, sources=1, group=group))
+    topics = Topics(events=topic)
+    await run_worker(WorkerSettings(kafka, cores, shared, sources=1, group=group, topics=topics))
 
 
-async def _stock(servers: str, meter: _Meter) -> None:
+async def _stock(servers: str, meter: Meter) -> None:
     """Faust as it comes: an agent that takes batches and does nothing with them."""
     import faust
 
@@ -152,10 +189,10 @@ async def _stock(servers: str, meter: _Meter) -> None:
         app.agent(topic)(take)
         await app.start()
         await done.wait()
-        os._exit(_tell(meter))  # the figure is there; how it stops is not measured
+        os._exit(tell(meter))  # the figure is there; how it stops is not measured
 
 
-async def _getmany(servers: str, meter: _Meter) -> None:
+async def _getmany(servers: str, meter: Meter) -> None:
     from aiokafka import AIOKafkaConsumer
 
     consumer = AIOKafkaConsumer(
@@ -167,7 +204,7 @@ async def _getmany(servers: str, meter: _Meter) -> None:
     await consumer.stop()
 
 
-async def _limit(servers: str, meter: _Meter) -> None:
+async def _limit(servers: str, meter: Meter, topic: str = EVENTS) -> None:
     """What a fetch in C and the fastest JSON decoder need, and nothing else."""
     from confluent_kafka import Consumer
     from orjson import loads
@@ -176,7 +213,7 @@ async def _limit(servers: str, meter: _Meter) -> None:
         {"bootstrap.servers": servers, "group.id": uuid.uuid4().hex,
          "auto.offset.reset": "earliest", "enable.auto.commit": False}
     )  # fmt: skip
-    consumer.subscribe([EVENTS])
+    consumer.subscribe([topic])
     while True:
         found = consumer.consume(2000, 0.5)
         for each in found:
@@ -189,8 +226,9 @@ def _measure(row: str, servers: str) -> float | None:
     from tests.integration.pipeline import delete_topics
 
     delete_topics(servers, ["callwatch.state"])  # or a worker would have seen all of it
-    _make_topics(servers)
-    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.engine", row, servers]
+    make_topics(servers)
+    python = str(PEERS) if row == "quixstreams" else sys.executable
+    command = [python, "-W", "ignore", "-m", "tests.bench.engine", row, servers]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=SECONDS, check=False,
@@ -210,7 +248,9 @@ def figures() -> list[Figure]:
     """Measure all that can be measured here."""
     from tests.kafka.broker import BrokerUnavailableError, running_broker
 
-    rows = [each for each in ROWS if each != "limit" or _has("confluent_kafka", "orjson")]
+    rows = [each for each in ROWS if has(*NEEDS.get(each.partition("-")[0], ()))]
+    if not PEERS.exists():
+        rows.remove("quixstreams")
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         try:
@@ -223,24 +263,37 @@ def figures() -> list[Figure]:
     names = {
         "records": "the same, record by record through aiokafka",
         "stock": "stock Faust take, doing nothing",
+        "idiomatic": "Faust with a Record and one Table update per event",
+        "quixstreams": "quixstreams with one state update per event",
         "getmany": "aiokafka getmany, doing nothing",
         "limit": "confluent-kafka fetch and orjson.loads",
     }
     made = found["raw"]
     if made is None:
         return []
-    return [
+    figures = [
         Figure("worker on Kafka, all detectors", made, UNIT, names[row], value)
         for row, value in found.items()
         if row in names and value is not None
     ]
+    for codec in PACKED:
+        packed = found.get(f"raw-{codec}")
+        if packed is not None:
+            limit = found.get(f"limit-{codec}")
+            name = names["limit"] if limit is not None else None
+            figures.append(
+                Figure(f"worker, a topic packed with {codec}", packed, UNIT, name, limit)
+            )
+    return figures
 
 
-def _has(*modules: str) -> bool:
+def has(*modules: str) -> bool:
+    """Whether these can be imported."""
     return all(importlib.util.find_spec(each) for each in modules)
 
 
-def _tell(meter: _Meter) -> int:
+def tell(meter: Meter) -> int:
+    """Write the figure where `_measure` reads it; the process's exit code."""
     sys.stdout.write(f"per_second {meter.per_second}\n")
     sys.stdout.flush()
     return 0
@@ -253,10 +306,19 @@ def main(arguments: Iterable[str]) -> int:
         from detectors.engines import whole_fetch
 
         setattr(whole_fetch, "read_fetch", lambda *_: None)  # noqa: B010 - as for old formats
-    meter = _Meter(WANTED)
-    ways = {"stock": _stock, "getmany": _getmany, "limit": _limit}
-    asyncio.run(ways.get(row, _worker)(servers, meter))
-    return _tell(meter)
+    from tests.bench import peers
+
+    meter = Meter(WANTED // FEWER.get(row, 1))
+    ways = {
+        "stock": _stock, "idiomatic": peers.idiomatic, "quixstreams": peers.quixstreams,
+        "getmany": _getmany,
+    }  # fmt: skip
+    if row in ways:
+        asyncio.run(ways[row](servers, meter))
+    else:
+        way = _limit if row.startswith("limit") else worker
+        asyncio.run(way(servers, meter, topic_of(row)))
+    return tell(meter)
 
 
 if __name__ == "__main__":

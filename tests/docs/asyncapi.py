@@ -230,6 +230,7 @@ REJECTED_HEADERS = _object(
         "offset": _number("where it stood"),
         "reason": {"type": "string", "description": "a fixed word"},
         "message": {"type": "string", "description": "what is wrong, in one line"},
+        "last": _number("of a batch that cannot be read: its last offset; else missing"),
     }
 )
 REPORT: dict[str, Any] = {

@@ -27,7 +27,7 @@ from ingest.importers.run import FORMATS
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
-from tests.docs import bench, quality, scale, scenarios, schemes, words
+from tests.docs import bench, bounds, cardinality, quality, scale, scenarios, schemes, soak, words
 
 ROOT = Path(__file__).parents[2]
 DETECTORS = {one.id: one for one in alerting_found()}
@@ -355,6 +355,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "size": partial(scale.told, 0),
     "size-million": partial(scale.told, 1),
     "quality": lambda: quality.tables(ROOT / quality.KEPT, table),
+    "cardinality": lambda: cardinality.told(ROOT / cardinality.KEPT, table),
+    "bounds-sizes": lambda: bounds.sizes(ROOT / bounds.KEPT, table),
+    "bounds-spikes": lambda: bounds.spikes(ROOT / bounds.KEPT, table),
     "scenario-keys": partial(scenarios.keys, table),
+    "soak": lambda: soak.figures(ROOT / soak.KEPT, table),
     "bench": partial(bench.figures, ROOT / bench.KEPT),
 }

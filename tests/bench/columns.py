@@ -1,0 +1,168 @@
+"""From Parquet to columns and to alerts, beside reading alone, the way through JSON, and river."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from detectors.batch import Decoder
+from detectors.columnar import ColumnDecoder
+from detectors.config import Config
+from detectors.core import Core
+from detectors.engines.local import run_local
+from ingest.sources import read_pieces, table_lines
+from ingest.tables import REPEATED, parquet_tables
+from tests.bench.core import river_scorers
+from tests.bench.figures import Figure
+from tests.bench.traffic import START
+
+EVENTS = 1_000_000
+SENDERS = 2_000
+JSON_ROWS = 50_000
+PER_SECOND = 50
+UNIT = "events per CPU-second"
+
+
+def _words(rng: np.random.Generator, words: list[str], n: int) -> pa.Array:
+    codes = pa.array(rng.integers(0, len(words), n, dtype=np.int32))
+    return pa.DictionaryArray.from_arrays(codes, pa.array(words))
+
+
+def _bytes(rng: np.random.Generator, n: int) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), n, [None, pa.py_buffer(rng.bytes(16 * n))]
+    )
+
+
+def _hex(column: pa.Array) -> pa.Array:
+    return pa.array([value.hex() for value in column.to_pylist()])
+
+
+def _uuid(column: pa.Array) -> pa.Array:
+    texts = [value.hex() for value in column.to_pylist()]
+    return pa.array([f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}" for t in texts])
+
+
+def traffic(n: int = EVENTS) -> pa.Table:
+    """Return benign events with all that a receiver usually fills, in the order of time."""
+    rng = np.random.Generator(np.random.PCG64(1))
+    at = START + np.arange(n, dtype=np.int64) * (1_000_000 // PER_SECOND)
+    senders = [f"customer-{i:05}" for i in range(SENDERS)]
+    sizes = np.exp(rng.normal(7.5, 0.3, n)).astype(np.int64)
+    moment = pa.timestamp("us", "UTC")
+    return pa.table(
+        {
+            "schema": pa.array(np.ones(n, np.int8)),
+            "id": _bytes(rng, n),
+            "received_at": pa.array(at, moment),
+            "receiver": _words(rng, ["api/1.4.0@api-1", "api/1.4.0@api-2"], n),
+            "endpoint": _words(rng, ["/hooks/stripe"], n),
+            "kind": _words(rng, ["webhook"], n),
+            "sender": _words(rng, senders, n),
+            "provider": _words(rng, ["stripe"], n),
+            "verdict": _words(rng, ["verified"], n),
+            "signature_ok": pa.array(np.ones(n, np.bool_)),
+            "key_id": _words(rng, ["key-1"], n),
+            "signed_at": pa.array(at - at % 1_000_000, moment),
+            "event_type": _words(rng, ["invoice.paid", "charge.succeeded", "x.updated"], n),
+            "delivery_fp": _bytes(rng, n),
+            "signature_fp": _bytes(rng, n),
+            "body_fp": _bytes(rng, n),
+            "body_bytes": pa.array(sizes),
+            "content_type": _words(rng, ["application/json"], n),
+            "method": _words(rng, ["POST"], n),
+            "status": pa.array(np.full(n, 200, np.int16)),
+            "attempt": pa.array(np.ones(n, np.int32)),
+            "source_ip": _words(rng, [f"54.187.174.{i}" for i in range(160, 190)], n),
+            "source_ip_from": _words(rng, ["trusted_proxy"], n),
+            "user_agent": _words(rng, ["Stripe/1.0"], n),
+            "asn": pa.array(np.full(n, 16_509, np.int64)),
+        }
+    )
+
+
+def written(table: pa.Table, path: Path) -> Path:
+    """Write a table as `callwatch export` does."""
+    texts = [name for name in table.column_names if name in REPEATED]
+    pq.write_table(table, path, row_group_size=1 << 16, use_dictionary=texts, compression="zstd")
+    return path
+
+
+def _per_second(n: int, act: Any) -> float:
+    """Return events per CPU-second, the better of two runs: the first may load code."""
+    best = 0.0
+    for _ in range(2):
+        started = process_time()
+        act()
+        best = max(best, n / (process_time() - started))
+    return best
+
+
+def _all(tables: Iterable[Any]) -> None:
+    for _ in tables:
+        pass
+
+
+def _detected(path: Path, config: Config) -> None:
+    core, decoder = Core(config), ColumnDecoder(config)
+    for table in parquet_tables(str(path)):
+        core.feed_sorted(decoder.table(table).batch)
+    core.finish()
+
+
+def _through_json(path: Path, config: Config) -> None:
+    decoder, left = Decoder(config), JSON_ROWS
+    for table in parquet_tables(str(path)):
+        for lines in table_lines(table):
+            assert not decoder.buffer(lines.buffer, lines.spans).rejected
+            left -= len(lines)
+            if left <= 0:
+                return
+
+
+def figures() -> list[Figure]:
+    """Measure reading, decoding and detection from files of the same events."""
+    config = Config()
+    with tempfile.TemporaryDirectory() as folder:
+        table = traffic()
+        path = written(table, Path(folder) / "events.parquet")
+        texts = table.slice(0, EVENTS // 4)
+        for name in ("delivery_fp", "signature_fp", "body_fp", "id"):
+            place = texts.column_names.index(name)
+            change = _uuid if name == "id" else _hex
+            texts = texts.set_column(place, name, change(texts[name].combine_chunks()))
+        spelled = written(texts, Path(folder) / "texts.parquet")
+        reading = _per_second(EVENTS, lambda: _all(parquet_tables(str(path))))
+        json_way = _per_second(JSON_ROWS, lambda: _through_json(path, config))
+
+        def decode(file: Path) -> None:
+            decoder = ColumnDecoder(config)
+            for part in parquet_tables(str(file)):
+                assert len(decoder.table(part).batch) == len(part)
+
+        columns = _per_second(EVENTS, lambda: decode(path))
+        others = _per_second(EVENTS // 4, lambda: decode(spelled))
+        detected = _per_second(EVENTS, lambda: _detected(path, config))
+        local = _per_second(EVENTS, lambda: run_local(read_pieces([path]), config))
+    river = river_scorers(SENDERS)
+    ours, beside = "Parquet to columns", "river, four statistics"
+    return [
+        Figure(ours, columns, UNIT, "reading Parquet alone", reading),
+        Figure(ours, columns, UNIT, "the same through JSON", json_way),
+        Figure(ours, columns, UNIT, beside, river),
+        Figure(f"{ours}, ids as text", others, UNIT, "the same through JSON", json_way),
+        Figure("Parquet to alerts, all detectors", detected, UNIT, beside, river),
+        Figure("the same, sorted and spooled (detect)", local, UNIT, beside, river),
+    ]
+
+
+if __name__ == "__main__":
+    for figure in figures():
+        print(figure.line())  # noqa: T201

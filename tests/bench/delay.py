@@ -1,0 +1,216 @@
+"""From the publishing of an event to the alert that it opens on the topic, at a steady pace.
+
+A delivery that the receiver accepts a second time opens an alert at that very event. Its delay is
+the broker's time of the alert (`LogAppendTime`, whole milliseconds) less this machine's when the
+publisher was given the event: so batching in the producer, both ways through the broker, and the
+worker's checkpoints are in it. Publisher, broker and worker share the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic, process_time, sleep, time
+from typing import Any
+
+import numpy as np
+
+from tests.bench.engine import EVENTS, PARTITIONS, values
+from tests.bench.figures import Figure
+
+PER_SECOND = 10_000
+SENDERS = 10_000
+WARM_SECONDS = 10
+SECONDS = int(os.environ.get("CALLWATCH_BENCH_SECONDS", "30"))
+ATTACKS_EVERY = 0.05
+"""Seconds between events that open an alert."""
+ALERTS = "callwatch.alerts"
+LINGER_MS = 2
+
+
+def _events() -> tuple[list[tuple[bytes, bytes]], dict[int, str]]:
+    """Events in the order of publishing; which of them open an alert, by their sender."""
+    total = PER_SECOND * (WARM_SECONDS + SECONDS)
+    events = list(values(total, SENDERS, PER_SECOND))
+    rng = random.Random(2)
+    opening = {}
+    for number in range(SECONDS * round(1 / ATTACKS_EVERY)):
+        sender = f"twice-{number:05}"
+        at = round((WARM_SECONDS + number * ATTACKS_EVERY) * PER_SECOND)
+        event = json.loads(events[at][1]) | {"sender": sender, "duplicate": False}
+        for place in (at, at + PER_SECOND // 100):  # the second 10 ms later
+            own = {"id": str(uuid.UUID(int=rng.getrandbits(128), version=4))}
+            own |= {"signature_fp": rng.randbytes(16).hex()}
+            value = json.dumps(event | own, separators=(",", ":")).encode()
+            events[place] = (sender.encode(), value)
+        opening[place] = sender
+    return events, opening
+
+
+def _publish(
+    servers: str, events: list[tuple[bytes, bytes]], opening: dict[int, str]
+) -> dict[str, float]:
+    """Publish at the pace; by sender, when the event that opens its alert was handed over."""
+    from confluent_kafka import Producer
+
+    producer = Producer(
+        {"bootstrap.servers": servers, "linger.ms": LINGER_MS, "partitioner": "murmur2_random"}
+    )
+    given = {}
+    started = monotonic()
+    for place, (key, value) in enumerate(events):
+        while (wait := started + place / PER_SECOND - monotonic()) > 0:
+            sleep(min(wait, 0.001))
+        if place in opening:
+            given[opening[place]] = time()
+        producer.produce(EVENTS, value, key)
+        if place % 100 == 0:
+            producer.poll(0)
+    producer.flush(30)
+    late = monotonic() - started - len(events) / PER_SECOND
+    if late > 1:
+        logging.getLogger("bench").warning("published %.1f s late: the machine is busy", late)
+    return given
+
+
+def _opened(servers: str) -> dict[str, float]:
+    """When the broker got the first alert of each sender, seconds."""
+    from detectors.engines.log_reader import LogReader
+
+    reader = LogReader({"bootstrap_servers": servers}, "bench-delay")
+    found: dict[str, float] = {}
+    for partition in range(PARTITIONS):
+        bounds = reader.bounds(ALERTS, partition)
+        for batch in reader.read(ALERTS, partition, bounds.begin, bounds.end):
+            for record in batch:
+                alert = json.loads(record.value or b"{}")
+                if alert["status"] == "open" and alert["sender"]:
+                    found.setdefault(alert["sender"], record.time_us / 1e6)
+    reader.close()
+    return found
+
+
+def _make_topics(servers: str) -> None:
+    """As ever, but with the broker's time on alerts."""
+    from ingest.topics import TOPICS, KafkaCluster, create
+
+    cluster = KafkaCluster([servers])
+    for topic in TOPICS:
+        if topic.name == ALERTS:
+            settings = {**topic.settings, "message.timestamp.type": "LogAppendTime"}
+            cluster.create(replace(topic, settings=settings), PARTITIONS, 1)
+    create(cluster, PARTITIONS, replication=1)
+    cluster.close()
+
+
+@contextlib.contextmanager
+def _working(servers: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    ready = folder / "ready"
+    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.delay", servers, str(ready)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    try:
+        deadline = monotonic() + 120
+        while not ready.exists():
+            if process.poll() is not None or monotonic() > deadline:
+                msg = "the worker does not get ready"
+                raise RuntimeError(msg)
+            sleep(0.1)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(10)
+
+
+def figures() -> list[Figure]:
+    """Measure delays and the worker's CPU at the pace; nothing without a broker."""
+    from tests.bench.engine import has
+    from tests.kafka.broker import BrokerUnavailableError, running_broker
+
+    if not has("confluent_kafka"):
+        return []
+    events, opening = _events()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        try:
+            broker = stack.enter_context(running_broker(folder / "kafka"))
+        except BrokerUnavailableError as error:
+            logging.getLogger("bench").warning("delays are left out: %s", error)
+            return []
+        _make_topics(broker.servers)
+        process = stack.enter_context(_working(broker.servers, folder))
+        given = _publish(broker.servers, events, opening)
+        sleep(2)
+        process.terminate()
+        said = json.loads(process.communicate(timeout=30)[0].splitlines()[-1])
+        opened = _opened(broker.servers)
+    if missing := given.keys() - opened.keys():
+        msg = f"{len(missing)} of {len(given)} events opened no alert"
+        raise AssertionError(msg)
+    delays = 1e3 * np.array([opened[sender] - at for sender, at in given.items()])
+    at = f"at {PER_SECOND:,} events a second"
+    return [
+        Figure(f"publish to alert, {at}, p50", float(np.quantile(delays, 0.5)), "ms"),
+        Figure(f"publish to alert, {at}, p99", float(np.quantile(delays, 0.99)), "ms"),
+        Figure(f"worker, {at}", 100 * said["cpu"] / said["wall"], "% of a core"),
+        Figure(
+            f"checkpoints, {at}: copying and packing",
+            100 * said["checkpoints"] / said["wall"],
+            "% of a core",
+        ),
+    ]
+
+
+async def _work(servers: str, ready: Path) -> None:
+    """A worker until SIGTERM; then what it took since its first checkpoint was written."""
+    from detectors.config import Config
+    from detectors.engines import record_batches, share
+    from detectors.engines.cores import ConfiguredCores, ConfiguredSources
+    from detectors.engines.faust_app import run_worker
+    from detectors.engines.faust_settings import WorkerSettings
+    from detectors.engines.pace import Pace
+    from detectors.warm import load, warm_up
+    from ingest.kafka_config import kafka_config
+
+    ends: list[tuple[float, float, float]] = []
+
+    class Noted(Pace):
+        def end(self, cost: float) -> None:
+            super().end(cost)
+            ends.append((monotonic(), process_time(), cost))
+
+    setattr(share, "Pace", Noted)  # noqa: B010 - a worker has no setting for it
+    config = Config()
+    cores, shared = ConfiguredCores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
+    record_batches.load()
+    warm_up(config)
+    load(cores.new(0).core)
+    load(shared.new(0).shared.core)
+    kafka = kafka_config(servers, environ={})
+    group = f"bench-{uuid.uuid4().hex}"
+    settings = WorkerSettings(kafka, cores, shared, sources=1, group=group, ready_file=ready)
+    await run_worker(settings)
+    # Between the second, behind the snapshots of all partitions, and the last at the pace.
+    working: list[Any] = [each for each in ends[1:-1] if each[2] > 0]
+    (began, cpu, _), (ended, cpu_then, _) = working[0], working[-1]
+    said = {
+        "wall": ended - began,
+        "cpu": cpu_then - cpu,
+        "checkpoints": sum(cost for *_, cost in working[1:]),
+    }
+    sys.stdout.write(json.dumps(said) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(_work(sys.argv[1], Path(sys.argv[2])))
