@@ -56,6 +56,11 @@ class Process:
                 cwd=Path(__file__).parents[2],
             )
 
+    @property
+    def pid(self) -> int:
+        """Its number, for what the system says of it."""
+        return self._process.pid
+
     def text(self) -> str:
         """What it has written up to now."""
         return self.log.read_text()
@@ -66,6 +71,10 @@ class Process:
             msg = f"ended with code {self._process.returncode}:\n{self.text()[-4000:]}"
             raise AssertionError(msg)
         return self
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
 
     def terminate(self, within: float = 10.0, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; its exit code, which must come in time."""
@@ -97,7 +106,7 @@ class Pipeline:
     def __init__(self, servers: str, folder: Path) -> None:
         self.servers = servers
         self.group = f"callwatch-test-{uuid.uuid4().hex[:8]}"
-        self._folder = folder
+        self.folder = folder
         self._cleaning = ExitStack()
         self._reader = LogReader({"bootstrap_servers": servers}, self.group)
         self._count = 0
@@ -125,7 +134,7 @@ class Pipeline:
 
     def _start(self, command: str, *arguments: str) -> Process:
         self._count += 1
-        log = self._folder / f"{command}-{self._count}.log"
+        log = self.folder / f"{command}-{self._count}.log"
         process = Process(command, ["--bootstrap-servers", self.servers, *arguments], log)
         self._cleaning.callback(process.stop)
         return process
@@ -151,11 +160,28 @@ class Pipeline:
             for each in sent:
                 each.get(30)
 
+    def batches(self, topic: str, partition: int) -> Iterator[list[LogRecord]]:
+        """All records of a partition, as they are fetched."""
+        bounds = self._reader.bounds(topic, partition)
+        return self._reader.read(topic, partition, bounds.begin, bounds.end)
+
     def records(self, topic: str, partition: int) -> list[LogRecord]:
         """All records of a partition."""
-        bounds = self._reader.bounds(topic, partition)
-        batches = self._reader.read(topic, partition, bounds.begin, bounds.end)
-        return [record for batch in batches for record in batch]
+        return [record for batch in self.batches(topic, partition) for record in batch]
+
+    def explode(self, partition: int) -> None:
+        """Put a batch onto a partition of the events that becomes 80 MB when it is unpacked."""
+        with closing(
+            KafkaProducer(
+                bootstrap_servers=self.servers, compression_type="gzip", max_request_size=1 << 27
+            )
+        ) as producer:
+            producer.send(EVENTS, bytes(80 << 20), key=b"k", partition=partition).get(60)
+
+    def ends(self, topic: str) -> int:
+        """How many offsets of a topic have been given, over all partitions."""
+        count = self._reader.partitions(topic) or 0
+        return sum(self._reader.bounds(topic, each).end for each in range(count))
 
     def left(self, topic: str = EVENTS) -> int:
         """How many records of the topic are not yet committed by the group."""
@@ -163,7 +189,7 @@ class Pipeline:
         found = [self._reader.bounds(topic, each) for each in range(partitions)]
         return sum(each.end - (each.committed or each.begin) for each in found)
 
-    def wait_until_done(self, *workers: Process) -> None:
+    def wait_until_done(self, *workers: Process, seconds: float = PATIENCE) -> None:
         """Wait until every event and what they told is committed, while these workers run."""
 
         def done() -> bool:
@@ -171,7 +197,7 @@ class Pipeline:
                 each.check()
             return self.left() == 0 and self.left(SOURCES) == 0
 
-        wait_until("all events committed", done)
+        wait_until("all events committed", done, seconds)
 
     def alerts(self) -> list[bytes]:
         """The values on the alerts topic, repeats included."""

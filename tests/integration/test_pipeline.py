@@ -177,3 +177,30 @@ def test_bad_input_is_named_and_hurts_nothing(
     assert _parts(pipeline.checkpoint(1).snapshot) == _parts(core.snapshot())
     assert core.counters["scored"] == len(good)
     assert core.counters["consumed"] == len(values)
+
+
+def test_bomb_is_passed_over_now_and_at_a_restore(
+    pipeline: Pipeline, traffic: Traffic, config: Config
+) -> None:
+    """A batch that unpacks to too much is named with its offsets; all others are scored, twice."""
+    good = [json.dumps(event).encode() for event in traffic.events[:400]]
+    pipeline.produce(1, good[:200])
+    pipeline.explode(1)
+    pipeline.produce(1, good[200:])
+    worker = pipeline.worker()
+    pipeline.wait_until_done(worker)
+    assert worker.terminate() == 0, worker.text()
+    assert "batch.damaged partition=callwatch.events/1 start=200 stop=201" in worker.text()
+    assert [(at, reason) for at, reason, _, _ in pipeline.rejected()] == [(200, "batch_damaged")]
+    first = _parts(pipeline.checkpoint(1).snapshot)
+    counters = first["counters"]
+    assert (counters["consumed"], counters["scored"]) == (401, 400)
+    assert counters["rejected.batch_damaged"] == 1
+
+    pipeline.empty(STATE)
+    worker = pipeline.worker()
+    wait_until("all is restored", lambda: "worker.ready" in worker.check().text())
+    assert worker.terminate() == 0, worker.text()
+    assert "partition.differs" not in worker.text()
+    assert "rejected=1" in worker.text()
+    assert len(pipeline.rejected()) == 1, "it was told again"

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Awaitable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -13,10 +12,10 @@ from hypothesis import strategies as st
 from detectors.engines import state_topic
 from detectors.engines.assigned import Assigned
 from detectors.engines.errors import FencedError
-from detectors.engines.log_reader import Bounds, LogRecord
+from detectors.engines.log_reader import Bounds, LogRecord, Readers
 from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.stretch import Stretch
-from tests.unit.engines.fakes import TOPICS, FakeCore, FakeCores
+from tests.unit.engines.fakes import TOPICS, FakeCore, FakeCores, Inline
 
 VALUES = ("a", "!b", "c", "!d", "e", "f", "!g", "h", "!i", "j")
 EVENTS = [LogRecord(at, 0, None, value.encode()) for at, value in enumerate(VALUES)]
@@ -33,15 +32,6 @@ ACTIONS = st.lists(
     max_size=14,
 )
 """What happens, to which owner, and how much of it."""
-
-
-class _Inline(Executor):
-    """Runs at once what belongs into a thread: the same draw gives the same run."""
-
-    def submit(self, call: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(call(*args))
-        return done
 
 
 class _World:
@@ -98,7 +88,8 @@ class _Owner:
         self.queue: deque[tuple[str, bytes | None, bytes | None, asyncio.Future[LogRecord]]] = (
             deque()
         )
-        outside: Any = Outside(TOPICS, cores, cores, 1, self._send, self._reader, _Inline())  # type: ignore[arg-type,return-value]
+        readers: Any = Readers(self._reader, most=1)  # type: ignore[arg-type]
+        outside: Any = Outside(TOPICS, cores, cores, 1, self._send, readers, Inline())  # type: ignore[arg-type,return-value]
         self.assigned = Assigned(WHERE, outside)
         self.task = asyncio.ensure_future(self._live())
 
@@ -142,6 +133,9 @@ class _Reader:
 
     def close(self) -> None:
         """Nothing to end."""
+
+    def rest(self) -> None:
+        """Nothing to let go."""
 
     def bounds(self, topic: str, _: int) -> Bounds:
         end = len(EVENTS) if topic == TOPICS.events else self._world.end

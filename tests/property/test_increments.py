@@ -19,6 +19,11 @@ from tests.property.test_parity import KEY, day_log, in_one_piece
 
 SMALL = Config(control_key=KEY, stream=StreamSettings(max_senders=16, max_deliveries=32))
 """Tables in which rows go from one key to another all the time."""
+FADING = Config(
+    control_key=KEY,
+    stream=StreamSettings(max_senders=16, max_deliveries=32, max_exact_deliveries=16),
+)
+"""Tables of deliveries from which rows go into a memory that is too small, too."""
 
 
 def checkpoints(
@@ -53,7 +58,7 @@ def test_checkpoints_of_a_hostile_log_lose_nothing(seed: int, cutting: int) -> N
     """Late, garbled and lying records, verdicts and plans: every checkpoint is the state."""
     plain = hostile(seed, 400)
     log = with_controls(plain, in_one_piece(plain)[0], seed, KEY)
-    for config in (SMALL, Config(control_key=KEY)):
+    for config in (SMALL, FADING, Config(control_key=KEY)):
         assert checkpoints(config, log, cuts(cutting, len(log)), cutting)[0] > 1
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from detectors import scan, scanner
 from detectors.batch import Decoded, Decoder
 from detectors.config import Config
+from detectors.octets import PAD, words_of
 from detectors.scan import NAMES
 from detectors.words import LONGEST, MOST_BYTES, NAME, Words
 from ingest.inventory import Inventory, Sender
@@ -21,6 +23,7 @@ from ingest.schema import CallbackEvent
 from tests.property.test_decoder import BASE, CONFIG, model, objects
 from tests.unit.detectors.streams import MONDAY, event
 
+decimal, time_of = njit(scan.decimal), njit(scan.time_of)
 EPOCH = datetime.fromisoformat("1970-01-01")
 FULL = BASE | {
     "provider": "stripe", "reason": None, "signature_ok": True, "duplicate": False,
@@ -37,6 +40,11 @@ FULL = BASE | {
 def encode(made: dict[str, Any]) -> bytes:
     """Write an event as publishers do."""
     return json.dumps(made, separators=(",", ":")).encode()
+
+
+def padded(text: bytes) -> Any:
+    """Make a text that compiled code reads in words."""
+    return words_of(np.frombuffer(text + bytes(PAD), np.uint8))
 
 
 DECODERS = Decoder(CONFIG), Decoder(CONFIG)
@@ -131,17 +139,37 @@ def test_numbers_are_read_to_the_last_bit(name: str) -> None:
 def test_a_fraction_is_the_nearest_float(number: Any) -> None:
     """A plain decimal number becomes the float that Python reads."""
     text = format(number, "f").encode()
-    found = scan.decimal(np.frombuffer(text, np.uint8), 0, len(text))
+    found = decimal(padded(text), 0, len(text))
     assert found in (-1.0, float(text))
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(st.datetimes())
-def test_times_are_those_of_the_calendar(moment: datetime) -> None:
-    """Any time from year 1 to 9999 becomes its microseconds."""
-    text = (moment.isoformat() + "Z").encode()
-    found = scan.time_of(np.frombuffer(text, np.uint8), 0, len(text))
-    assert found == (moment - EPOCH) // timedelta(microseconds=1)
+@given(st.lists(st.datetimes() | st.datetimes(EPOCH, EPOCH + timedelta(days=2))))
+def test_times_are_those_of_the_calendar(moments: list[datetime]) -> None:
+    """Any time from 1970 to 9999 becomes its microseconds, whatever was read before."""
+    memo = np.zeros(3, np.uint64)
+    for moment in moments:
+        text = (moment.isoformat() + "Z").encode()
+        found = time_of(padded(text), 0, len(text), memo)
+        told = (moment - EPOCH) // timedelta(microseconds=1)
+        assert found == (scan.BAD if told < 0 else told)
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from("0123456789:-TZ. /a\x00\xff"), min_size=20, max_size=27), st.data())
+def test_what_is_no_time_is_left_to_others(letters: list[str], data: Any) -> None:
+    """One wrong byte anywhere, and a time is not taken for another."""
+    text = list("2026-02-28T23:59:59.123456Z")
+    for at in data.draw(st.sets(st.integers(0, len(text) - 1), max_size=2)):
+        text[at] = letters[at % len(letters)]
+    wrong = "".join(text).encode("latin-1")
+    found = time_of(padded(wrong), 0, len(wrong), np.zeros(3, np.uint64))
+    try:
+        told = datetime.strptime(wrong.decode("ascii"), "%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: DTZ007
+    except ValueError:
+        assert found == scan.BAD
+    else:
+        assert found in (scan.BAD, (told - EPOCH) // timedelta(microseconds=1))
 
 
 def test_the_scan_knows_every_field_of_the_event() -> None:
@@ -150,11 +178,20 @@ def test_the_scan_knows_every_field_of_the_event() -> None:
     assert fields == set(NAMES)
 
 
-def test_what_the_scan_joins_fits_its_room() -> None:
-    """The longest texts together are shorter than the room in which they are joined."""
-    for joined in (scan.IN_CODES, scan.IN_WHO, scan.IN_FROM, scan.IN_CLIENT):
-        assert all(n in scan.LIMITS for n in joined)
-        assert 4 + sum(scan.LIMITS[n] + 1 for n in joined) <= LONGEST
+def test_every_text_that_is_looked_up_is_bounded() -> None:
+    """The longest texts together are shorter than what is remembered as one."""
+    for together in (scan.IN_CODES, scan.IN_WHO, scan.IN_FROM, scan.IN_CLIENT):
+        assert all(n in scan.LIMITS for n in together)
+        assert sum(scan.LIMITS[n] + 1 for n in together) <= LONGEST
+
+
+def test_events_at_the_end_of_a_buffer_are_taken() -> None:
+    """The last event of a buffer is read as the others are, and nothing behind it."""
+    values = [encode(FULL), encode(BASE)]
+    _, _, left = ways(values)
+    assert left == 0
+    _, _, left = ways([encode(BASE)])
+    assert left == 0
 
 
 def test_parameters_that_depend_on_the_time_are_left_to_others() -> None:
@@ -172,11 +209,11 @@ def test_random_names_fill_a_bounded_memory() -> None:
     """More texts than there is room for: all is forgotten, what comes next is found again."""
     words = Words()
     for n in range(70_000):
-        words.add(NAME, b"%d" % n, (n, 0, 0))
-    found = [n for n in range(70_000) if words.get(NAME, b"%d" % n) is not None]
+        words.add(NAME, [str(n)], (n, 0, 0))
+    found = [n for n in range(70_000) if words.get(NAME, [str(n)]) is not None]
     assert 0 < len(found) <= 1 << 16
-    assert all(words.get(NAME, b"%d" % n) == (n, 0, 0) for n in found)
+    assert all(words.get(NAME, [str(n)]) == (n, 0, 0) for n in found)
     assert 69_999 in found
     for n in range(MOST_BYTES // LONGEST + 10):
-        words.add(NAME, b"%d" % n + b"x" * (LONGEST - 10), (n, 0, 0))
-    assert words.get(NAME, b"%d" % n + b"x" * (LONGEST - 10)) == (n, 0, 0)
+        words.add(NAME, [str(n) + "x" * (LONGEST - 10)], (n, 0, 0))
+    assert words.get(NAME, [str(n) + "x" * (LONGEST - 10)]) == (n, 0, 0)

@@ -41,11 +41,13 @@ def replay_of(sender: str, accepted: float = 3, **changes: Any) -> Alert:
     return incident(sender, "replay-burst", "same_signature", observed=observed, **changes)
 
 
-def test_a_campaign_over_many_senders_is_three_alerts_at_most() -> None:
-    """Two senders are told; the third makes a campaign, and forty more say nothing of their own."""
+def test_a_campaign_over_many_senders_is_two_alerts_at_most() -> None:
+    """Two senders are told; with the third the first one's alert becomes the campaign's."""
     told = Correlator().take(forged(n) for n in range(43))
     assert [a.sender for a in told[:2]] == ["s0", "s1"]
     campaign = told[2]
+    assert (campaign.id, campaign.status) == (told[0].id, "updated")
+    assert (campaign.opened_at, campaign.updated_at) == (OPENED, OPENED + 120 * SECOND)
     assert campaign.sender is None
     assert campaign.source == "203.0.113.0/24"
     assert campaign.senders == ("s0", "s1", "s2")
@@ -107,6 +109,20 @@ def test_a_replay_hides_the_volume_that_it_brings_and_says_so() -> None:
     (told,) = correlator.take([replay.model_copy(update=over)])
     assert told.suppressed == replay.suppressed + 1
     assert told.summary.endswith("1 consequence not told apart")
+
+
+def test_calls_with_an_old_key_hide_the_failures_that_they_are() -> None:
+    """Of the same sender and network, and no graver; a rotation that began hides nothing."""
+    old = incident("s0", "stale-key", "old_key_new_network", severity=Severity.HIGH)
+    refused = [
+        incident("s0", "spoofed-source", "forged_from_new_network", OPENED + SECOND),
+        incident("s0", "signature-failure-spike", "forgery", OPENED + SECOND),
+    ]
+    elsewhere = [one.model_copy(update={"sources": ("192.0.2.0/24",)}) for one in refused]
+    began = old.model_copy(update={"reason": "rotation_started"})
+    assert Correlator().take([old, *refused]) == [old]
+    assert Correlator().take([old, *elsewhere]) == [old, *elsewhere]
+    assert Correlator().take([began, *refused]) == [began, *refused]
 
 
 def test_volume_that_lasts_longer_than_the_replay_is_told() -> None:
@@ -186,6 +202,21 @@ def test_a_member_that_turns_into_something_else_is_told() -> None:
     )
     (told,) = correlator.take([turned])
     assert (told.id, told.status, told.reason) == (turned.id, "open", "valid_from_new_network")
+
+
+def test_the_first_of_a_campaign_has_no_other_states_of_its_own() -> None:
+    """Under the campaign's id no state is told of that one sender, whatever becomes of it."""
+    correlator = Correlator()
+    first, *_ = correlator.take(forged(n) for n in range(5))
+    turned = forged(0, status=Status.UPDATED, severity=Severity.CRITICAL).model_copy(
+        update={"reason": "valid_from_new_network"}
+    )
+    (told,) = correlator.take([turned])
+    assert (told.id, told.sender, told.severity) == (first.id, None, "critical")
+    ended = forged(0, status=Status.CLOSED, later=HOUR)
+    assert correlator.take([ended, ended]) == []
+    rest = correlator.take(forged(n, status=Status.CLOSED, later=HOUR) for n in range(1, 5))
+    assert [(a.id, a.sender) for a in rest] == [(forged(1).id, "s1"), (first.id, None)]
 
 
 def test_a_campaign_does_not_swallow_what_comes_days_later() -> None:

@@ -7,8 +7,9 @@ from detectors.benchmark.arrivals import DAY, HOUR, MINUTE, Span
 from detectors.benchmark.changes import NewRange, Outage, Rotation
 from detectors.benchmark.columns import Vocabulary
 from detectors.benchmark.errors import BenchmarkError
-from detectors.benchmark.fleet import FLEET
+from detectors.benchmark.fleet import FLEET, by_name
 from detectors.benchmark.providers import BEHAVIOURS
+from detectors.benchmark.scenario import Variant
 from detectors.benchmark.senders import FLAT, Rhythm
 from detectors.benchmark.traffic import benign, sender_rows
 from detectors.benchmark.world import World
@@ -47,6 +48,19 @@ def test_retries_keep_the_delivery_and_sign_as_the_provider_does(name, fresh):
     assert len(np.unique(mine["id"], axis=0)) == len(mine)
     latest = mine[np.argmax(mine["at"])]
     assert world.words.fields(latest["outcome"])["status"] == 200
+
+
+def test_a_moving_sender_shows_five_new_networks_a_day():
+    """A variant that moves replaces five addresses a day, nearly all in networks never seen."""
+    sender = Variant(name="lab", like="bank-feed", moving=5).sender(FLEET[by_name()["bank-feed"]])
+    world = World(3, SPAN, (sender,))
+    rows = sender_rows(world, sender)
+    networks = [address.rpartition(".")[0] for address in field(world, rows["origin"], "source_ip")]
+    late = rows["at"] >= START + DAY
+    seen = {of for of, second in zip(networks, late, strict=True) if not second}
+    new = {of for of, second in zip(networks, late, strict=True) if second} - seen
+    assert len(seen) == 8
+    assert 4 <= len(new) <= 5
 
 
 def test_github_never_retries():

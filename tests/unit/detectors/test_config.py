@@ -191,12 +191,13 @@ def test_the_hash_is_that_of_what_detection_depends_on() -> None:
         Config(stream=StreamSettings(ahead_minutes=1)).hash,
         Config(stream=StreamSettings(max_senders=1000)).hash,
         Config(stream=StreamSettings(max_deliveries=1000)).hash,
+        Config(stream=StreamSettings(max_exact_deliveries=1000)).hash,
         Config(disabled=frozenset({"replay-burst"})).hash,
         Config(inventory=inventory).hash,
         with_override("one", UNTIL),
         with_override("one", UNTIL + 1),
     }
-    assert len(different) == 9
+    assert len(different) == 10
     assert Config().hash == plain.hash
     assert Config({"replay-burst": {"threshold": 6.9}}).hash == plain.hash
     assert with_override("one", UNTIL) == with_override("another", UNTIL)

@@ -287,6 +287,28 @@ def test_records_that_are_no_events_are_told() -> None:
     assert feed(core_of(), steady(31, 1), broken[:99]) == []
 
 
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_damaged_batch_is_told_at_once(cut: int) -> None:
+    """Ten records are enough, all are counted, and how the log is cut changes nothing."""
+    core, alerts = core_of(), list[Alert]()
+    stream = steady(62)
+    before, after = stream[:31], stream[31:]
+    for part in (before, after):
+        for start in range(0, len(part), cut):
+            piece = part[start : start + cut]
+            values, times = [value for _, value in piece], [t for t, _ in piece]
+            alerts += core.feed_log(values, list(range(len(piece))), times).alerts
+        if part is before:
+            core.lost(10, len(before) + 10)
+    assert short(alerts) == [("batch_damaged", "medium", "open")]
+    assert alerts[0].summary.startswith("partition 0: 10 records in 15 min stood in batches")
+    counters = core.counters
+    assert counters["rejected.batch_damaged"] == 10
+    assert counters["consumed"] == counters["scored"] + counters.get("duplicates", 0) + 10
+    again = Core.restore(core.config, core.snapshot())
+    assert again.digest() == core.digest()
+
+
 def said(alert: Alert, verdict: str, key: bytes, n: int = 1) -> bytes:
     """A person's verdict on an incident, signed."""
     made = VerdictControl(

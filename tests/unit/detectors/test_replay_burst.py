@@ -7,6 +7,7 @@ import random
 import pytest
 
 from alerts.alert import to_rfc3339
+from detectors.config import Config, StreamSettings
 from tests.unit.detectors.streams import (
     DAY,
     ELSEWHERE,
@@ -282,4 +283,52 @@ def test_a_new_network_of_the_sender_is_a_home_after_a_day() -> None:
         for i, call in enumerate(moved[-50:])
     ]  # fmt: skip
     run.feed(moved, again)
+    assert run.of("replay-burst") == []
+
+
+def faded(provider: str, ips: tuple[str, ...], **captured: object) -> Run:
+    """Return a run that knows of a captured call only that it was there: 64 newer ones came."""
+    stream = StreamSettings(max_exact_deliveries=16)
+    run = Run(
+        traffic(TUESDAY - 4 * DAY, days=4, per_hour=20, seed=5, ips=ips, **usual_of(provider)),
+        config=Config(stream=stream),
+    )
+    run.feed(
+        [event(TUESDAY, provider=provider, source_ip=ips[0], **SAME | captured)],
+        calls(64, 1, TUESDAY + SECOND, provider=provider, source_ip=ips[0]),
+    )
+    assert run.core.table(("sender", "unit")).used == 16
+    return run
+
+
+def test_a_repeat_of_a_unit_whose_row_has_gone_is_a_replay() -> None:
+    """Where each attempt is signed afresh, two late repeats are enough, even from one source."""
+    run = faded("stripe", STRIPE)
+    run.feed(calls(3, 4, TUESDAY + HOUR, provider="stripe", source_ip=STRIPE[0], **SAME))
+    assert run.opened("replay-burst", "same_signature") == 1 + 64 + 2
+    assert run.loud() == ["replay-burst same_signature critical"]
+
+
+def test_a_late_retry_whose_outcome_is_not_known_is_quiet() -> None:
+    """Where the body alone is signed, a repeat from home may be the retry of a failed attempt."""
+    run = faded("shopify", HOME, status=503)
+    run.feed(calls(2, 900, TUESDAY + HOUR, provider="shopify", source_ip=HOME[0], **SAME))
+    assert run.loud() == []
+
+
+def test_late_repeats_from_elsewhere_are_found_without_the_first() -> None:
+    """From where the sender is not at home it is weak evidence at first, and soon enough."""
+    run = faded("shopify", HOME)
+    run.feed(calls(20, 10, TUESDAY + HOUR, provider="shopify", source_ip=ELSEWHERE, **SAME))
+    assert (run.opened("replay-burst") or 99) <= 1 + 64 + 5
+    assert run.loud() == ["replay-burst same_signature critical"]
+
+
+def test_a_late_repeat_behind_two_receivers_is_seen_once() -> None:
+    """Who saw the first is not known; the second receiver of the repeat is no repeat of it."""
+    run = faded("stripe", STRIPE)
+    late = {"provider": "stripe", "source_ip": STRIPE[0]} | SAME
+    run.feed(
+        [event(TUESDAY + HOUR, **late), event(TUESDAY + HOUR + SECOND, **late, receiver="b/1@x")]
+    )
     assert run.of("replay-burst") == []

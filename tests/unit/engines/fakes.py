@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from detectors.core import Outcome, Rejected
-from detectors.engines.log_reader import Bounds, LogRecord
+from detectors.engines.log_reader import Bounds, LogRecord, Readers
 from detectors.engines.ports import Cores, Outside, TopicPartition, Topics
+from detectors.engines.state_cache import StateCache
 from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
 from detectors.snapshot import Copied, runs_of, unpack
@@ -31,6 +32,11 @@ class FakeCore:
     told_of: list[str] = field(default_factory=list)
     accounts: dict[str, int] = field(default_factory=dict)
     copied_bytes: int = 0
+    busy: dict[str, int] = field(default_factory=dict)
+
+    def busiest(self, most: int) -> tuple[int, dict[str, int]]:
+        found, self.busy = self.busy, {}
+        return sum(found.values()), found
 
     def feed(self, records: Sequence[LogRecord]) -> Outcome:
         alerts: list[Any] = []
@@ -44,6 +50,9 @@ class FakeCore:
             if text.startswith("?"):
                 rejected.append(Rejected(index, "not_json", "no", record.offset))
         return Outcome(alerts, rejected)
+
+    def lost(self, records: int, stop: int) -> None:
+        self.fed.append(f"lost {records} up to {stop}")
 
     def rebuilt(self, why: str) -> None:
         self.told_of.append(why)
@@ -93,7 +102,9 @@ class FakeKafka:
         self.held: list[Callable[[], None]] | None = None
         """Acknowledgements that wait to be called."""
         self.broken: str | None = None
-        self.closed_readers = 0
+        self.open_readers = 0
+        self.read: list[tuple[str, int]] = []
+        """Topics and offsets of what readers have been given."""
         self.time_us = 0
         """The broker's time."""
 
@@ -146,12 +157,21 @@ class FakeKafka:
         return [tuple(json.loads(r.value or b"")) for r in self.logs[TOPICS.alerts, 0]]
 
     def reader(self) -> "FakeReader":
+        self.open_readers += 1
         return FakeReader(self)
 
-    def outside(self, cores: Cores, shared: Cores | None = None, sources: int = 1) -> Outside:
+    def outside(
+        self,
+        cores: Cores,
+        shared: Cores | None = None,
+        sources: int = 1,
+        cache: StateCache | None = None,
+    ) -> Outside:
         shared = shared or FakeCores()
-        reader: Any = self.reader
-        return Outside(TOPICS, cores, shared, sources, self.send, reader, ThreadPoolExecutor(1))
+        make: Any = self.reader
+        self.readers = Readers(make, most=1)
+        threads = ThreadPoolExecutor(1)
+        return Outside(TOPICS, cores, shared, sources, self.send, self.readers, threads, cache)
 
 
 class FakeReader:
@@ -161,7 +181,10 @@ class FakeReader:
         self._kafka = kafka
 
     def close(self) -> None:
-        self._kafka.closed_readers += 1
+        self._kafka.open_readers -= 1
+
+    def rest(self) -> None:
+        pass
 
     def bounds(self, topic: str, partition: int) -> Bounds:
         log = self._kafka.logs[topic, partition]
@@ -171,7 +194,17 @@ class FakeReader:
     def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[list[LogRecord]]:
         assert start >= self._kafka.begin[topic, partition]
         for record in self._kafka.logs[topic, partition][start:stop]:
+            self._kafka.read.append((topic, record.offset))
             yield [record]
+
+
+class Inline(Executor):
+    """Runs at once what belongs into a thread: the same draw gives the same run."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(call(*args))
+        return done
 
 
 def one_fetch(records: Sequence[LogRecord]) -> Stretch:

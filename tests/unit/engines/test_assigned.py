@@ -9,7 +9,9 @@ import pytest
 
 from detectors.engines.assigned import Assigned
 from detectors.engines.errors import FencedError
+from detectors.engines.log_reader import Damage, LogRecord
 from detectors.engines.ports import TopicPartition
+from detectors.engines.stretch import Stretch
 from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
 
 EVENTS = TopicPartition(TOPICS.events, 0)
@@ -417,13 +419,54 @@ def test_closed_partition_does_nothing() -> None:
     run(work)
 
 
-def test_readers_are_closed() -> None:
-    """Every connection opened for a restore or a gap is closed again."""
+def test_readers_are_used_again() -> None:
+    """One connection serves a restore and a gap, and at the end it is closed."""
 
     async def work() -> None:
         kafka = FakeKafka()
         assigned = await _owner(kafka, FakeCores())
         await assigned.feed(one_fetch([kafka.events(0, "a", "b")[1]]))
-        assert kafka.closed_readers == 3
+        assert kafka.open_readers == 1
+        kafka.readers.close()
+        assert kafka.open_readers == 0
 
     run(work)
+
+
+def test_damaged_batch_is_set_aside_and_the_rest_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is one rejected record with its offsets, and the core counts it at its place."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        assigned = await _owner(kafka, cores)
+        kafka.events(0, "a", "?", "?", "?", "!b")
+        log = kafka.logs[TOPICS.events, 0]
+        broken = LogRecord(1, 0, None, None, (), Damage(4, "its checksum is wrong"))
+        await assigned.feed(Stretch(0, 5, [log[0], broken, log[4]]))
+        await assigned.feed(Stretch(0, 5, [log[0], broken, log[4]]))  # nothing happens twice
+        assert cores.made[-1].fed == ["a", "lost 3 up to 4", "!b"]
+        (told,) = kafka.logs[TOPICS.rejected, 0]
+        assert dict(told.headers) == {
+            "topic": b"callwatch.events",
+            "partition": b"0",
+            "offset": b"1",
+            "reason": b"batch_damaged",
+            "message": b"its checksum is wrong",
+            "last": b"3",
+        }
+        assert told.value == b""
+        assert assigned.place.walked == 5
+
+    run(work)
+    assert "batch.damaged partition=callwatch.events/0 start=1 stop=4" in caplog.text
+
+
+def test_rest_of_a_damaged_batch_counts_from_where_it_is_wanted() -> None:
+    """Who begins in the middle of one counts the offsets from there on, and no other."""
+    broken = LogRecord(1, 0, None, None, (), Damage(9, "no"))
+    after = LogRecord(9, 0, None, b"a")
+    stretch = Stretch(0, 10, [LogRecord(0, 0, None, b"b"), broken, after])
+    assert stretch.since(4) == [broken._replace(offset=4), after]
+    assert stretch.since(9) == [after]

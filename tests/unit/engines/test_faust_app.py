@@ -1,13 +1,18 @@
 """What the worker asks of Faust, checked against the Faust that is installed."""
 
+import logging
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from detectors.engines.faust_app import Worker
 from detectors.engines.faust_settings import WorkerSettings, credentials, new_app
+from detectors.engines.ports import TopicPartition
 from ingest.kafka_config import KafkaConfig, kafka_config
-from tests.unit.engines.fakes import FakeCores
+from tests.unit.engines.fakes import FakeCores, run
 
 PLAIN = KafkaConfig(("a:9092", "b:9093"))
 CANARY = "canary-password"
@@ -68,3 +73,21 @@ def test_encryption_checks_the_broker() -> None:
     found = credentials(kafka_config("a:9092", _environ(SECURITY_PROTOCOL="SSL")))
     assert found.context.verify_mode == ssl.CERT_REQUIRED
     assert found.context.check_hostname
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_refused_commit_is_said(accepted: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """An offset that the group refuses, since it has rebalanced, is no failure and no secret."""
+    asked: list[dict[Any, int]] = []
+
+    async def commit(offsets: dict[Any, int]) -> bool:
+        asked.append(offsets)
+        return accepted
+
+    worker: Any = object.__new__(Worker)
+    worker._app = SimpleNamespace(consumer=SimpleNamespace(_commit=commit))
+    with caplog.at_level(logging.WARNING):
+        run(lambda: worker._commit({TopicPartition("t", 3): 70}))
+    assert asked == [{("t", 3): 70}]
+    said = ["commit.refused partitions=t/3"]
+    assert [each.getMessage() for each in caplog.records] == ([] if accepted else said)

@@ -42,7 +42,7 @@ def test_changed_hook_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError) as caught:
         hooks.check_hooks()
     assert str(caught.value) == (
-        "Faust or aiokafka was changed: not as expected: "
+        "Faust, aiokafka or kafka-python was changed: not as expected: "
         "AIOKafkaConsumerThread._create_worker_consumer, Fetcher._proc_fetch_request, "
         "MemoryRecords in Fetcher._proc_fetch_request, "
         "PartitionRecords in Fetcher._proc_fetch_request"

@@ -1,7 +1,10 @@
 """The partitions of a worker through rebalances: nothing stale is used, nothing is saved late."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
+
+import pytest
 
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.ports import TopicPartition
@@ -122,6 +125,8 @@ def test_many_events_bring_a_checkpoint() -> None:
         await here.share.feed(_fetched(0, 1, here.kafka.events(0, "a", "b")))
         assert here.kafka.committed == {}
         await here.share.feed(_fetched(0, 1, here.kafka.events(0, "c")))
+        assert here.share._early is not None
+        await here.share._early
         assert here.kafka.committed == {_event(0): 3}
 
     run(work)
@@ -213,3 +218,42 @@ def test_failing_restore_is_told() -> None:
 def _broken(partition: int) -> None:
     msg = "no memory"
     raise MemoryError(msg)
+
+
+def test_the_busiest_senders_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """One line, however many partitions and senders there are; none where nothing has come."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign(_events(0, 1), generation=1)
+        for each in (0, 1):
+            await here.share.feed(_fetched(each, 1, here.kafka.events(each, "a")))
+        here.share.tell_busiest()
+        first, second = here.cores.made
+        first.busy = {f"s{number}": number for number in range(20)}
+        second.busy = {"a name": 190}
+        here.share.tell_busiest()
+
+    caplog.set_level(logging.INFO)
+    run(work)
+    lines = [text for text in caplog.messages if text.startswith("senders.busiest")]
+    assert lines == ['senders.busiest senders="a name:0.50",s19:0.05,s18:0.05,s17:0.04,s16:0.04']
+
+
+def test_a_commit_that_was_lost_is_made_by_the_next() -> None:
+    """An owner dies between its checkpoint and the commit: whoever restores it commits at once."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign(_events(0), generation=1)
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "a", "b")))
+        await here.share.save()
+        del here.kafka.committed[_event(0)]
+        here.share.assign(_events(0), generation=2)
+        await here.share.end(5)
+        assert here.kafka.committed == {}  # it is another's by now
+        here.share.assign(_events(0), generation=3)
+        await asyncio.wait({held.ready for held in here.share._held.values()})
+        assert here.kafka.committed == {_event(0): 2}
+
+    run(work)

@@ -189,9 +189,9 @@ def test_later_format_is_not_misread() -> None:
     """A manifest of another format is passed over, even when all else fits."""
     *chunks, (key, value) = _written("f", 1, FIRST)
     assert value is not None
-    later = value.replace(b'"format":2', b'"format":3')
+    later = value.replace(b'"format":3', b'"format":4')
     found = newest_checkpoint(3, [*chunks, (key, later)])
-    assert found.faults == ("checkpoint f/1 of partition 3: format must be 2 (got 3)",)
+    assert found.faults == ("checkpoint f/1 of partition 3: format must be 3 (got 4)",)
 
 
 def test_chunks_stay_below_the_topic_limit(monkeypatch: pytest.MonkeyPatch) -> None:
