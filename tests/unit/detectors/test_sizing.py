@@ -34,10 +34,11 @@ def test_rows_take_what_was_reckoned() -> None:
 
 def test_twice_the_stream_needs_twice_the_workers() -> None:
     """Workers follow the stream and their speed; partitions follow workers."""
-    one, two = (sized(replace(BUSY, events_per_second=n * 1e6), SPEEDS) for n in (1, 2))
+    slow = replace(SPEEDS, worker=100_000)  # a million events fill whole workers: no rounding up
+    one, two = (sized(replace(BUSY, events_per_second=n * 1e6), slow) for n in (1, 2))
     assert two.workers == 2 * one.workers
     assert one.partitions == PER_WORKER * one.workers
-    fast = sized(replace(BUSY, events_per_second=1e6), replace(SPEEDS, worker=2 * SPEEDS.worker))
+    fast = sized(replace(BUSY, events_per_second=1e6), replace(slow, worker=2 * slow.worker))
     assert 2 * fast.workers == one.workers
 
 
