@@ -310,7 +310,7 @@ def run(
         arguments += [position, fresh, row, np.zeros(1, table.row), np.zeros(1, np.uint8)]
     ticks = events["now"] - events["now"] % MINUTE
     records = np.zeros(4 * n + 1_000, record_dtype(detector))
-    clock = np.zeros(4, np.int64)
+    clock = np.zeros(3, np.int64)
     written, first = walk_for(detector)(
         events, 0, ticks, int(ticks[-1]), clock, default_params(detector), records, *arguments
     )

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import to_rfc3339
+from detectors.compile import lean
 from detectors.event import DAY, HOUR, MINUTE
 
 BEFORE_ALL = -(2**62)
@@ -35,6 +36,34 @@ PAUSE = 5 * MINUTE
 """Reports come once a minute: five of them missing are a break."""
 LATEST = 253_402_300_799_999_999
 """The end of the year 9999: what can be written."""
+PASSED, EARLY, LATE = range(3)
+_NOWHERE = np.zeros(0, np.int64)
+
+
+@lean
+def _pass(
+    t: Any, place: Any, broker: Any, ahead: int, late: int, now: int, ran: int,
+    course: Any, runs: Any, fate: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Move the clock from record to record; return how many were refused, and its leaps."""
+    refused, leaps = 0, 0
+    for i in range(len(t)):
+        x = int(t[i])
+        end = PASSED
+        if len(broker) > 0 and x > int(broker[place[i]]) + ahead:
+            end = EARLY
+        elif x > now:
+            if now > BEFORE_ALL:
+                ran += min(x - now, DAY)
+                leaps += int(x - now > PAUSE)
+            now = x
+        elif len(broker) > 0 and x < now - late:
+            end = LATE
+        refused += int(end != PASSED)
+        course[i + 1] = now
+        runs[i] = ran
+        fate[i] = end
+    return refused, leaps
 
 
 @dataclass(frozen=True)
@@ -55,7 +84,8 @@ class Passed:
     marks: NDArray[np.int64]
     """Stream time at the places that were asked for, ``BEFORE_ALL`` before the first record."""
     pauses: NDArray[np.int64]
-    """Begin and end of each pause up to now, in order: those of this batch, and the last before."""
+    """Begin and end of each pause up to now, in order, and a 0 that stands for every service: those
+    of this batch, and the last before."""
 
     def passed(self, place: int) -> int:
         """Return how many of ``times`` there are up to a place."""
@@ -72,8 +102,8 @@ class PartitionClock:
         self.ran = 0
         """Stream time since the first record, in which a leap counts a day: one wrong time must not
         make a young partition old."""
-        self.paused = np.zeros((0, 2), np.int64)
-        """The last pause."""
+        self.paused = np.zeros((0, 3), np.int64)
+        """The last pause: its begin and end, and 0: of every service."""
 
     def admit(
         self,
@@ -88,47 +118,50 @@ class PartitionClock:
 
         ``marks`` are places before which the stream time is wanted.
         """
-        if len(report_times):
+        reported = len(report_times) > 0
+        if reported:
             place = np.concatenate([places, report_places])
             order = np.argsort(place, kind="stable")
             place, t = place[order], np.concatenate([times, report_times])[order]
         else:
-            order, place, t = np.arange(len(times)), places, np.ascontiguousarray(times)
-        is_event = order < len(times)
+            place, t = np.ascontiguousarray(places), np.ascontiguousarray(times)
+            order = np.arange(len(t))
         start = BEFORE_ALL if self.now is None else self.now
-        ok = np.ones(len(t), np.bool_)
-        if broker_times is not None:
-            ok = t <= broker_times[place] + self.ahead
-        course = np.maximum.accumulate(np.concatenate([[start], np.where(ok, t, BEFORE_ALL)]))
-        now, at_marks = course[1:], course[np.searchsorted(place, np.array(marks, np.int64))]
-        pauses = self._pauses(course)
-        early = ~ok
-        if broker_times is not None:
-            ok &= t >= now - self.late
-        before = np.concatenate([[start], now[:-1]])
-        ran = self.ran + np.cumsum(np.where(before > BEFORE_ALL, np.minimum(now - before, DAY), 0))
+        course, ran, fate = np.empty(len(t) + 1, np.int64), np.empty_like(t), np.empty(len(t), "i1")
+        course[0] = start
+        broker = _NOWHERE if broker_times is None else broker_times
+        refusals, leaps = _pass(
+            t, place, broker, self.ahead, self.late, start, self.ran, course, ran, fate
+        )
+        now = course[1:]
+        at_marks = course[np.searchsorted(place, marks)] if marks else _NOWHERE
+        pauses = self._pauses(course) if leaps else self.paused
         if len(now) and now[-1] > BEFORE_ALL:
             self.now = int(now[-1])
             self.ran = int(ran[-1])
         refused = [
-            (int(place[i]), self._fault(int(t[i]), early=bool(early[i])))
-            for i in np.flatnonzero(~ok)
+            (int(place[i]), self._fault(int(t[i]), early=int(fate[i]) == EARLY))
+            for i in (np.flatnonzero(fate).tolist() if refusals else ())
         ]
-        kept = ok & is_event
         skipped = int(np.searchsorted(now, BEFORE_ALL, side="right"))
-        reports = [
-            (int(order[i]) - len(times), int(i) - skipped) for i in np.flatnonzero(ok & ~is_event)
-        ]
+        reports = []
+        kept, now_kept = order, now
+        if refusals or reported:
+            is_event = order < len(times)
+            passed = fate == PASSED
+            reports = [
+                (int(order[i]) - len(times), int(i) - skipped)
+                for i in np.flatnonzero(passed & ~is_event)
+            ]
+            chosen = passed & is_event
+            kept, now_kept, ran = order[chosen], now[chosen], ran[chosen]
         run = slice(skipped, None)
-        return Passed(
-            order[kept], now[kept], ran[kept], refused, reports, now[run], place[run], at_marks,
-            pauses,
-        )  # fmt: skip
+        return Passed(kept, now_kept, ran, refused, reports, now[run], place[run], at_marks, pauses)
 
     def _pauses(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the last pause and those within these stream times; remember the last."""
         leaps = np.flatnonzero((np.diff(times) > PAUSE) & (times[:-1] > BEFORE_ALL))
-        more = np.stack([times[leaps], times[leaps + 1]], axis=1)
+        more = np.stack([times[leaps], times[leaps + 1], np.zeros_like(leaps)], axis=1)
         pauses = np.concatenate([self.paused, more])
         self.paused = pauses[-1:]
         return pauses
@@ -156,4 +189,4 @@ class PartitionClock:
     def restore(self, state: Any) -> None:
         """Take over what ``snapshot`` returned."""
         self.ran, self.now, paused = state
-        self.paused = np.array(paused, np.int64).reshape(-1, 2)
+        self.paused = np.array(paused, np.int64).reshape(-1, 3)

@@ -186,7 +186,7 @@ class Core:
             self.config.params(detector),
             record_dtype(detector),
             tuple(np.zeros(1, table.row) for table in detector.tables),
-            np.zeros(4, np.int64),
+            np.zeros(3, np.int64),
             {},
         )
 
@@ -377,12 +377,13 @@ class Core:
         self._hot.see(events["sender"])
         final = max(until - until % MINUTE, 0)
         happenings: list[tuple[tuple[int, ...], Happening]] = []
-        pauses = np.insert(self._pauses, 2, 0, axis=1)  # of every service
+        pauses = self._pauses
         if self.health is not None:  # first: who is not heard is not silent
             where = located[SENDER]
             scored = Scored(events, now, where.position, where.fresh, batch.sender)
             happenings += self.health.walk(passage, scored)
-            pauses = np.concatenate([pauses, self.health.unheard])
+            if len(unheard := self.health.unheard):
+                pauses = np.concatenate([pauses, unheard])
         for which, runner in enumerate(self._runners):
             for records in self._walk(runner, events, located, ticks, final, pauses):
                 self._collect(which, runner, records, batch, happenings)

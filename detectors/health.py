@@ -125,6 +125,14 @@ STILL: Final = 2**62
 Ordered = tuple[tuple[int, ...], Happening]
 
 
+def _active(clock: SlotClock, times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the active time at each stream time: a gap counts a minute at most."""
+    if times[-1] - clock.now <= MINUTE:  # no gap is longer
+        return times + (clock.active - clock.now)
+    gaps: NDArray[np.int64] = np.diff(times, prepend=clock.now)
+    return clock.active + np.minimum(gaps, MINUTE).cumsum()
+
+
 class Health:
     """Watches what passes one partition; part of its state, a function of its records alone."""
 
@@ -191,41 +199,46 @@ class Health:
             return []
         if clock.slot < 0:
             self._begin(int(times[0]))
-        active = clock.active + np.minimum(np.diff(times, prepend=clock.now), MINUTE).cumsum()
-        active = np.concatenate([[clock.active], active])
+        active = _active(clock, times)
         late = scored.now - scored.columns["t"] > int(self.params.late_s * SECOND)
-        troubled = scored.now[late | (scored.fresh > 1)]
+        troubled = scored.now[np.flatnonzero(late | (scored.fresh > 1))]
         heard = times[[at for at, _ in passage.reports]]
         faulty = np.array(
             [int(times[n - 1]) if n else clock.now for n, _ in passage.faults], np.int64
         )
+        last = int(times[-1])
         self._out = []
         e = r = f = k = 0
         while True:
             tick = self._next_tick()
-            k += int(np.searchsorted(troubled[k:], scored.now[e])) if e < len(late) else len(late)
+            if len(troubled):
+                k += int(troubled[k:].searchsorted(scored.now[e])) if e < len(late) else len(late)
             first = min([*troubled[k : k + 1].tolist(), *faulty[f : f + 1].tolist()], default=None)
             if not clock.soon and first is not None:
                 tick = min(tick, first - first % MINUTE + MINUTE)
-            ends = [int(np.searchsorted(of, tick)) for of in (scored.now, heard, faulty)]
-            to_e, to_r, to_f = ends
+            to_e, to_r, to_f = len(late), len(heard), len(faulty)
+            if tick <= last:
+                to_e, to_r, to_f = (
+                    int(of.searchsorted(tick)) for of in (scored.now, heard, faulty)
+                )
             self._take(scored, e, to_e, late)
             for at, report in passage.reports[r:to_r]:
-                self._hear(report, int(times[at]), int(active[at + 1]))
+                self._hear(report, int(times[at]), int(active[at]))
             for _, code in passage.faults[f:to_f]:
                 self._fault(code)
             if first is not None and first < tick:
                 self._look_after(first)
-            e, r, f = to_e, to_r, to_f
-            reached = int(np.searchsorted(times, tick))
-            if reached == len(times):
+            if tick > last:
                 break
+            e, r, f = to_e, to_r, to_f
+            reached = int(times.searchsorted(tick))
             self._at = e
-            self._judge(tick, int(active[reached]))
+            before = int(active[reached - 1]) if reached else clock.active
+            self._judge(tick, before)
             jumped = int(times[reached]) - int(times[reached]) % MINUTE
             if jumped >= self._next_tick():  # no record came between: one more look is enough
-                self._judge(jumped, int(active[reached]))
-        clock.now, clock.active = int(times[-1]), int(active[-1])
+                self._judge(jumped, before)
+        clock.now, clock.active = last, int(active[-1])
         return self._out
 
     def note(self, faults: Sequence[tuple[int, str]]) -> None:

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.compile import cached
+from detectors.compile import lean
 
 PLACE_BITS = 31
 _SECRET = np.uint64(secrets.randbits(64) | 1)
@@ -87,7 +87,7 @@ class KeyColumns:
         if len(names) == 1:
             return self[names[0]]
         if names not in self._combined:
-            self._combined[names] = _joined(self.of(names[:-1]), self[names[-1]])
+            self._combined[names] = _joined(self.of(names[:-1]), self._columns[names[-1]])
         return self._combined[names]
 
 
@@ -95,20 +95,23 @@ def combine(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return one key for each row of several key columns; 0 where any of them is 0."""
     key = np.ascontiguousarray(columns[0])
     for column in columns[1:]:
-        key = _joined(key, column)
+        key = joined_by_columns(key, column)
     return key
 
 
 def _joined(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the keys of pairs; 0 where one of a pair is 0."""
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    """Return the keys of pairs; 0 where one of a pair is 0. The column is one of an event's."""
+    narrow = column.dtype != key.dtype
+    if narrow and not column.any():  # the kind, where all are webhooks
+        return np.zeros(len(key), np.int64)
+    if narrow or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return joined_by_columns(key, column)
     joined = np.empty(len(key), np.uint64)
-    _join(key.view(np.uint64), np.ascontiguousarray(column).view(np.uint64), joined)
+    _join(key.view(np.uint64), column.view(np.uint64), joined)
     return joined.view(np.int64)
 
 
-@cached
+@lean
 def _join(key: Any, column: Any, joined: Any) -> None:
     """Mix each pair in one go: a number that numpy mixes goes through memory for every step."""
     for e in range(len(key)):
@@ -125,7 +128,7 @@ def _join(key: Any, column: Any, joined: Any) -> None:
 def joined_by_columns(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the same without compiled code, which alone multiplies modulo 2^64 unasked."""
     joined = key.view(np.uint64) * _ODD
-    joined += np.ascontiguousarray(column).view(np.uint64)
+    joined += np.ascontiguousarray(column, np.int64).view(np.uint64)
     _mix(joined)
     joined[joined == 0] = 1
     joined[(key == 0) | (column == 0)] = 0

@@ -15,12 +15,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from detectors.batch import EventBatch
-from detectors.compile import cached
+from detectors.compile import lean
 from detectors.event import REASONS, REJECTED, VERIFIED, WEBHOOK
 from detectors.keys import combine
 from detectors.tables import KeyedTable, Located, TableSpec
 from ingest.prefix import source_prefix
 from ingest.schema import Reason
+from models.prefetch import AHEAD, prefetch
 
 WINDOW_MINUTES: Final = 5
 PER_SOURCE: Final = 64
@@ -45,13 +46,15 @@ class Observation(NamedTuple):
     """The event's JSON."""
 
 
-@cached
+@lean
 def _suspects(
     events: Any, position: Any, fresh: Any, rows: Any, verified: int, rejected: int, webhook: int,
     last_check: int, marked: Any,
 ) -> None:  # fmt: skip
     """Mark rejected calls of unproven origin, in order; remember networks that verified."""
     for e in range(len(events)):
+        if e + AHEAD < len(events):
+            prefetch(rows, int(position[e + AHEAD]))
         p = int(position[e])
         if p >= 0 and fresh[e] > 0:
             rows[p]["verified"] = 0

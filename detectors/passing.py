@@ -15,34 +15,23 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.compile import lean
-from detectors.memory import enter, is_crowded, look, turn
+from detectors.memory import enter, is_crowded, look_ahead, turn
 from models.kernel import kernel
+from models.prefetch import AHEAD, prefetch
 
-USED, HAND, EVICTED, TOUCHED, FILLED, WANTED = range(6)
-"""Of a table's state; from ``TOUCHED`` on not in a snapshot."""
+USED, HAND, EVICTED, FILLED, WANTED = range(5)
+"""Of a table's state; from ``FILLED`` on not in a snapshot."""
 ROWS, INDEX, MEMORY = range(1, 4)
 """What must be made larger, or built again, before a look-up can go on."""
 NEW, TAKEN, REMEMBERED = range(1, 4)
-BLOCK: Final = 128
-"""Look-ups whose memory is fetched together."""
 NO_MEMORY: Final = (np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64))
 
 
 @kernel
-def touch(home: Any, first: int, last: int, index: Any, slots: Any, shift: int) -> int:
-    """Read what the next look-ups will need: reads that do not wait for each other overlap.
-
-    Look-ups wait for memory most of the time, one after the other; this fetches a block's lines
-    into the cache beforehand. The sum is returned so that no compiler leaves the reads out.
-    """
-    total = 0
-    low = (1 << shift) - 1
-    for e in range(first, last):
-        place = int(home[e])
-        entry = int(index[(place & low) * len(index) >> shift])
-        if entry >= 0 and (entry ^ place) >> shift == 0:
-            total += int(slots[entry & low]["seen"])
-    return total
+def index_ahead(home: Any, e: int, index: Any, shift: int) -> None:
+    """Ask for the entry with which a later look-up begins."""
+    if e < len(home):
+        prefetch(index, (int(home[e]) & ((1 << shift) - 1)) * len(index) >> shift)
 
 
 @kernel
@@ -66,6 +55,8 @@ def enter_rows(
     """Put the keys of all rows into a memory that has just been allocated, the oldest first."""
     for i in range(used):
         p = hand + i if hand + i < used else hand + i - used
+        ahead = p + AHEAD if p + AHEAD < used else p + AHEAD - used
+        look_ahead(places, written, memory, int(slots[max(ahead, 0)]["key"]))
         if t - int(slots[p]["seen"]) <= ttl:
             enter(places, written, memory, int(slots[p]["key"]), int(slots[p]["seen"]))
 
@@ -82,15 +73,10 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
     used, hand = int(state[USED]), int(state[HAND])
     filled, evicted = int(state[FILLED]), int(state[EVICTED])
     done = len(wanted)
-    touched = first
-    bits = 0
     for e in range(first, len(wanted)):
-        if e == touched:
-            touched = min(e + BLOCK, len(wanted))
-            bits ^= touch(home, e, touched, index, slots, shift)
-            if len(places) > 0:
-                for i in range(e, touched):
-                    bits ^= look(places, written, memory, int(wanted[i]))
+        index_ahead(home, e + AHEAD, index, shift)
+        if len(places) > 0 and e + AHEAD < len(wanted):
+            look_ahead(places, written, memory, int(wanted[e + AHEAD]))
         key = int(wanted[e])
         if key == 0:
             position[e] = -1
@@ -149,5 +135,4 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
         before[e] = hits
     state[USED], state[HAND] = used, hand
     state[FILLED], state[EVICTED] = filled, evicted
-    state[TOUCHED] = bits
     return done

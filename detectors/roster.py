@@ -18,6 +18,7 @@ from detectors.event import DAY, MINUTE
 from detectors.tables import KeyedTable, Located
 from models import ewma, guard
 from models.kernel import kernel
+from models.prefetch import AHEAD, prefetch
 
 NAME_BYTES = 20
 PACE = np.dtype(
@@ -61,6 +62,8 @@ def _pace(
     blank: Any,
 ) -> None:  # fmt: skip
     for e in range(len(events)):
+        if e + AHEAD < len(events):
+            prefetch(rows, int(position[e + AHEAD]))
         events[e]["now"] = int(now[e])
         events[e]["repeats"] = int(repeats[e])
         p = int(position[e])

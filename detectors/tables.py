@@ -38,7 +38,6 @@ from detectors.compile import lean
 from detectors.keys import places
 from detectors.memory import Memory
 from detectors.passing import (
-    BLOCK,
     EVICTED,
     FILLED,
     HAND,
@@ -47,17 +46,17 @@ from detectors.passing import (
     NO_MEMORY,
     ROWS,
     TAKEN,
-    TOUCHED,
     USED,
     WANTED,
     enter_rows,
+    index_ahead,
     pass_by,
     probe,
-    touch,
 )
 from detectors.snapshot import PATCH, RUNS, in_one_piece, picked, runs_of
 from models.guard import INT8_MAX, INT32_MAX
 from models.kernel import kernel
+from models.prefetch import AHEAD, prefetch
 
 SAMPLE = 16
 ESTABLISHED_HITS = 30
@@ -149,11 +148,12 @@ def _locate(
 ) -> int:  # fmt: skip
     """Locate from event ``first`` on; return where something is ``WANTED``, or the end."""
     low = (1 << shift) - 1
-    touched = first
     for e in range(first, len(wanted)):
-        if e == touched:
-            touched = min(e + BLOCK, len(wanted))
-            state[TOUCHED] = touch(home, e, touched, index, slots, shift)
+        index_ahead(home, e + 2 * AHEAD, index, shift)
+        if e + AHEAD < len(wanted):
+            entry = int(index[(int(home[e + AHEAD]) & low) * len(index) >> shift])
+            prefetch(slots, entry & low)
+            prefetch(dirty, entry & low)
         key = int(wanted[e])
         if key == 0:
             position[e] = -1
@@ -196,7 +196,7 @@ class KeyedTable:
 
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
-        self.state = np.zeros(6, np.int64)
+        self.state = np.zeros(5, np.int64)
         # Bits of a place that say where in the index it is; passing tables have longer ones.
         self._shift = min(spec.limit.bit_length() + (0 if spec.refresh else 2), 31)
         self.memory = Memory(spec.ttl, spec.remembered) if spec.remembered else None
@@ -358,7 +358,7 @@ class KeyedTable:
         parts = {f"rows.{name}": rows[: self.used] for name, rows in self.rows.items()}
         if self.memory is not None:
             parts |= self.memory.snapshot()
-        return {"state": self.state[:TOUCHED], "slots": self.slots[: self.used], **parts}
+        return {"state": self.state[:FILLED], "slots": self.slots[: self.used], **parts}
 
     def changes(self) -> dict[str, NDArray[Any]]:
         """Return copies of what changed since the last ``clean``, for ``snapshot.merge``.
@@ -368,7 +368,7 @@ class KeyedTable:
         places = np.flatnonzero(self.dirty[: self.used])
         parts = {f"rows.{name}{PATCH}": picked(rows, places) for name, rows in self.rows.items()}
         runs = runs_of(places, self.used)
-        state = self.state[:TOUCHED].copy()
+        state = self.state[:FILLED].copy()
         if self.memory is not None:
             parts |= self.memory.changes()
         return {"state": state, RUNS: runs, f"slots{PATCH}": picked(self.slots, places), **parts}
@@ -383,7 +383,7 @@ class KeyedTable:
         used = int(parts["state"][USED])
         self.state[:] = 0
         self.reserve(used)
-        self.state[:TOUCHED] = parts["state"]
+        self.state[:FILLED] = parts["state"]
         self.slots[:used] = parts["slots"]
         for name, rows in self.rows.items():
             if name in may_lack and f"rows.{name}" not in parts:
@@ -414,6 +414,7 @@ def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
 def _link(index: Any, home: Any, used: int, shift: int) -> None:
     low = (1 << shift) - 1
     for p in range(used):
+        index_ahead(home, p + AHEAD, index, shift)
         at = (int(home[p]) & low) * len(index) >> shift
         while int(index[at]) >= 0:
             at = at + 1 if at + 1 < len(index) else 0

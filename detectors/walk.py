@@ -24,7 +24,7 @@ from models.kernel import kernel
 FORGOTTEN = 2 * HOUR
 """A service's silence is of no interest so long after its end: rows are looked at every hour."""
 GRACE = MINUTE
-LAST_TICK, NEXT_DUE, WRITTEN, TOUCHED = range(4)
+LAST_TICK, NEXT_DUE, WRITTEN = range(3)
 """What a walk keeps between calls, and hands to its timers: see ``clock``."""
 
 RECORD = [
@@ -100,11 +100,12 @@ _HEAD = '''\
 from numba import njit
 
 import {module} as rule
-from detectors.passing import BLOCK, REMEMBERED
+from detectors.passing import REMEMBERED
 from detectors.event import MINUTE
-from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, TOUCHED, WRITTEN
+from detectors.walk import EVICTED_CODE, GRACE, LAST_TICK, NEXT_DUE, WRITTEN
 from detectors.walk import close, end_of, give_up, heard_since, next_of
 from models.kernel import kernel
+from models.prefetch import AHEAD, prefetch
 
 step = kernel(rule.step)
 '''
@@ -115,13 +116,10 @@ _WALK = """
 def walk(events, first, ticks, final_tick, clock, params, records, pauses{models}{tables}):
     n = 0
     room = len(records) - 4
-    touched = first
     for e in range(first, len(events)):
         if n >= room:
             return n, e
-        if e == touched:
-            touched = min(e + BLOCK, len(events))
-            clock[TOUCHED] = touch(events, e, touched{touch_args})
+        if {comes}:{ahead}
         tick = int(ticks[e])
         if tick > int(clock[LAST_TICK]):
             if int(clock[NEXT_DUE]) != 0 and int(clock[NEXT_DUE]) + GRACE <= tick:
@@ -185,7 +183,10 @@ def walk_source(detector: Detector) -> str:
         model=MODEL if detector.is_learned else "",
         wake_args=(", models" if detector.is_learned else "")
         + "".join(f", rows{k}, dirty{k}" for k in timed),
-        touch_args="".join(f", position{k}, rows{k}" for k in tables),
+        comes="e + AHEAD < len(events)" + " and relevant(events[e + AHEAD])" * choosy,
+        ahead="".join(
+            f"\n            prefetch(rows{k}, int(position{k}[e + AHEAD]))" for k in tables
+        ),
         relevant="\n        wanted = relevant(event)" if choosy else "",
         afresh="".join(
             _afresh_source(k, k in timed, k in judging, choosy, _has(detector.tables[k], FADED))
@@ -209,7 +210,7 @@ def walk_source(detector: Detector) -> str:
     waking = _wake_source(
         timed, judging, waiting, learned=detector.is_learned, listens=detector.listens
     )
-    return head + waking + _touch_source(detector) + walk
+    return head + waking + walk
 
 
 def _note_source(indent: int, at: str, timed: int, *rest: str) -> str:
@@ -258,53 +259,6 @@ def _due_source(k: int, waits: bool) -> str:
         due = {"next_of" if waits else "end_of"}(rows{k}[int(position{k}[e])])
         if due != 0 and (int(clock[NEXT_DUE]) == 0 or due < int(clock[NEXT_DUE])):
             clock[NEXT_DUE] = due"""
-
-
-LINE = 64
-"""Bytes that a processor fetches together."""
-
-
-def _lines_of(row: np.dtype[Any], name: str) -> list[str]:
-    """Return reads of whole numbers that lie in all cache lines of a row, as far as it has some."""
-    reads: dict[int, str] = {}
-    for field in row.names or ():
-        kind, offset = row.fields[field][:2]  # type: ignore[index]
-        number = kind.subdtype[0] if kind.subdtype else kind
-        if number.kind != "i":
-            continue
-        for at in range(0, kind.itemsize, number.itemsize):
-            place = f"[{at // number.itemsize}]" if kind.subdtype else ""
-            last = f'int({name}["{field}"]{place})'
-            reads.setdefault((offset + at) // LINE, last)
-    return list(dict.fromkeys((*reads.values(), last))) if reads else []
-
-
-def _touch_source(detector: Detector) -> str:
-    """Return the text that fetches a block's rows into the cache (see ``detectors.tables``)."""
-    tables = range(len(detector.tables))
-    text = f"""
-
-@kernel
-def touch(events, first, last{"".join(f", position{k}, rows{k}" for k in tables)}):
-    bits = 0
-    for e in range(first, last):"""
-    if detector.is_choosy:
-        text += """
-        if not relevant(events[e]):
-            continue"""
-    for k in tables:
-        text += f"""
-        p = int(position{k}[e])
-        if p >= 0:"""
-        for read in _lines_of(detector.tables[k].row, f"rows{k}[p]"):
-            text += f"""
-            bits ^= {read} & 1"""
-    return (
-        text
-        + """
-    return bits
-"""
-    )
 
 
 def _wake_source(

@@ -84,7 +84,7 @@ def walk(
         numbers[name] = value
     ticks = events["now"] - events["now"] % MINUTE
     records = np.zeros(n + 5_000, record_dtype(DETECTOR))
-    clock, pauses = np.zeros(4, np.int64), np.zeros((0, 3), np.int64)
+    clock, pauses = np.zeros(3, np.int64), np.zeros((0, 3), np.int64)
     place, fresh, blank = np.zeros(n, np.int64), np.zeros(n, np.int8), np.zeros(1, row.dtype)
     written, left = walk_for(DETECTOR)(
         events, 0, ticks, int(ticks[-1]) + HOUR, clock, numbers, records, pauses,
