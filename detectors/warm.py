@@ -13,6 +13,8 @@ import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+import numpy as np
+
 from detectors import scan
 from detectors.base import Detector
 from detectors.batch import Decoder, ReportAt, no_events
@@ -21,6 +23,7 @@ from detectors.config import Config
 from detectors.core import Core
 from detectors.event import DAY
 from detectors.registry import detectors_found
+from detectors.tables import KeyedTable, TableSpec
 from detectors.walk import walk_source
 from models.store import StoredModel
 
@@ -90,6 +93,18 @@ def compile_all(names: Collection[str]) -> None:
     config = Config(disabled=frozenset(found) - frozenset(names), models=models)
     for shared in (False, True):
         load(Core(config, shared=shared))
+    fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
+
+
+def fill(table: KeyedTable) -> None:
+    """Let a small table grow as far as it can: what that needs must not be compiled in the midst.
+
+    >>> table = KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64))
+    >>> fill(table)
+    >>> table.used, table.memory.live >= 20, len(table.memory.slots)
+    (2, True, 128)
+    """
+    table.locate(np.arange(1, 201), np.zeros(200, np.int64))
 
 
 def load(core: Core) -> None:

@@ -19,9 +19,11 @@ callwatch is installed, and by being imported.
 """
 
 import asyncio
+import math
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from time import monotonic
 from types import FunctionType
 from typing import Any, ClassVar, Final
 
@@ -46,10 +48,20 @@ however few events are in it. At the live edge, where less waits, nothing change
 
 @dataclass(frozen=True)
 class Fetching:
-    """How a worker fetches; an application's attribute `fetching`."""
+    """How a worker fetches; an application's attribute `fetching`.
+
+    Each answer costs some milliseconds, however few events are in it. So while events come, brokers
+    gather what comes within a moment; where none come, they answer at the first.
+    """
 
     wait_seconds: float = 0.05
     """So long a broker waits for a first byte before it answers that there is nothing."""
+    gather_seconds: float = 0.01
+    """So long it gathers: events wait half as long for it, on average."""
+    gather_bytes: int = 256 << 10
+    """With so many it answers at once: who catches up does not wait."""
+    lively_seconds: float = 0.1
+    """So long after the last events more are expected."""
 
 
 class FetchThread(aiokafka.AIOKafkaConsumerThread):
@@ -70,7 +82,9 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start the consumer, and exchange two names in what reads the broker's answers."""
         await super().on_start()
-        hook_fetcher(self._ensure_consumer()._fetcher)
+        fetcher = self._ensure_consumer()._fetcher
+        hook_fetcher(fetcher)
+        self._gathering = Gathering(fetcher, getattr(self.app, "fetching", Fetching()))
 
     async def _fetch_records(
         self,
@@ -83,10 +97,36 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
         # Nothing was awaited since the fetcher made sure that no assignment is under way: this is
         # the generation of the one under which these were fetched.
         generation = consumer._coordinator.generation
+        if found:
+            self._gathering.found()
         return {
             where: Fetched(TopicPartition(*where), generation, stretch, size)
             for where, [(stretch, size)] in found.items()
         }
+
+
+class Gathering:
+    """Tells an aiokafka fetcher, before each request, how long the broker may gather."""
+
+    def __init__(
+        self, fetcher: Any, fetching: Fetching, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._fetcher, self._fetching, self._clock = fetcher, fetching, clock
+        self._last = -math.inf
+        self._ask = fetcher._get_actions_per_node
+        fetcher._get_actions_per_node = self._asked
+
+    def found(self) -> None:
+        """Note that events have come."""
+        self._last = self._clock()
+
+    def _asked(self, assignment: Any) -> Any:
+        of = self._fetching
+        lively = self._clock() - self._last < of.lively_seconds
+        seconds = of.gather_seconds if lively else of.wait_seconds
+        self._fetcher._fetch_max_wait_ms = max(1, round(seconds * 1000))
+        self._fetcher._fetch_min_bytes = of.gather_bytes if lively else 1
+        return self._ask(assignment)
 
 
 def hook_fetcher(fetcher: Any) -> None:

@@ -64,11 +64,14 @@ def broken_hooks() -> list[str]:
         (AIOKafkaConsumerThread, "_fetch_records", fetch),
         (Stream, "noack", "self"),
         (fetching.Fetcher, "_proc_fetch_request", "self assignment node_id request"),
+        (fetching.Fetcher, "_get_actions_per_node", "self assignment"),
         (fetching.PartitionRecords, "__init__", partition),
         (reading.PartitionRecords, "_unpack_records", unpack),
     ]
     inside: list[tuple[Any, str, str]] = [
         (fetching.Fetcher, "_proc_fetch_request", "MemoryRecords PartitionRecords"),
+        (fetching.Fetcher, "_get_actions_per_node", "_fetch_max_wait_ms _fetch_min_bytes"),
+        (fetching.Fetcher, "_fetch_requests_routine", "_get_actions_per_node"),
         (fetching.FetchResult, "getall", "_partition_records"),
         (fetching.FetchResult, "check_assignment", "next_fetch_offset active"),
         (fetching.PartitionRecords, "__init__", "_records _records_iterator next_fetch_offset"),

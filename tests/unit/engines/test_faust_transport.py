@@ -15,7 +15,13 @@ from packaging.specifiers import SpecifierSet
 from detectors.engines import faust_transport, hooks
 from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
-from detectors.engines.faust_transport import FLYING_BYTES, Consumer, Fetching, Transport
+from detectors.engines.faust_transport import (
+    FLYING_BYTES,
+    Consumer,
+    Fetching,
+    Gathering,
+    Transport,
+)
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.ports import TopicPartition
 from detectors.engines.stretch import Fetched, Stretch
@@ -94,6 +100,26 @@ def test_waiting_time_can_be_set(tmp_path: Path) -> None:
     """The setting of the worker reaches the consumer."""
     app = _app(tmp_path, fetching=Fetching(wait_seconds=0.2))
     assert _consumer(app)._fetch_max_wait_ms == 200
+
+
+def test_brokers_gather_only_while_events_come() -> None:
+    """A moment after the last ones a first byte is answered at once again."""
+    now = [0.0]
+    asked = []
+    fetcher = SimpleNamespace(_get_actions_per_node=asked.append)
+    gathering = Gathering(fetcher, Fetching(0.05, 0.01, 1000, 0.1), clock=lambda: now[0])
+
+    def ask() -> tuple[int, int]:
+        fetcher._get_actions_per_node("assignment")
+        return fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes
+
+    assert ask() == (50, 1)
+    gathering.found()
+    now[0] = 0.09
+    assert ask() == (10, 1000)
+    now[0] = 0.11
+    assert ask() == (50, 1)
+    assert asked == ["assignment"] * 3
 
 
 def _consumer(app: Any) -> Any:
