@@ -42,7 +42,7 @@ from detectors.observer import Observation, Observer
 from detectors.roster import Roster
 from detectors.snapshot import Copied, copy_of, pack, unpack, written
 from detectors.spanned import Spanned
-from detectors.tables import KeyedTable, TableSpec
+from detectors.tables import KeyedTable, Located, TableSpec
 from detectors.tuning import Tuning
 from detectors.walk import WRITTEN, record_dtype
 from ingest.control import Control, VerdictControl
@@ -400,6 +400,14 @@ class Core:
         observations = self._observer.look(batch, located[SENDER_SOURCE])
         self.count("observations", len(observations))
         return Outcome(alerts, observations=observations)
+
+    def load_walks(self) -> None:
+        """Compile the walks, or load them from the cache, and nothing else of the core."""
+        none = np.zeros(0, np.int64)
+        nowhere = Located(none, none.astype(np.int8), none)
+        located = dict.fromkeys(self._tables, nowhere)
+        for runner in self._runners:
+            self._walk(runner, no_events().columns, located, none, 0, self._pauses)
 
     def _walk(
         self,

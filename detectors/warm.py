@@ -6,16 +6,18 @@ processor takes a share of them, in processes that share the cache folder.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from detectors import scan
+from detectors import passing, scan, tables
 from detectors.base import Detector
 from detectors.batch import Decoder, ReportAt, no_events
 from detectors.compile import cache_folder, walk_name
@@ -55,11 +57,15 @@ def warm_up(config: Config) -> bool:
         for share in others
         if share
     ]
-    compile_all(mine)
-    Decoder(config).values([b"{}"])  # here alone: the others need no events
+    with _no_collector():
+        for core in _cores(mine):
+            load(core)
+        Decoder(config).values([b"{}"])
+        fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
     for helper in helpers:
         helper.wait()
-    compile_all([*missing])  # what a helper failed to
+    for shared in (False, True):
+        load(Core(config, shared=shared))  # and what a helper failed to
     found = [
         name for name in sorted(there | set(wanted)) if (cache_folder() / f"{name}.py").exists()
     ]
@@ -67,14 +73,27 @@ def warm_up(config: Config) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """Compiling makes millions of objects that stay: looking for garbage takes an eighth of it."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
 def shares(detectors: Iterable[Detector], processes: int) -> list[list[str]]:
     """Divide the detectors so that no share is much more work; a longer file takes longer.
 
-    The first process compiles the decoder, too.
+    The first process compiles the decoder and the tables, too.
     """
     work = {d.id: Path(d.module.__file__ or "").stat().st_size for d in detectors}
     divided: list[list[str]] = [[] for _ in range(processes)]
-    load = [Path(scan.__file__).stat().st_size] + [0] * (processes - 1)
+    common = sum(Path(str(of.__file__)).stat().st_size for of in (scan, tables, passing))
+    load = [common] + [0] * (processes - 1)
     for name in sorted(work, key=lambda name: -work[name]):
         least = load.index(min(load))
         divided[least].append(name)
@@ -82,8 +101,8 @@ def shares(detectors: Iterable[Detector], processes: int) -> list[list[str]]:
     return divided
 
 
-def compile_all(names: Collection[str]) -> None:
-    """Compile these detectors, or load what the cache has of them."""
+def _cores(names: Collection[str]) -> list[Core]:
+    """Return new cores with these detectors alone: of the events, and of what senders share."""
     found = {detector.id: detector for detector in detectors_found()}
     models = {
         name: StoredModel(found[name].module.example_model())
@@ -91,9 +110,7 @@ def compile_all(names: Collection[str]) -> None:
         if found[name].is_learned
     }
     config = Config(disabled=frozenset(found) - frozenset(names), models=models)
-    for shared in (False, True):
-        load(Core(config, shared=shared))
-    fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
+    return [Core(config, shared=shared) for shared in (False, True)]
 
 
 def fill(table: KeyedTable) -> None:
@@ -102,7 +119,7 @@ def fill(table: KeyedTable) -> None:
     >>> table = KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64))
     >>> fill(table)
     >>> table.used, table.memory.live >= 20, len(table.memory.slots)
-    (2, True, 128)
+    (2, True, 64)
     """
     table.locate(np.arange(1, 201), np.zeros(200, np.int64))
 
@@ -114,6 +131,8 @@ def load(core: Core) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        compile_all(sys.argv[1:])
+        with _no_collector():
+            for each in _cores(sys.argv[1:]):
+                each.load_walks()
     else:
         warm_up(Config())
