@@ -1,11 +1,12 @@
 """Look-ups in a table whose rows pass: they end a fixed time after their first use.
 
-The hand points at the oldest row. A new key takes that row when its time has ended, else a new
-position, else, at the limit, that row nevertheless. A table may have a memory of its keys
-(``detectors.memory``), from the moment when a row has to go: then it holds the keys of all rows,
-and each new one from its first use on, so that one look at its bucket is all that it costs. Almost
-every look-up brings a new key here, so all of it is in one loop whose counters are local: with
-state in memory it took three times as long.
+The rows are a ring in the order of their first use, the hand at the oldest. Each new key lets two
+of those leave whose time has ended, so that the ring is as long as what comes within that time asks
+for; where it is full it is widened, or, at the limit, the oldest goes nevertheless. A table may
+have a memory of its keys (``detectors.memory``), from the moment when a row has to go: then it
+holds the keys of all rows, and each new one from its first use on, so that one look at its bucket
+is all that it costs. Almost every look-up brings a new key here, so all of it is in one loop whose
+counters are local: with state in memory it took three times as long.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from detectors.memory import enter, is_crowded, look_ahead, turn
 from models.kernel import kernel
 from models.prefetch import AHEAD, prefetch
 
-USED, HAND, EVICTED, FILLED, WANTED = range(5)
-"""Of a table's state; from ``FILLED`` on not in a snapshot."""
+USED, HAND, EVICTED, COUNT, FILLED, WANTED = range(6)
+"""Of a table's state: positions in use, the oldest row's, keys that had to go, rows of the ring;
+from ``FILLED`` on not in a snapshot."""
 ROWS, INDEX, MEMORY = range(1, 4)
 """What must be made larger, or built again, before a look-up can go on."""
 NEW, TAKEN, REMEMBERED = range(1, 4)
@@ -36,28 +38,34 @@ def index_ahead(home: Any, e: int, index: Any, shift: int) -> None:
 
 @kernel
 def probe(index: Any, slots: Any, key: int, place: int, shift: int) -> int:
-    """Return a key's position; where it has none, -1 less the free entry of the index."""
+    """Return the entry of the index that leads to a key; or the free one where it would stand."""
     low = (1 << shift) - 1
     at = (place & low) * len(index) >> shift
     entry = int(index[at])
     while entry >= 0:
         if (entry ^ place) >> shift == 0 and int(slots[entry & low]["key"]) == key:
-            return entry & low
+            break
         at = at + 1 if at + 1 < len(index) else 0
         entry = int(index[at])
-    return -1 - at
+    return at
+
+
+@kernel
+def is_within(p: int, hand: int, count: int, used: int) -> bool:
+    """Tell whether a position is one of the ring's rows."""
+    return (p - hand if p >= hand else p - hand + used) < count
 
 
 @lean
 def enter_rows(
-    slots: Any, used: int, hand: int, t: int, ttl: int, places: Any, written: Any, memory: Any
+    slots: Any, ring: Any, t: int, ttl: int, places: Any, written: Any, memory: Any
 ) -> None:
     """Put the keys of all rows into a memory that has just been allocated, the oldest first."""
-    for i in range(used):
-        p = hand + i if hand + i < used else hand + i - used
-        ahead = p + AHEAD if p + AHEAD < used else p + AHEAD - used
-        look_ahead(places, written, memory, int(slots[max(ahead, 0)]["key"]))
-        if t - int(slots[p]["seen"]) <= ttl:
+    for i in range(len(ring)):
+        if i + AHEAD < len(ring):
+            look_ahead(places, written, memory, int(slots[int(ring[i + AHEAD])]["key"]))
+        p = int(ring[i])
+        if int(slots[p]["key"]) != 0 and t - int(slots[p]["seen"]) <= ttl:
             enter(places, written, memory, int(slots[p]["key"]), int(slots[p]["seen"]))
 
 
@@ -69,8 +77,8 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
 ) -> int:  # fmt: skip
     """Locate from event ``first`` on; return where something is ``WANTED``, or the end."""
     low = (1 << shift) - 1
-    full = len(index) * 3 // 4
-    used, hand = int(state[USED]), int(state[HAND])
+    room = len(index) * 3 // 4
+    used, hand, count = int(state[USED]), int(state[HAND]), int(state[COUNT])
     filled, evicted = int(state[FILLED]), int(state[EVICTED])
     done = len(wanted)
     for e in range(first, len(wanted)):
@@ -83,48 +91,53 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
             continue
         t = int(now[e])
         place = int(home[e])
-        p = probe(index, slots, key, place, shift)
-        at = -1 - p
-        if p >= 0 and t - int(slots[p]["seen"]) <= ttl:
+        at = probe(index, slots, key, place, shift)
+        found = int(index[at])
+        p = found & low
+        if found >= 0 and is_within(p, hand, count, used) and t - int(slots[p]["seen"]) <= ttl:
             hits = int(slots[p]["hits"])
             slots[p]["hits"] = min(hits + 1, most)
             dirty[p] = 1
             position[e] = p
             before[e] = hits
             continue
-        how = NEW
-        if p < 0:
-            p = 0 if hand >= used else hand
-            spare = used > 0 and t - int(slots[p]["seen"]) > ttl
-            grows = not spare and used < limit
-            wants = 0
-            if filled >= full:
-                wants = INDEX
-            elif grows and used == len(slots):
-                wants = ROWS
-            elif len(places) > 0 or (len(memory) > 0 and not grows and not spare):
-                turn(places, written, memory, t)
-                if is_crowded(places, memory):
-                    wants = MEMORY
-            if wants > 0:
-                state[WANTED] = wants
-                done = e
-                break
-            if grows:
-                p = used
-                used += 1
-            else:
-                hand = p + 1
-                if not spare:
-                    evicted += 1
-                    how = TAKEN if len(memory) == 0 else NEW
-            if len(places) > 0 and enter(places, written, memory, key, t):
-                how = REMEMBERED
-            index[at] = place & ~low | p
-            filled += 1
-        elif len(places) > 0:
+        if found < 0 and filled >= room:  # first: how full the index is, is no part of the state
+            state[WANTED] = INDEX
+            done = e
+            break
+        for _ in range(2):
+            if count > 0 and t - int(slots[hand]["seen"]) > ttl:
+                hand = hand + 1 if hand + 1 < used else 0
+                count -= 1
+        wants = 0
+        if count == used and used < limit:
+            wants = ROWS
+        elif len(places) > 0 or (len(memory) > 0 and count == used):
             turn(places, written, memory, t)
-            enter(places, written, memory, key, t)  # its row tells better when it was there
+            if is_crowded(places, memory):
+                wants = MEMORY
+        if wants > 0:
+            state[WANTED] = wants
+            done = e
+            break
+        ended = found >= 0 and is_within(p, hand, count, used)
+        if ended:  # its time ended before the hand came there: it has a newer row from now on
+            slots[p]["key"] = 0
+            dirty[p] = 1
+        how = NEW
+        if count == used:
+            p = hand
+            hand = hand + 1 if hand + 1 < used else 0
+            evicted += 1
+            how = TAKEN if len(memory) == 0 else NEW
+        else:
+            p = hand + count if hand + count < used else hand + count - used
+            count += 1
+        if len(places) > 0 and enter(places, written, memory, key, t) and not ended:
+            how = REMEMBERED
+        index[at] = place & ~low | p
+        if found < 0:
+            filled += 1
         hits = 1 if how == REMEMBERED else 0
         slots[p]["key"] = key
         slots[p]["seen"] = t
@@ -133,6 +146,6 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
         dirty[p] = 1
         position[e] = p
         before[e] = hits
-    state[USED], state[HAND] = used, hand
+    state[USED], state[HAND], state[COUNT] = used, hand, count
     state[FILLED], state[EVICTED] = filled, evicted
     return done

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.compile import cached
+from detectors.compile import lean
 from detectors.event import REJECTED, SECOND, VERIFIED
 from detectors.octets import (
     BYTES,
@@ -622,7 +622,7 @@ def read_proofs(text: Any, tokens: Any, event: Any, by_order: Any) -> bool:
     return True
 
 
-@cached
+@lean
 def scan(
     text: Any, spans: Any, first: int, columns: Any, halves: Any, taken: Any, tokens: Any,
     after: Any, memo: Any, seed: int, slots: Any, entries: Any, arena: Any, nothing: int,

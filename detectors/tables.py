@@ -1,11 +1,12 @@
 """A keyed table holds bounded rows for keys: one index, and one array of rows for each user of it.
 
 Every table with the same key columns shares one index, so four detectors that keep something about
-a sender cost one look-up. Rows stand at positions 0..used-1 in the order in which they were first
-needed. A row that was not needed for ``ttl`` of stream time starts afresh; at the limit the row
-goes that was needed longest ago among 16 spread over the table (sampled LRU, as Redis does it),
-where a key that was seen 30 times or more counts as a week younger: a flood of random names evicts
-itself first. All of it depends on the order of events only, never on the cut of batches.
+a sender cost one look-up. Rows stand at positions 0..used-1. A row that was not needed for ``ttl``
+of stream time starts afresh; at the limit the row goes that was needed longest ago among 16 spread
+over the table (sampled LRU, as Redis does it), where a key that was seen 30 times or more counts as
+a week younger: a flood of random names evicts itself first. Rows that are not renewed by use are a
+ring (``detectors.passing``). All of it depends on the order of events only, never on the cut of
+batches.
 
 A position that goes to another key leaves its entry in the index behind: whoever meets it sees that
 the key there is another. That spares a search through memory for each new delivery; when entries
@@ -38,6 +39,7 @@ from detectors.compile import lean
 from detectors.keys import places
 from detectors.memory import Memory
 from detectors.passing import (
+    COUNT,
     EVICTED,
     FILLED,
     HAND,
@@ -160,9 +162,11 @@ def _locate(
             continue
         t = int(now[e])
         place = int(home[e])
-        p = probe(index, slots, key, place, shift)
-        at = -1 - p
-        if p < 0:
+        at = probe(index, slots, key, place, shift)
+        p = int(index[at])
+        if p >= 0:
+            p &= low
+        else:
             used = int(state[USED])
             if used == len(slots) and used < limit:
                 state[WANTED] = ROWS
@@ -196,7 +200,7 @@ class KeyedTable:
 
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
-        self.state = np.zeros(5, np.int64)
+        self.state = np.zeros(6, np.int64)
         # Bits of a place that say where in the index it is; passing tables have longer ones.
         self._shift = min(spec.limit.bit_length() + (0 if spec.refresh else 2), 31)
         self.memory = Memory(spec.ttl, spec.remembered) if spec.remembered else None
@@ -256,7 +260,7 @@ class KeyedTable:
 
     def bytes_of(self, keys: float) -> float:
         """Return the bytes that so many keys take, of which some may only be remembered."""
-        rows = min(keys, self.spec.limit)
+        rows = min(keys if self.spec.refresh else keys * self.spec.growth, self.spec.limit)
         memory = 0.0 if self.memory is None else self.memory.bytes_of(keys - rows)
         return rows * self.key_bytes + memory
 
@@ -288,11 +292,41 @@ class KeyedTable:
 
     def reindex(self) -> None:
         """Build the index again from the keys (after growth, or a restore with other places)."""
-        used = self.used
+        keys = np.ascontiguousarray(self.slots["key"][: self.used])
+        hand, count = self._span
         self.index[:] = -1
-        home = places(np.ascontiguousarray(self.slots["key"][:used]))
-        _link(self.index, home, used, self._shift)
-        self.state[FILLED] = used
+        self.state[FILLED] = _link(self.index, keys, places(keys), hand, count, self._shift)
+
+    @property
+    def _span(self) -> tuple[int, int]:
+        """Where the rows begin, and how many there are."""
+        if self.spec.refresh:
+            return 0, self.used
+        return int(self.state[HAND]), int(self.state[COUNT])
+
+    def _ring(self) -> NDArray[np.int64]:
+        """Return the positions of rows that pass, the oldest first."""
+        hand, count = self._span
+        ring = np.arange(hand, hand + count)
+        return np.where(ring < self.used, ring, ring - self.used)
+
+    def _widen(self, found: Located, done: int) -> None:
+        """Make the ring longer, its oldest row first; what has been found is told where it is."""
+        used, hand, spec = self.used, int(self.state[HAND]), self.spec
+        ring = self._ring()
+        wider = min(max(int(used * spec.growth), FIRST_CAPACITY), spec.limit)
+        capacity = max(wider, FIRST_CAPACITY)
+        self.slots = _grown(picked(self.slots, ring), capacity)
+        for name, rows in self.rows.items():
+            self.rows[name] = _grown(picked(rows, ring), capacity)
+        self.dirty = np.ones(capacity, np.uint8)
+        if used:
+            located = found.position[:done]
+            located[:] = np.where(located >= 0, (located - hand) % used, located)
+        self.state[[USED, HAND]] = wider, 0
+        if len(self.index) != self._entries(capacity):
+            self._index_for(capacity)
+        self.reindex()
 
     def locate(self, keys: NDArray[np.int64], now: NDArray[np.int64]) -> Located:
         """Find or make the rows of a batch's keys, in order; ``now`` in minutes of stream time."""
@@ -303,7 +337,10 @@ class KeyedTable:
         while (done := self._look_up(done, keys, home, now, found)) < n:
             wanted = int(self.state[WANTED])
             if wanted == ROWS:
-                self.reserve(1)
+                if self.spec.refresh:
+                    self.reserve(1)
+                else:
+                    self._widen(found, done)
             elif wanted == INDEX:
                 self.reindex()
             elif self.memory is not None:
@@ -315,9 +352,8 @@ class KeyedTable:
         begins = len(memory.slots) == 0
         memory.make_room()
         if begins:
-            hand = int(self.state[HAND])
             m = (memory.slots, memory.dirty, memory.state)
-            enter_rows(self.slots, self.used, hand, now, self.spec.ttl, *m)
+            enter_rows(self.slots, self._ring(), now, self.spec.ttl, *m)
 
     def _look_up(
         self,
@@ -411,11 +447,18 @@ def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
 
 
 @lean
-def _link(index: Any, home: Any, used: int, shift: int) -> None:
+def _link(index: Any, keys: Any, home: Any, hand: int, count: int, shift: int) -> int:
+    """Enter rows into an empty index, the oldest first; return how many there are."""
     low = (1 << shift) - 1
-    for p in range(used):
+    linked = 0
+    for i in range(count):
+        p = hand + i if hand + i < len(keys) else hand + i - len(keys)
         index_ahead(home, p + AHEAD, index, shift)
+        if int(keys[p]) == 0:
+            continue
         at = (int(home[p]) & low) * len(index) >> shift
         while int(index[at]) >= 0:
             at = at + 1 if at + 1 < len(index) else 0
         index[at] = int(home[p]) & ~low | p
+        linked += 1
+    return linked
