@@ -107,6 +107,11 @@ class _Sender(msgspec.Struct, gc=False):
 
 _decode_sender = msgspec.json.Decoder(_Sender).decode
 
+_NO_COLUMNS, _NOTHING, _NO_SPANS = (
+    np.zeros(0, EVENT),
+    np.zeros(0, np.int64),
+    np.zeros((0, 2), np.int64),
+)
 _FILLED = (
     "t", "sender", "event_type", "endpoint", "path", "source", "address", "receiver", "service",
     "key_id", "client", "unit", "delivery", "claimed", "signed_at", "created_at", "body_bytes",
@@ -481,5 +486,4 @@ def _envelope(value: bytes) -> Mapping[str, Any]:
 
 def no_events(buffer: bytes | memoryview = b"") -> EventBatch:
     """Return a batch without an event."""
-    nothing = np.zeros(0, np.int64)
-    return EventBatch(np.zeros(0, EVENT), nothing, nothing, buffer, np.zeros((0, 2), np.int64))
+    return EventBatch(_NO_COLUMNS, _NOTHING, _NOTHING, buffer, _NO_SPANS)

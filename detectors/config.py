@@ -284,9 +284,9 @@ class Config:
         table["schedule"] = self.schedules
         return table
 
-    def model(self, detector: Detector) -> list[NDArray[Any]]:
+    def model(self, detector: Detector) -> tuple[NDArray[Any], ...]:
         """Return what a walk takes for a learned model: nothing for a detector without one."""
-        return [self._learned[detector.id]] if detector.is_learned else []
+        return (self._learned[detector.id],) if detector.is_learned else ()
 
     def _values(self, detector: Detector) -> list[Any]:
         """Return a detector's parameters of all classes, for the hashes."""

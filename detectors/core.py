@@ -94,8 +94,10 @@ class _Runner:
     detector: Detector
     walk: Callable[..., tuple[int, int]]
     params: NDArray[Any]
+    model: tuple[NDArray[Any], ...]
     record: np.dtype[Any]
-    blanks: tuple[NDArray[Any], ...]
+    tables: tuple[tuple[KeyedTable, NDArray[Any]], ...]
+    """Each with a row that starts afresh."""
     clock: NDArray[np.int64]
     room: dict[int, NDArray[Any]]
     """The records of the last walk, zeroed for the next one; by their number."""
@@ -184,8 +186,9 @@ class Core:
             detector,
             walk_for(detector),
             self.config.params(detector),
+            self.config.model(detector),
             record_dtype(detector),
-            tuple(np.zeros(1, table.row) for table in detector.tables),
+            tuple((self.table(table.key), np.zeros(1, table.row)) for table in detector.tables),
             np.zeros(3, np.int64),
             {},
         )
@@ -419,10 +422,9 @@ class Core:
         pauses: NDArray[np.int64],
     ) -> list[NDArray[Any]]:
         """Run a detector over the batch; again from where it stopped when the room was used up."""
-        arguments: list[Any] = [pauses, *self.config.model(runner.detector)]
-        for table, blank in zip(runner.detector.tables, runner.blanks, strict=True):
-            keyed = self._tables[table.key]
-            found = located[table.key]
+        arguments: list[Any] = [pauses, *runner.model]
+        for keyed, blank in runner.tables:
+            found = located[keyed.spec.key]
             rows = keyed.rows[runner.detector.id]
             arguments += [found.position, found.fresh, rows, blank, keyed.dirty[: keyed.used]]
         written = []

@@ -117,6 +117,7 @@ class Incidents:
         self.last_opened: dict[str, int] = {}
         self.overflowed = 0
         self._pending: list[tuple[int, Slot]] = []
+        self._may_be_frozen = False
 
     def flush(self, tick: int) -> list[Alert]:
         """Emit the updates that were waiting for a minute up to ``tick``."""
@@ -198,6 +199,7 @@ class Incidents:
         incident = self.open[slot]
         status = Status.OPEN if incident.held else Status.UPDATED
         incident.verdict, incident.frozen_until = "attack", until
+        self._may_be_frozen = True
         incident.held = incident.shadow = False
         incident.planned = ""
         self._note(incident, note)
@@ -213,8 +215,15 @@ class Incidents:
 
     @property
     def next_thaw(self) -> int:
-        """The first minute at which ``thaw`` has something to do; 0 = none."""
-        return min((one.frozen_until for one in self.open.values() if one.frozen_until), default=0)
+        """The first minute at which ``thaw`` has something to do; 0 = none.
+
+        It is asked for every batch, and hardly ever is anything frozen.
+        """
+        if not self._may_be_frozen:
+            return 0
+        first = min((one.frozen_until for one in self.open.values() if one.frozen_until), default=0)
+        self._may_be_frozen = first > 0
+        return first
 
     def _note(self, incident: Incident, note: str) -> None:
         incident.notes = [one for one in incident.notes if one != note][-MAX_NOTES + 1 :]
@@ -408,6 +417,7 @@ class Incidents:
         self._pending = [(at, _slot(slot)) for at, slot in parts["pending"]]
         self.last_opened = dict(parts["last_opened"])
         self.overflowed = parts["overflowed"]
+        self._may_be_frozen = True
 
 
 def _written(incident: Incident) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Fetching:
 
     wait_seconds: float = 0.05
     """So long a broker waits for a first byte before it answers that there is nothing."""
-    gather_seconds: float = 0.01
+    gather_seconds: float = 0.015
     """So long it gathers: events wait half as long for it, on average."""
     gather_bytes: int = 256 << 10
     """With so many it answers at once: who catches up does not wait."""

@@ -26,10 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from tests.bench.engine import EVENTS, PARTITIONS, values
+from tests.bench.engine import EVENTS, values
 from tests.bench.figures import Figure
 
 PER_SECOND = 10_000
+PARTITIONS = 4
+"""As `callwatch size` has it for this pace: one worker."""
 SENDERS = 10_000
 WARM_SECONDS = 10
 SECONDS = int(os.environ.get("CALLWATCH_BENCH_SECONDS", "30"))
