@@ -33,7 +33,24 @@ from detectors.octets import (
     text_end,
     word_at,
 )
-from detectors.words import CLIENT, CODES, FROM, NAME, RECEIVER, WHO, find
+from detectors.words import (
+    CLIENT,
+    CODES,
+    FROM,
+    NAME,
+    OF_CLIENT,
+    OF_CODES,
+    OF_KEY,
+    OF_RECEIVER,
+    OF_TYPE,
+    RECEIVER,
+    WHO,
+    entry_ahead,
+    find_again,
+    find_from,
+    place_of,
+    text_ahead,
+)
 from ingest.schema import MAX_EVENT_BYTES
 from models.kernel import kernel
 
@@ -537,12 +554,12 @@ def flag(what: int) -> int:
 
 
 @kernel
-def read_words(
+def read_codes(
     text: Any, tokens: Any, event: Any, seed: int, slots: Any, entries: Any, arena: Any,
-    nothing: int,
+    recent: Any,
 ) -> bool:  # fmt: skip
-    """Fill what texts stand for; return False where one was not seen before."""
-    p = find(CODES, 0, IN_CODES, text, tokens, seed, slots, entries, arena)
+    """Fill codes and receiver; return False where a text was not seen before."""
+    p = find_again(OF_CODES, CODES, IN_CODES, text, tokens, seed, slots, entries, arena, recent)
     if p < 0:
         return False
     codes = int(entries[p]["values"][0])
@@ -550,43 +567,69 @@ def read_words(
     event["verdict"] = codes >> 8 & 0xFF
     event["reason"] = codes >> 16 & 0xFF
     event["believed"] = codes >> 24
-    p = find(RECEIVER, 0, IN_RECEIVER, text, tokens, seed, slots, entries, arena)
+    p = find_again(
+        OF_RECEIVER, RECEIVER, IN_RECEIVER, text, tokens, seed, slots, entries, arena, recent
+    )
     if p < 0:
         return False
     event["receiver"] = int(entries[p]["values"][0])
     event["service"] = int(entries[p]["values"][1])
+    return True
+
+
+@kernel
+def read_names(
+    text: Any, tokens: Any, event: Any, seed: int, slots: Any, entries: Any, arena: Any,
+    recent: Any, nothing: int,
+) -> bool:  # fmt: skip
+    """Fill type, key and client; return False where a text was not seen before."""
     event["event_type"] = nothing
     if int(tokens[EVENT_TYPE]["what"]) == TEXT:
-        p = find(NAME, 0, IN_TYPE, text, tokens, seed, slots, entries, arena)
+        p = find_again(OF_TYPE, NAME, IN_TYPE, text, tokens, seed, slots, entries, arena, recent)
         if p < 0:
             return False
         event["event_type"] = int(entries[p]["values"][0])
     if int(tokens[KEY_ID]["what"]) == TEXT:
-        p = find(NAME, 0, IN_KEY, text, tokens, seed, slots, entries, arena)
+        p = find_again(OF_KEY, NAME, IN_KEY, text, tokens, seed, slots, entries, arena, recent)
         if p < 0:
             return False
         event["key_id"] = int(entries[p]["values"][0])
-    p = find(WHO, 0, IN_WHO, text, tokens, seed, slots, entries, arena)
+    length = int(tokens[USER_AGENT]["length"]) + int(tokens[TLS_FP]["length"])
+    if length + int(tokens[CLIENT_CERT_FP]["length"]) == 0:
+        return True
+    p = find_again(OF_CLIENT, CLIENT, IN_CLIENT, text, tokens, seed, slots, entries, arena, recent)
+    if p < 0:
+        return False
+    event["client"] = int(entries[p]["values"][0])
+    return True
+
+
+@kernel
+def read_who(
+    at: int, text: Any, tokens: Any, event: Any, slots: Any, entries: Any, arena: Any
+) -> bool:
+    """Fill sender, endpoint and class; return False where their texts were not seen before."""
+    p = find_from(at, WHO, 0, IN_WHO, text, tokens, slots, entries, arena)
     if p < 0:
         return False
     event["sender"] = int(entries[p]["values"][0])
     event["endpoint"] = int(entries[p]["values"][1])
-    who = int(entries[p]["values"][2]) >> 8
-    event["who"] = who
+    event["who"] = int(entries[p]["values"][2]) >> 8
     event["registered"] = int(entries[p]["values"][2]) & 0xFF
-    p = find(FROM, who, IN_FROM, text, tokens, seed, slots, entries, arena)
+    return True
+
+
+@kernel
+def read_source(
+    at: int, text: Any, tokens: Any, event: Any, slots: Any, entries: Any, arena: Any
+) -> bool:
+    """Fill the source; return False where its text was not seen before."""
+    p = find_from(at, FROM, int(event["who"]), IN_FROM, text, tokens, slots, entries, arena)
     if p < 0:
         return False
     event["address"] = int(entries[p]["values"][0])
     event["source"] = int(entries[p]["values"][1])
     event["in_range"] = int(entries[p]["values"][2])
-    length = int(tokens[USER_AGENT]["length"]) + int(tokens[TLS_FP]["length"])
-    if length + int(tokens[CLIENT_CERT_FP]["length"]) == 0:
-        return True
-    p = find(CLIENT, 0, IN_CLIENT, text, tokens, seed, slots, entries, arena)
-    if p < 0:
-        return False
-    event["client"] = int(entries[p]["values"][0])
     return True
 
 
@@ -625,18 +668,20 @@ def read_proofs(text: Any, tokens: Any, event: Any, by_order: Any) -> bool:
 @lean
 def scan(
     text: Any, spans: Any, first: int, columns: Any, halves: Any, taken: Any, tokens: Any,
-    after: Any, memo: Any, seed: int, slots: Any, entries: Any, arena: Any, nothing: int,
-    by_order: Any,
+    after: Any, memo: Any, seed: int, slots: Any, entries: Any, arena: Any, recent: Any,
+    nothing: int, by_order: Any,
 ) -> int:  # fmt: skip
     """Fill the columns of events from ``first`` on; return the first that is not taken.
 
     ``tokens`` is room for what stands under each name, ``after`` and ``memo`` for what is
-    remembered from one event to the next. ``PAD`` bytes must stand behind the last event.
+    remembered from one event to the next. ``PAD`` bytes must stand behind the last event. What
+    texts stand for is asked for some work before it is needed: memory answers meanwhile.
     """
     for e in range(first, len(spans)):
         start, end = int(spans[e, 0]), int(spans[e, 1])
         if not look_through(text, start, end, tokens, after):
             return e
+        at = place_of(WHO, 0, IN_WHO, text, tokens, seed, slots)
         event = columns[e]
         if not read_numbers(text, tokens, event):
             return e
@@ -644,9 +689,18 @@ def scan(
             return e
         if not halves_of(text, begin_of(tokens, ID), end_of(tokens, ID), halves[e]):
             return e
-        if not read_words(text, tokens, event, seed, slots, entries, arena, nothing):
+        entry_ahead(at, slots, entries)
+        if not read_codes(text, tokens, event, seed, slots, entries, arena, recent):
             return e
+        text_ahead(at, slots, entries, arena)
+        if not read_names(text, tokens, event, seed, slots, entries, arena, recent, nothing):
+            return e
+        if not read_who(at, text, tokens, event, slots, entries, arena):
+            return e
+        at = place_of(FROM, int(event["who"]), IN_FROM, text, tokens, seed, slots)
         if not read_proofs(text, tokens, event, by_order):
+            return e
+        if not read_source(at, text, tokens, event, slots, entries, arena):
             return e
         taken[e] = 1
     return len(spans)

@@ -73,7 +73,7 @@ class Scanned:
         while place < len(spans):
             place = scan(
                 words, spans, place, columns, halves, taken, one.tokens, one.after, one.memo,
-                of.seed, of.slots, of.entries, of.arena, NO_TYPE, _BY_ORDER,
+                of.seed, of.slots, of.entries, of.arena, of.recent, NO_TYPE, _BY_ORDER,
             )  # fmt: skip
             if place < len(spans):
                 yield first + place

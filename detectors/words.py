@@ -24,9 +24,13 @@ from numpy.typing import NDArray
 from detectors.compile import cached
 from detectors.octets import BYTES, LOW_HALF, MASKS, PAD, byte_at, words_of
 from models.kernel import kernel
+from models.prefetch import LINE, prefetch
 
 CODES, NAME, RECEIVER, WHO, FROM, CLIENT = range(1, 7)
 """What a text is; the same text may stand for other numbers elsewhere."""
+OF_CODES, OF_RECEIVER, OF_TYPE, OF_KEY, OF_CLIENT = range(5)
+SITES = 5
+"""Where texts stand in an event that hardly ever change."""
 ENTRY = np.dtype([("start", "i4"), ("kind", "i4"), ("salt", "i8"), ("values", "i8", 3)])
 TOKEN = np.dtype([("begin", "i8"), ("length", "i4"), ("what", "i4")])
 """Where a text stands; ``what`` is for whoever notes it."""
@@ -79,13 +83,36 @@ def is_same(which: Any, text: Any, tokens: Any, arena: Any, at: int) -> bool:
 
 
 @kernel
-def find(
-    kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any, entries: Any,
+def place_of(
+    kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any
+) -> int:
+    """Return where the search for several texts begins, and ask for that memory."""
+    at = hash_of(kind, salt, which, text, tokens, seed) & (len(slots) - 1)
+    prefetch(slots, at)
+    return at
+
+
+@kernel
+def entry_ahead(at: int, slots: Any, entries: Any) -> None:
+    """Ask for the entry with which a search begins: some work after its place was asked for."""
+    prefetch(entries, int(slots[at]))
+
+
+@kernel
+def text_ahead(at: int, slots: Any, entries: Any, arena: Any) -> None:
+    """Ask for the text of that entry: some more work later."""
+    start = int(entries[max(int(slots[at]), 0)]["start"])
+    prefetch(arena, start)
+    prefetch(arena, start + LINE)
+
+
+@kernel
+def find_from(
+    at: int, kind: int, salt: int, which: Any, text: Any, tokens: Any, slots: Any, entries: Any,
     arena: Any,
 ) -> int:  # fmt: skip
     """Return the place of several texts among the entries; -1 where they are not known."""
     mask = len(slots) - 1
-    at = hash_of(kind, salt, which, text, tokens, seed) & mask
     for _ in range(MOST_PROBES):
         p = int(slots[at])
         if p < 0:
@@ -96,6 +123,23 @@ def find(
             return p
         at = (at + 1) & mask
     return -1
+
+
+@kernel
+def find_again(
+    site: int, kind: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any, entries: Any,
+    arena: Any, recent: Any,
+) -> int:  # fmt: skip
+    """Return the same where the texts hardly ever change: what was found last is tried first."""
+    p = int(recent[site])
+    is_kind = p >= 0 and int(entries[p]["kind"]) == kind
+    if is_kind and is_same(which, text, tokens, arena, int(entries[p]["start"])):
+        return p
+    at = place_of(kind, 0, which, text, tokens, seed, slots)
+    p = find_from(at, kind, 0, which, text, tokens, slots, entries, arena)
+    if p >= 0:
+        recent[site] = p
+    return p
 
 
 @cached
@@ -115,7 +159,8 @@ def _find(
     kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any, entries: Any,
     arena: Any,
 ) -> int:  # fmt: skip
-    return find(kind, salt, which, text, tokens, seed, slots, entries, arena)
+    at = place_of(kind, salt, which, text, tokens, seed, slots)
+    return find_from(at, kind, salt, which, text, tokens, slots, entries, arena)
 
 
 class Words:
@@ -127,6 +172,7 @@ class Words:
         self.entries = np.zeros(MOST_ENTRIES, ENTRY)
         self._arena = np.zeros(MOST_BYTES + PAD, np.uint8)
         self.arena = words_of(self._arena)
+        self.recent = np.full(SITES, -1, np.int64)
         self._known: set[tuple[int, int, bytes]] = set()
         self._bytes = 0
 
@@ -137,7 +183,7 @@ class Words:
             return
         used = len(self._known)
         if used == MOST_ENTRIES or self._bytes + len(whole) > MOST_BYTES:
-            self.slots[:] = -1
+            self.slots[:] = self.recent[:] = -1
             self._known.clear()
             used = self._bytes = 0
         self._known.add((kind, salt, whole))
