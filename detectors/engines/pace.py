@@ -1,16 +1,16 @@
 """When the next checkpoint may begin: so that checkpoints take a bounded share of a core.
 
-At the live edge they come every few seconds, and cost a fraction of that. A worker that catches up
-walks millions of events between two of them, and each leaves rows to be written: there the next
-one waits until the last has become a small share of the time since it began.
+At the live edge they come every few seconds, and hardly cost anything. A busy worker, and one that
+catches up, walks up to millions of events between two of them, and each leaves rows to be written:
+there the next one waits until the last has become a small share of the time since it began.
 """
 
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-SHARE: Final = 0.02
-"""Of a core, for copying and packing; sending comes on top, a third of that as measured."""
+SHARE: Final = 0.0075
+"""Of a core, for copying and packing; with sending, a third of that as measured, it is 1 %."""
 MOST_SECONDS: Final = 15.0
 """So long a checkpoint waits at most, since what is walked after it is walked again after a crash.
 Where one costs more than this times `SHARE`, the share is larger."""
