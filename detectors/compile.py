@@ -133,13 +133,6 @@ def _remove_old(current: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def cached(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function with the cache on disk."""
-    cache_folder()
-    compiled: Callable[..., Any] = numba.njit(function, cache=True, error_model="python")
-    return compiled
-
-
 def lean(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that makes no arrays, with the cache on disk.
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.compile import cached
+from detectors.compile import lean
 from models.kernel import kernel
 
 BATCH: Final = np.dtype(
@@ -51,7 +51,7 @@ def varint(data: Any, at: int, end: int) -> tuple[int, int]:
     return 0, -1
 
 
-@cached
+@lean
 def _frame(
     data: Any, batches: Any, since: int, spans: Any, offsets: Any, times: Any, places: Any
 ) -> tuple[int, int]:

@@ -36,7 +36,7 @@ import numpy as np
 from numpy import int32
 from numpy.typing import NDArray
 
-from detectors.compile import cached
+from detectors.compile import lean
 from detectors.snapshot import PATCH, STEPS, steps_of
 from models.kernel import kernel
 from models.prefetch import prefetch
@@ -207,7 +207,7 @@ def look_ahead(slots: Any, dirty: Any, state: Any, key: int) -> None:
     prefetch(dirty, at >> 3)
 
 
-@cached
+@lean
 def _double(slots: Any, grown: Any, level: int) -> None:
     """Part every bucket into two, by the next bit of its keys; order is kept."""
     shift = KEY_BITS + DOUBLINGS - 1 - level

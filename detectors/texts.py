@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.compile import cached
+from detectors.compile import lean
 from detectors.keys import id_keys
 from detectors.octets import PAD, words_of
 from detectors.scan import BAD, fingerprint, halves_of, time_of
@@ -19,7 +19,7 @@ Places = tuple[NDArray[Any], NDArray[np.int64]]
 """The bytes of a column by words, and where each text begins; last, where the last one ends."""
 
 
-@cached
+@lean
 def _fingerprints(text: Any, begins: Any, there: Any, keys: Any, ok: Any) -> None:
     for e in range(len(there)):
         if there[e]:
@@ -30,14 +30,14 @@ def _fingerprints(text: Any, begins: Any, there: Any, keys: Any, ok: Any) -> Non
                 keys[e] = key
 
 
-@cached
+@lean
 def _uuids(text: Any, begins: Any, there: Any, halves: Any, ok: Any) -> None:
     for e in range(len(there)):
         if not there[e] or not halves_of(text, int(begins[e]), int(begins[e + 1]), halves[e]):
             ok[e] = 0
 
 
-@cached
+@lean
 def _moments(text: Any, begins: Any, there: Any, memo: Any, times: Any, ok: Any) -> None:
     for e in range(len(there)):
         if there[e]:

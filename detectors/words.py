@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.compile import cached
+from detectors.compile import lean
 from detectors.octets import BYTES, LOW_HALF, MASKS, PAD, byte_at, words_of
 from models.kernel import kernel
 from models.prefetch import LINE, prefetch
@@ -142,7 +142,7 @@ def find_again(
     return p
 
 
-@cached
+@lean
 def _place(kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any) -> int:
     """Return where new texts may stand; -1 where too many others stand in their way."""
     mask = len(slots) - 1
@@ -154,7 +154,7 @@ def _place(kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, 
     return -1
 
 
-@cached
+@lean
 def _find(
     kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int, slots: Any, entries: Any,
     arena: Any,
