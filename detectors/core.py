@@ -124,6 +124,7 @@ class Core:
             late=int(config.stream.late_hours * HOUR), ahead=int(config.stream.ahead_minutes * 6e7)
         )
         self._pauses = self._clock.paused
+        self._nowhere = Located(*(np.zeros(0, kind) for kind in ("i8", "i1", "i8")))
         self._tables: dict[tuple[str, ...], KeyedTable] = {}
         self._ids = KeyedTable(
             TableSpec(("id",), ttl=HOUR // MINUTE, limit=1 << 20, refresh=False, growth=2.0)
@@ -369,12 +370,15 @@ class Core:
     ) -> Outcome:
         events = batch.columns
         self.controls.mark(events)
-        located = {}
+        located: dict[tuple[str, ...], Located] = {}
         minutes = now // MINUTE
         ticks = minutes * MINUTE
         keys = KeyColumns(events)
         for key, table in self._tables.items():
-            located[key] = table.locate(keys.of(key), minutes)
+            wanted = keys.of(key)
+            located[key] = (
+                self._none(len(batch)) if wanted is None else table.locate(wanted, minutes)
+            )
         repeats = located[DELIVERY].before  # 0 where there is no delivery
         self._roster.meet(batch, located[SENDER], now, repeats)
         self._hot.see(events["sender"])
@@ -404,13 +408,18 @@ class Core:
         self.count("observations", len(observations))
         return Outcome(alerts, observations=observations)
 
+    def _none(self, count: int) -> Located:
+        """Return where the rows of so many null keys are: nowhere."""
+        if len(self._nowhere.position) != count:
+            none = np.zeros(count, np.int64)
+            self._nowhere = Located(np.full(count, -1), none.astype(np.int8), none)
+        return self._nowhere
+
     def load_walks(self) -> None:
         """Compile the walks, or load them from the cache, and nothing else of the core."""
-        none = np.zeros(0, np.int64)
-        nowhere = Located(none, none.astype(np.int8), none)
-        located = dict.fromkeys(self._tables, nowhere)
+        located = dict.fromkeys(self._tables, self._none(0))
         for runner in self._runners:
-            self._walk(runner, no_events().columns, located, none, 0, self._pauses)
+            self._walk(runner, no_events().columns, located, np.zeros(0, np.int64), 0, self._pauses)
 
     def _walk(
         self,

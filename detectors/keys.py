@@ -74,7 +74,7 @@ class KeyColumns:
     def __init__(self, columns: NDArray[Any]) -> None:
         self._columns = columns
         self._gathered: dict[str, NDArray[np.int64]] = {}
-        self._combined: dict[tuple[str, ...], NDArray[np.int64]] = {}
+        self._combined: dict[tuple[str, ...], NDArray[np.int64] | None] = {}
 
     def __getitem__(self, name: str) -> NDArray[np.int64]:
         """Return a column's values, one after the other in memory."""
@@ -82,12 +82,20 @@ class KeyColumns:
             self._gathered[name] = np.ascontiguousarray(self._columns[name], np.int64)
         return self._gathered[name]
 
-    def of(self, names: tuple[str, ...]) -> NDArray[np.int64]:
-        """Return one key for each row of several key columns; 0 where any of them is 0."""
+    def of(self, names: tuple[str, ...]) -> NDArray[np.int64] | None:
+        """Return one key for each row of several key columns; 0 where any of them is 0.
+
+        None where all are 0 since a short column is: the kind, where all are webhooks.
+        """
         if len(names) == 1:
             return self[names[0]]
         if names not in self._combined:
-            self._combined[names] = _joined(self.of(names[:-1]), self._columns[names[-1]])
+            before, column = self.of(names[:-1]), self._columns[names[-1]]
+            short = column.itemsize < np.int64().itemsize
+            if before is None or (short and not column.any()):
+                self._combined[names] = None
+            else:
+                self._combined[names] = _joined(before, column)
         return self._combined[names]
 
 
@@ -101,10 +109,7 @@ def combine(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 def _joined(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the keys of pairs; 0 where one of a pair is 0. The column is one of an event's."""
-    narrow = column.dtype != key.dtype
-    if narrow and not column.any():  # the kind, where all are webhooks
-        return np.zeros(len(key), np.int64)
-    if narrow or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if column.dtype != key.dtype or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return joined_by_columns(key, column)
     joined = np.empty(len(key), np.uint64)
     _join(key.view(np.uint64), column.view(np.uint64), joined)
