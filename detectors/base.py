@@ -66,6 +66,9 @@ COLD_EVENTS = 30
 WARM_EVENTS = 300
 """A share or rate is cold below 30 events and warm from 300."""
 
+PASSING = ("unit", "delivery")
+"""Last columns of keys whose rows pass (``detectors.passing``): they move, and have no timer."""
+
 INCIDENT = [("opened_at", "i4"), ("open_until", "i4")]
 """First fields of a row that can hold an incident: minutes since 1970, 0 = none (timers fire at
 full minutes only)."""

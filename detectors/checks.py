@@ -36,6 +36,7 @@ from detectors.base import (
     INCIDENT,
     INFO,
     JUDGING,
+    PASSING,
     TIMERS,
     Detector,
     Found,
@@ -144,6 +145,8 @@ def rows_are_bounded(detector: Detector) -> None:
         heads = (INCIDENT, TIMERS, JUDGING) if table.timer is not None else ([],)
         fits = any(kinds[: len(own)] == head and len(own) == len(head) for head in heads)
         _require(fits, detector, f"table {where}: timer and INCIDENT, TIMERS or JUDGING")
+        moves = table.key[-1] in PASSING
+        _require(table.timer is None or not moves, detector, f"table {where}: no timer, rows move")
 
 
 def params_are_explained(detector: Detector) -> None:

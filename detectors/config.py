@@ -79,7 +79,7 @@ PRIOR_SHARES = "signature-failure-spike"
 """The detector whose parameters a fitted failure share sets."""
 USUAL_OVERLAP_S = 86_400.0
 """Of old and new keys, where a profile says nothing: Stripe's and Svix's 24 h."""
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """Part of the configuration's hash: raise it when a step means something else by a row."""
 
 Network = IPv4Network | IPv6Network

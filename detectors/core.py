@@ -18,6 +18,7 @@ from alerts.alert import Alert
 from detectors import health
 from detectors.base import (
     CLOSE_REASONS,
+    PASSING,
     Baseline,
     Described,
     Detector,
@@ -622,13 +623,13 @@ class Core:
         core = Core(config, header["partition"], shared=header["shared"], partitions=partitions)
         core.next_offset = header["next_offset"]
         core.counters = dict(header["counters"])
-        core._clock.restore(header["clock"])
-        core._pauses = core._clock.paused
         parts: dict[str, dict[str, NDArray[Any]]] = {}
         for name, array in arrays.items():
             table, _, part = name.partition("/")
             parts.setdefault(table, {})[part] = array
         try:
+            core._clock.restore(header["clock"])
+            core._pauses = core._clock.paused
             learned = frozenset(r.detector.id for r in core._runners if r.detector.is_learned)
             for key, keyed in core._kept().items():
                 keyed.restore(parts["+".join(key)], may_lack=learned)
@@ -656,7 +657,7 @@ def _value_of(batch: EventBatch, at: int) -> Callable[[], bytes]:
 
 
 def _spec(key: tuple[str, ...], config: Config) -> TableSpec:
-    if key[-1] in ("unit", "delivery"):
+    if key[-1] in PASSING:
         remembered = config.stream.max_deliveries
         limit = min(config.stream.max_exact_deliveries, remembered)
         return TableSpec(

@@ -141,7 +141,7 @@ def enter(slots: Any, dirty: Any, state: Any, key: int, seen: int) -> bool:
     narrow, code = int32(mark), int32(now & CODES)
     for i in range(WAYS):  # without a branch, in 32 bits: the compiler takes 16 at once
         v = slots[at + i]
-        age = int32((code - v) & CODES | int32(v == 0) * GENERATIONS)
+        age = int32((code - (v & CODES)) & CODES | int32(v == 0) * GENERATIONS)
         found = int32(found | int32(int32(v >> CODE_BITS) == narrow) & int32(age <= ALIVE))
         best = max(best, int32(age << CODE_BITS | i))
     where = at + (int(best) & (WAYS - 1))

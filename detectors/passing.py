@@ -1,8 +1,9 @@
 """Look-ups in a table whose rows pass: they end a fixed time after their first use.
 
 The rows are a ring in the order of their first use, the hand at the oldest. Each new key lets two
-of those leave whose time has ended, so that the ring is as long as what comes within that time asks
-for; where it is full it is widened, or, at the limit, the oldest goes nevertheless. A table may
+of those leave whose time has ended; where the ring is full it is widened, or, at the limit, the
+oldest goes nevertheless. So it becomes as long as the busiest such time asks for, and is not
+shortened. Widening it moves rows: nobody may keep their positions. A table may
 have a memory of its keys (``detectors.memory``), from the moment when a row has to go: then it
 holds the keys of all rows, and each new one from its first use on, so that one look at its bucket
 is all that it costs. Almost every look-up brings a new key here, so all of it is in one loop whose

@@ -250,8 +250,7 @@ class KeyedTable:
     def key_bytes(self) -> int:
         """Bytes of one more key: its rows, and its share of the index.
 
-        The index counts as it is when it grows; without renewal the table is full most of the
-        time, and it counts as it is then.
+        The index counts as it is when it grows; without renewal as it is at the limit.
         """
         if not self.spec.refresh:
             limit = self.spec.limit
@@ -319,7 +318,8 @@ class KeyedTable:
         self.slots = _grown(picked(self.slots, ring), capacity)
         for name, rows in self.rows.items():
             self.rows[name] = _grown(picked(rows, ring), capacity)
-        self.dirty = np.ones(capacity, np.uint8)
+        self.dirty = np.zeros(capacity, np.uint8)
+        self.dirty[:used] = 1  # all have moved
         if used:
             located = found.position[:done]
             located[:] = np.where(located >= 0, (located - hand) % used, located)
@@ -399,7 +399,8 @@ class KeyedTable:
     def changes(self) -> dict[str, NDArray[Any]]:
         """Return copies of what changed since the last ``clean``, for ``snapshot.merge``.
 
-        Tables that keep things in the order of a hand give long runs: segments that are appended.
+        Rows that pass give long runs, segments that are appended; all of them when their ring was
+        made longer.
         """
         places = np.flatnonzero(self.dirty[: self.used])
         parts = {f"rows.{name}{PATCH}": picked(rows, places) for name, rows in self.rows.items()}

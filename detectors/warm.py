@@ -23,10 +23,12 @@ from detectors.batch import Decoder, ReportAt, no_events
 from detectors.compile import cache_folder, walk_name
 from detectors.config import Config
 from detectors.core import Core
-from detectors.event import DAY
+from detectors.event import DAY, EVENT
+from detectors.keys import KeyColumns
 from detectors.registry import detectors_found
 from detectors.tables import KeyedTable, TableSpec
 from detectors.walk import walk_source
+from detectors.words import NAME, Words
 from models.store import StoredModel
 
 LOGGER = logging.getLogger("callwatch.start")
@@ -61,7 +63,6 @@ def warm_up(config: Config) -> bool:
         for core in _cores(mine):
             load(core)
         Decoder(config).values([b"{}"])
-        fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
     for helper in helpers:
         helper.wait()
     for shared in (False, True):
@@ -125,8 +126,16 @@ def fill(table: KeyedTable) -> None:
 
 
 def load(core: Core) -> None:
-    """Let a moment without events pass for a new core: that compiles or loads all of its walks."""
+    """Compile or load all that a core runs, before it gets events.
+
+    A moment without events passes for it, new tables grow, and texts are learned; a column of one
+    event is another kind of array than that of two.
+    """
     core.feed_sorted(no_events(), reports=[ReportAt(0, DAY, None)])
+    fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
+    for events in (1, 2):
+        KeyColumns(np.ones(events, EVENT)).of(("sender", "source"))
+    Words().add(NAME, ["text"], (1, 0, 0))
 
 
 if __name__ == "__main__":

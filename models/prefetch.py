@@ -1,9 +1,11 @@
 """Asking for memory before it is needed.
 
 A look-up by a random key waits for memory longer than for all that it reckons, and so does a step
-for its row. Who asks for the lines of an event some events ahead waits for none: in a table of
-27 MB a look-up so took a seventh of the time. The processor may fetch what it is asked for, or not;
-an address that does not exist is no error, and no result depends on it.
+for its row. Who asks for the lines of an event some events ahead waits for none. The processor may
+fetch what it is asked for, or not; an address that does not exist is no error, and no result
+depends on it: plain Python does nothing.
+
+>>> prefetch([1, 2], 7)
 """
 
 from __future__ import annotations
@@ -22,16 +24,11 @@ AHEAD: Final = 16
 LINE: Final = 64
 """Bytes that a processor fetches together."""
 WRITE, KEEP, DATA = 1, 3, 1
-"""Of ``llvm.prefetch``: it will be written, soon, and is no code."""
+"""Of ``llvm.prefetch``: to be written (most of it is), soon, and no code."""
 
 
 def prefetch(array: Any, place: int) -> None:
-    """Ask for all lines of ``array[place]``, whether there is such a place or not.
-
-    Plain Python has no use for it.
-
-    >>> prefetch([1, 2], 7)
-    """
+    """Ask for all lines of ``array[place]``, whether there is such a place or not."""
 
 
 @type_callable(prefetch)
@@ -56,7 +53,9 @@ def _lowered(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     flag = ir.IntType(32)
     of_llvm = ir.FunctionType(ir.VoidType(), [octets, flag, flag, flag])
     asks = builder.module.declare_intrinsic("llvm.prefetch", [octets], of_llvm)
-    size = of.dtype.size if isinstance(of.dtype, types.Record) else 1  # no number lies in two lines
+    size = (
+        of.dtype.size if isinstance(of.dtype, types.Record) else 1
+    )  # aligned numbers: in one line
     for at in sorted({*range(0, size, LINE), size - 1}):
         line = builder.gep(item, [context.get_constant(types.intp, at)])
         builder.call(asks, [line, flag(WRITE), flag(KEEP), flag(DATA)])

@@ -42,22 +42,23 @@ FLYING_BYTES: Final = 16 << 20
 FETCH_BYTES: Final = 8 << 20
 """Of one fetch from a broker, all partitions together."""
 PARTITION_BYTES: Final = 4 << 20
-"""Of one partition in it: four times what is usual, since each batch costs the core some 2 ms,
-however few events are in it. At the live edge, where less waits, nothing changes by it."""
+"""Of one partition in it: four times what is usual, since each batch costs the core about a
+millisecond, however few events are in it. At the live edge, where less waits, nothing changes."""
 
 
 @dataclass(frozen=True)
 class Fetching:
     """How a worker fetches; an application's attribute `fetching`.
 
-    Each answer costs some milliseconds, however few events are in it. So while events come, brokers
-    gather what comes within a moment; where none come, they answer at the first.
+    An answer costs each partition about a millisecond, however few events are in it. So while
+    events come, brokers gather what comes within a moment; where none come, they answer at the
+    first.
     """
 
     wait_seconds: float = 0.05
     """So long a broker waits for a first byte before it answers that there is nothing."""
     gather_seconds: float = 0.015
-    """So long it gathers: events wait half as long for it, on average."""
+    """So long it gathers, if the former is not shorter: events wait half as long, on average."""
     gather_bytes: int = 256 << 10
     """With so many it answers at once: who catches up does not wait."""
     lively_seconds: float = 0.1
@@ -71,7 +72,7 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         fetching: Fetching = getattr(self.app, "fetching", Fetching())
         # Faust has 1500 ms written into its code: a fetch to an idle broker would hold up those
-        # of partitions that get their data a moment later.
+        # of partitions that get their data a moment later. Later requests are `Gathering`'s.
         consumer._fetch_max_wait_ms = max(1, round(fetching.wait_seconds * 1000))
         consumer._fetch_max_bytes = FETCH_BYTES
         consumer._max_partition_fetch_bytes = PARTITION_BYTES
@@ -123,7 +124,7 @@ class Gathering:
     def _asked(self, assignment: Any) -> Any:
         of = self._fetching
         lively = self._clock() - self._last < of.lively_seconds
-        seconds = of.gather_seconds if lively else of.wait_seconds
+        seconds = min(of.gather_seconds, of.wait_seconds) if lively else of.wait_seconds
         self._fetcher._fetch_max_wait_ms = max(1, round(seconds * 1000))
         self._fetcher._fetch_min_bytes = of.gather_bytes if lively else 1
         return self._ask(assignment)

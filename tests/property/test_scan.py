@@ -205,6 +205,19 @@ def test_parameters_that_depend_on_the_time_are_left_to_others() -> None:
     assert len(set(fast.batch.columns["registered"].tolist())) > 1
 
 
+def test_texts_that_were_found_last_are_forgotten_with_all_others() -> None:
+    """Where other texts have taken their places, what they stood for is not found again."""
+    values = [encode(event(MONDAY + n, sender="s", key_id=f"k{n % 2}")) for n in range(6)]
+    decoder = Decoder(Config())
+    before = decoder.values(values).batch.columns["key_id"].tolist()
+    words = decoder._scanner.words
+    assert (words.recent >= 0).any()
+    for n in range(MOST_BYTES // LONGEST + 99):
+        words.add(NAME, [str(n) + "x" * (LONGEST - 10)], (n, 0, 0))
+    assert (words.recent == -1).all()
+    assert decoder.values(values).batch.columns["key_id"].tolist() == before
+
+
 def test_random_names_fill_a_bounded_memory() -> None:
     """More texts than there is room for: all is forgotten, what comes next is found again."""
     words = Words()

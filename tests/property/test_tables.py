@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from detectors.keys import combine, hex_key, joined_by_columns, name_key, places
+from detectors.snapshot import merge, pack
 from detectors.tables import (
     ESTABLISHED_BONUS,
     ESTABLISHED_HITS,
@@ -245,6 +247,28 @@ def drawn(chance: random.Random, names: int) -> tuple[list[int], list[int]]:
         keys.append(chance.choice(pool))
         nows.append(now)
     return keys, nows
+
+
+@pytest.mark.parametrize("remembered", [0, 4000])
+def test_changes_of_a_ring_that_is_widened_make_its_snapshot(remembered: int) -> None:
+    """Where rows have moved, and where a memory begins, changes make the same bytes."""
+    spec = TableSpec(("unit",), 90, 700, refresh=False, growth=2.0, remembered=remembered)
+    table, chance = table_of(spec), np.random.default_rng(7)
+    base, changes, widened = packed(table.snapshot()), [], set()
+    table.clean()
+    for minute in range(60):
+        keys = chance.integers(-(2**63), 2**63 - 1, 5 * minute)
+        marked(table, keys.tolist(), [minute] * len(keys))
+        changes.append(packed(table.changes()))
+        table.clean()
+        widened.add(table.used)
+        assert merge(base, changes) == packed(table.snapshot())
+    assert widened == {0, 64, 128, 256, 512, 700}
+
+
+def packed(parts: dict[str, NDArray[Any]]) -> bytes:
+    """Return a table's arrays as a snapshot has them."""
+    return pack({}, {f"unit/{name}": array for name, array in parts.items()})
 
 
 @pytest.mark.parametrize("growth", [1.125, 2.0])

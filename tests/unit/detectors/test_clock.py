@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from alerts.alert import from_rfc3339, to_rfc3339
 from detectors.config import Config, StreamSettings
 from detectors.core import Core
 from detectors.engines.local import LocalResult, run_local
+from detectors.errors import StateError
+from detectors.snapshot import pack, unpack
 from ingest.sources import cut
 from tests.unit.detectors.streams import (
     DAY,
@@ -203,3 +207,14 @@ def test_an_empty_input_is_no_problem() -> None:
     assert core.feed_log([], [], []).alerts == []
     assert core.next_offset is None
     assert core.finish(MONDAY).alerts == []
+
+
+def test_a_clock_of_another_layout_is_an_error_of_the_state() -> None:
+    """A state whose pauses have two columns is refused in words, and does not end the program."""
+    core = Core(CONFIG)
+    log(core, (one(MONDAY), MONDAY), (one(MONDAY + HOUR), MONDAY + HOUR))
+    header, arrays = unpack(core.snapshot())
+    assert header["clock"][2]
+    header["clock"][2] = [pause[:2] for pause in header["clock"][2]]
+    with pytest.raises(StateError, match="does not fit"):
+        Core.restore(CONFIG, pack(header, arrays))

@@ -122,6 +122,15 @@ def test_brokers_gather_only_while_events_come() -> None:
     assert asked == ["assignment"] * 3
 
 
+def test_brokers_gather_no_longer_than_they_may_wait() -> None:
+    """Who set a shorter wait gets it, whether events come or not."""
+    fetcher = SimpleNamespace(_get_actions_per_node=id)
+    gathering = Gathering(fetcher, Fetching(wait_seconds=0.005), clock=lambda: 0.0)
+    gathering.found()
+    fetcher._get_actions_per_node("assignment")
+    assert fetcher._fetch_max_wait_ms == 5
+
+
 def _consumer(app: Any) -> Any:
     """The aiokafka consumer that a worker would use, not started."""
 

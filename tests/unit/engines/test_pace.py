@@ -27,7 +27,7 @@ def test_the_first_checkpoint_may_begin_at_once() -> None:
 
 
 def test_a_cheap_checkpoint_changes_nothing() -> None:
-    """At the live edge: 40 ms every 5 s are less than the share."""
+    """40 ms every 5 s are less than a share of 2 %."""
     clock = _Clock()
     pace = Pace(share=0.02, most=15, clock=clock)
     pace.begin()
@@ -35,6 +35,18 @@ def test_a_cheap_checkpoint_changes_nothing() -> None:
     pace.end(0.04)
     clock.now += 4.7
     assert pace.left == 0
+
+
+def test_a_worker_spends_its_share_on_checkpoints_as_long_as_they_may_wait() -> None:
+    """By the shipped numbers: 30 ms wait for 4 s, 75 ms for 10 s, nothing for more than 15 s."""
+    clock = _Clock()
+    waits = []
+    for cost in (0.03, 0.075, 0.5):
+        pace = Pace(clock=clock)
+        pace.begin()
+        pace.end(cost)
+        waits.append(round(pace.left, 6))
+    assert waits == [4.0, 10.0, 15.0]
 
 
 @pytest.mark.parametrize("cost", [0.05, 0.1, 0.25])

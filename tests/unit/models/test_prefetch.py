@@ -33,8 +33,8 @@ def test_every_line_is_asked_for_that_an_item_may_lie_in(item: np.dtype[Any], li
     array = np.zeros(3, item)
     compiled = njit(ask)
     assert compiled(array, 1) == 3
-    (text,) = compiled.inspect_asm().values()
-    asked = [line for line in text.splitlines() if "prefetch" in line and "(" in line]
+    (text,) = compiled.inspect_llvm().values()
+    asked = [line for line in text.splitlines() if "call void @llvm.prefetch" in line]
     assert len(asked) == lines
 
 
