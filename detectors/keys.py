@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.compile import lean
+from models.kernel import kernel
 
 PLACE_BITS = 31
-_SECRET = np.uint64(secrets.randbits(64) | 1)
+PLACE_MASK = (1 << PLACE_BITS) - 1
+SECRET = 2 * secrets.randbits(63) + 1 - 2**63
 _M1 = np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64's constants (Steele, Lea, Flood 2014)
 _M2 = np.uint64(0x94D049BB133111EB)
 _S1, _S2, _S3 = np.uint64(30), np.uint64(27), np.uint64(31)
@@ -140,10 +142,12 @@ def joined_by_columns(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDAr
     return joined.view(np.int64)
 
 
-def places(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each key's look-up starts, before the table's size is applied: 31 bits.
+@kernel
+def place_of(key: int, secret: int) -> int:
+    """Return where a key's look-up starts, before the table's size is applied: 31 bits.
 
     Multiply-shift hashing with a secret odd factor (Dietzfelbinger et al. 1997): two keys that
-    were chosen without knowing it share a place no more often than chance has it, times two.
+    were chosen without knowing it share a place no more often than chance has it, times two. It is
+    handed in: as a constant it would be compiled into what other processes load.
     """
-    return ((keys.view(np.uint64) * _SECRET) >> np.uint64(64 - PLACE_BITS)).view(np.int64)
+    return (key * secret) >> (64 - PLACE_BITS) & PLACE_MASK

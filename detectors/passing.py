@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.compile import lean
+from detectors.keys import place_of
 from detectors.memory import enter, is_crowded, look_ahead, turn
 from models.kernel import kernel
 from models.prefetch import AHEAD, prefetch
@@ -31,10 +32,11 @@ NO_MEMORY: Final = (np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np
 
 
 @kernel
-def index_ahead(home: Any, e: int, index: Any, shift: int) -> None:
+def index_ahead(keys: Any, e: int, secret: int, index: Any, shift: int) -> None:
     """Ask for the entry with which a later look-up begins."""
-    if e < len(home):
-        prefetch(index, (int(home[e]) & ((1 << shift) - 1)) * len(index) >> shift)
+    if e < len(keys):
+        place = place_of(int(keys[e]), secret)
+        prefetch(index, (place & ((1 << shift) - 1)) * len(index) >> shift)
 
 
 @kernel
@@ -72,7 +74,7 @@ def enter_rows(
 
 @lean
 def pass_by(  # noqa: C901 -- calls would cost as much as what they do
-    first: int, wanted: Any, home: Any, now: Any, index: Any, slots: Any, state: Any,
+    first: int, wanted: Any, secret: int, now: Any, index: Any, slots: Any, state: Any,
     shift: int, ttl: int, limit: int, most: int, dirty: Any, places: Any, written: Any, memory: Any,
     position: Any, fresh: Any, before: Any,
 ) -> int:  # fmt: skip
@@ -83,7 +85,7 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
     filled, evicted = int(state[FILLED]), int(state[EVICTED])
     done = len(wanted)
     for e in range(first, len(wanted)):
-        index_ahead(home, e + AHEAD, index, shift)
+        index_ahead(wanted, e + AHEAD, secret, index, shift)
         if len(places) > 0 and e + AHEAD < len(wanted):
             look_ahead(places, written, memory, int(wanted[e + AHEAD]))
         key = int(wanted[e])
@@ -91,7 +93,7 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
             position[e] = -1
             continue
         t = int(now[e])
-        place = int(home[e])
+        place = place_of(key, secret)
         at = probe(index, slots, key, place, shift)
         found = int(index[at])
         p = found & low

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.compile import lean
-from detectors.keys import places
+from detectors.keys import SECRET, place_of
 from detectors.memory import Memory
 from detectors.passing import (
     COUNT,
@@ -144,16 +144,17 @@ def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int) -> int:
 
 @lean
 def _locate(
-    first: int, wanted: Any, home: Any, now: Any, index: Any, slots: Any, state: Any,
+    first: int, wanted: Any, secret: int, now: Any, index: Any, slots: Any, state: Any,
     shift: int, ttl: int, limit: int, most: int, dirty: Any,
     position: Any, fresh: Any, before: Any,
 ) -> int:  # fmt: skip
     """Locate from event ``first`` on; return where something is ``WANTED``, or the end."""
     low = (1 << shift) - 1
     for e in range(first, len(wanted)):
-        index_ahead(home, e + 2 * AHEAD, index, shift)
+        index_ahead(wanted, e + 2 * AHEAD, secret, index, shift)
         if e + AHEAD < len(wanted):
-            entry = int(index[(int(home[e + AHEAD]) & low) * len(index) >> shift])
+            later = place_of(int(wanted[e + AHEAD]), secret)
+            entry = int(index[(later & low) * len(index) >> shift])
             prefetch(slots, entry & low)
             prefetch(dirty, entry & low)
         key = int(wanted[e])
@@ -161,7 +162,7 @@ def _locate(
             position[e] = -1
             continue
         t = int(now[e])
-        place = int(home[e])
+        place = place_of(key, secret)
         at = probe(index, slots, key, place, shift)
         p = int(index[at])
         if p >= 0:
@@ -211,9 +212,6 @@ class KeyedTable:
         self.slots = np.zeros(capacity, SLOT if self.spec.counted else SMALL_SLOT)
         self.dirty = np.zeros(capacity, np.uint8)
         """1 where a row was used, or woken, since the last ``clean``."""
-        self._index_for(capacity)
-
-    def _index_for(self, capacity: int) -> None:
         self.index = np.full(self._entries(capacity), -1, np.int32)
 
     def _entries(self, capacity: int) -> int:
@@ -286,7 +284,7 @@ class KeyedTable:
         for name, rows in self.rows.items():
             self.rows[name] = _grown(rows, capacity)
         if len(self.index) != self._entries(capacity):
-            self._index_for(capacity)
+            self.index = np.empty(self._entries(capacity), np.int32)
             self.reindex()
 
     def reindex(self) -> None:
@@ -294,7 +292,7 @@ class KeyedTable:
         keys = np.ascontiguousarray(self.slots["key"][: self.used])
         hand, count = self._span
         self.index[:] = -1
-        self.state[FILLED] = _link(self.index, keys, places(keys), hand, count, self._shift)
+        self.state[FILLED] = _link(self.index, keys, SECRET, hand, count, self._shift)
 
     @property
     def _span(self) -> tuple[int, int]:
@@ -325,16 +323,15 @@ class KeyedTable:
             located[:] = np.where(located >= 0, (located - hand) % used, located)
         self.state[[USED, HAND]] = wider, 0
         if len(self.index) != self._entries(capacity):
-            self._index_for(capacity)
+            self.index = np.empty(self._entries(capacity), np.int32)
         self.reindex()
 
     def locate(self, keys: NDArray[np.int64], now: NDArray[np.int64]) -> Located:
         """Find or make the rows of a batch's keys, in order; ``now`` in minutes of stream time."""
         n = len(keys)
         found = Located(np.empty(n, np.int64), np.zeros(n, np.int8), np.zeros(n, np.int64))
-        home = places(keys)
         done = 0
-        while (done := self._look_up(done, keys, home, now, found)) < n:
+        while (done := self._look_up(done, keys, now, found)) < n:
             wanted = int(self.state[WANTED])
             if wanted == ROWS:
                 if self.spec.refresh:
@@ -359,7 +356,6 @@ class KeyedTable:
         self,
         first: int,
         keys: NDArray[np.int64],
-        home: NDArray[np.int64],
         now: NDArray[np.int64],
         found: Located,
     ) -> int:
@@ -368,13 +364,13 @@ class KeyedTable:
         most = INT32_MAX if spec.counted else INT8_MAX
         if spec.refresh:
             return int(_locate(
-                first, keys, home, now, self.index, self.slots, self.state, self._shift,
+                first, keys, SECRET, now, self.index, self.slots, self.state, self._shift,
                 spec.ttl, spec.limit, most, self.dirty, *where,
             ))  # fmt: skip
         memory = self.memory
         m = NO_MEMORY if memory is None else (memory.slots, memory.dirty, memory.state)
         return int(pass_by(
-            first, keys, home, now, self.index, self.slots, self.state, self._shift,
+            first, keys, SECRET, now, self.index, self.slots, self.state, self._shift,
             spec.ttl, spec.limit, most, self.dirty, *m, *where,
         ))  # fmt: skip
 
@@ -448,18 +444,19 @@ def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
 
 
 @lean
-def _link(index: Any, keys: Any, home: Any, hand: int, count: int, shift: int) -> int:
+def _link(index: Any, keys: Any, secret: int, hand: int, count: int, shift: int) -> int:
     """Enter rows into an empty index, the oldest first; return how many there are."""
     low = (1 << shift) - 1
     linked = 0
     for i in range(count):
         p = hand + i if hand + i < len(keys) else hand + i - len(keys)
-        index_ahead(home, p + AHEAD, index, shift)
+        index_ahead(keys, p + AHEAD, secret, index, shift)
         if int(keys[p]) == 0:
             continue
-        at = (int(home[p]) & low) * len(index) >> shift
+        place = place_of(int(keys[p]), secret)
+        at = (place & low) * len(index) >> shift
         while int(index[at]) >= 0:
             at = at + 1 if at + 1 < len(index) else 0
-        index[at] = int(home[p]) & ~low | p
+        index[at] = place & ~low | p
         linked += 1
     return linked

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from numpy.typing import NDArray
 
-from detectors.keys import combine, hex_key, joined_by_columns, name_key, places
+from detectors.event import EVENT
+from detectors.keys import KeyColumns, combine, hex_key, name_key, place_of
 from detectors.snapshot import merge, pack
 from detectors.tables import (
     ESTABLISHED_BONUS,
@@ -353,13 +355,20 @@ def test_keys_of_pairs_are_the_same_compiled_and_plain() -> None:
             chance.integers(-(2**63), 2**63 - 1, 5000) * (chance.random(5000) >= null)
             for _ in range(2)
         )
-        assert (combine([a, b]) == joined_by_columns(a, b)).all()
+        events = np.zeros(5000, EVENT)
+        events["sender"], events["source"] = a, b
+        found = KeyColumns(events).of(("sender", "source"))
+        assert found is not None
+        assert (found == combine([a, b])).all()
 
 
 def test_places_fit_their_field() -> None:
-    """Places are non-negative and have 31 bits at most."""
-    found = places(np.array([1, -1, 2**63 - 1, -(2**63)]))
-    assert ((found >= 0) & (found < 2**31)).all()
+    """Places are non-negative and have 31 bits at most; compiled and plain they are the same."""
+    compiled = njit(place_of)
+    for secret in (1, -1, 2**63 - 1, 1 - 2**63, 0x1234567 * 2**32 + 1):
+        for key in (1, -1, 2**63 - 1, -(2**63), 77 * 2**40 - 3):
+            assert 0 <= place_of(key, secret) < 2**31
+            assert place_of(key, secret) == compiled(key, secret)
 
 
 def test_rows_of_another_layout_are_refused() -> None:
