@@ -12,15 +12,16 @@ import logging
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from detectors import passing, scan, tables
+from detectors import memory, octets, passing, scan, tables, words
 from detectors.base import Detector
 from detectors.batch import Decoder, ReportAt, no_events
-from detectors.compile import cache_folder, walk_name
+from detectors.compile import cache_folder, reached, walk_name
 from detectors.config import Config
 from detectors.core import Core
 from detectors.event import DAY, EVENT
@@ -35,6 +36,9 @@ LOGGER = logging.getLogger("callwatch.start")
 """Without a handler of its own, a program's first start says on standard error why it waits."""
 READY = "compiled"
 """Name of the file that says which walks this cache folder has."""
+COMMON = (scan, octets, words, tables, passing, memory)
+"""What is compiled for the decoder and the tables, mostly."""
+FEW = 2
 MOST_PROCESSES = 4
 """Each compiles the tables' code for itself, so more of them gain little."""
 
@@ -87,19 +91,25 @@ def _no_collector() -> Iterator[None]:
 
 
 def shares(detectors: Iterable[Detector], processes: int) -> list[list[str]]:
-    """Divide the detectors so that no share is much more work; a longer file takes longer.
+    """Divide the detectors so that no share is much more work: longer files take longer.
 
-    The first process compiles the decoder and the tables, too.
+    Those count that hardly another one reads, since what all read is compiled by every process. The
+    first process compiles the decoder and the tables, too.
     """
-    work = {d.id: Path(d.module.__file__ or "").stat().st_size for d in detectors}
+    reach = {d.id: reached([Path(d.module.__file__ or "")]) for d in detectors}
+    readers = Counter(path for paths in reach.values() for path in paths)
+    work = {name: _bytes(p for p in paths if readers[p] <= FEW) for name, paths in reach.items()}
     divided: list[list[str]] = [[] for _ in range(processes)]
-    common = sum(Path(str(of.__file__)).stat().st_size for of in (scan, tables, passing))
-    load = [common] + [0] * (processes - 1)
+    load = [_bytes(Path(str(of.__file__)) for of in COMMON)] + [0] * (processes - 1)
     for name in sorted(work, key=lambda name: -work[name]):
         least = load.index(min(load))
         divided[least].append(name)
         load[least] += work[name]
     return divided
+
+
+def _bytes(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
 
 
 def _cores(names: Collection[str]) -> list[Core]:
