@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 TINY = """
 import numpy as np
 from detectors.compile import cache_folder, walk_of
-from detectors.keys import places
+from detectors.keys import place_of
 walk = walk_of("tiny", '''from numba import njit
 
 from models import cusum
