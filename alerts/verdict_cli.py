@@ -15,7 +15,8 @@ from uuid import uuid4
 import click
 from pydantic import ValidationError
 
-from alerts.alert import Alert, from_rfc3339, to_rfc3339
+from alerts.alert import Alert, to_rfc3339
+from alerts.cli_time import Time
 from alerts.errors import AlertError, RouteError
 from alerts.explain import safe
 from alerts.pipeline import fold
@@ -36,23 +37,11 @@ EVENTS: Final = "callwatch.events"
 WAIT_MS: Final = 10_000
 
 
-class _Time(click.ParamType):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return from_rfc3339(value if "T" in value else f"{value}T00:00:00Z")
-        except ValueError:
-            self.fail(f"must be RFC 3339 or a date (got {safe(str(value))!r})", param, ctx)
-
-
 @click.command()
 @click.argument("alert_id", metavar="ALERT_ID")
 @click.argument("said", metavar="benign|attack", type=click.Choice(["benign", "attack"]))
 @click.option("--reason", required=True, help="Why, for people; it stands in later alerts.")
-@click.option("--expires", required=True, type=_Time(), help="Event time until which it holds.")
+@click.option("--expires", required=True, type=Time(), help="Event time until which it holds.")
 @click.option("--source", help="Only findings from this network (CIDR).")
 @click.option("--by", help="Who says it; default: the user's name.")
 @click.option(
@@ -68,7 +57,7 @@ class _Time(click.ParamType):
 )
 @click.option(
     "--at",
-    type=_Time(),
+    type=Time(),
     help="When it is said; default: now, and with --out the time of the alert's last state.",
 )
 @click.option("--bootstrap-servers", metavar="HOST:PORT,...", help="Kafka.")

@@ -14,7 +14,7 @@ import click
 
 from alerts.alert import Alert, Severity
 from alerts.explain import format_count, safe
-from detectors.cli_parts import BadLines, Progress, Time
+from detectors.cli_parts import BadLines, Progress, json_option, now_option, until_option
 from detectors.config import Config, load_config
 from detectors.engines.local import run_local
 from detectors.errors import DetectorError
@@ -59,13 +59,9 @@ class Played:
 )
 @click.option("--inventory", type=click.Path(path_type=Path), help="Registered senders (TOML).")
 @profiles_option
-@click.option(
-    "--now", type=Time(), help="Refuse events later than 5 minutes after this; default: the clock."
-)
-@click.option("--until", type=Time(), help="Let time run on to here after the last event.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="End with one JSON object on standard output."
-)
+@now_option
+@until_option
+@json_option
 @click.option(
     "--fail-on",
     type=click.Choice([s.value for s in Severity]),

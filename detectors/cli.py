@@ -15,7 +15,14 @@ import click
 from alerts.alert import Alert, Severity, to_rfc3339
 from alerts.explain import format_count, safe
 from alerts.pipeline import fold
-from detectors.cli_parts import BadLines, Progress, Time, by_detector
+from detectors.cli_parts import (
+    BadLines,
+    Progress,
+    by_detector,
+    json_option,
+    now_option,
+    until_option,
+)
 from detectors.config import Config, load_config
 from detectors.engines.local import BadLine, LocalResult, run_local
 from detectors.errors import DetectorError, StateError
@@ -62,18 +69,14 @@ SHOWN_ALERTS = 50
     multiple=True,
     help="Verdicts of analysts (`callwatch verdict --out`), merged at their time.",
 )
-@click.option(
-    "--now", type=Time(), help="Refuse events later than 5 minutes after this; default: the clock."
-)
-@click.option("--until", type=Time(), help="Let time run on to here after the last event.")
+@now_option
+@until_option
 @click.option(
     "--follow",
     is_flag=True,
     help="Read - as a log that goes on: alerts at once, in the order of reading.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="End with one JSON object on standard output."
-)
+@json_option
 @click.option(
     "--fail-on",
     type=click.Choice([s.value for s in Severity]),

@@ -1,34 +1,30 @@
-"""What the commands that read events have in common: times, bad lines, progress, counts."""
+"""What the commands that read events have in common: options, bad lines, progress, counts."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
-from alerts.alert import Alert, from_rfc3339
+from alerts.alert import Alert
+from alerts.cli_time import Time
 from alerts.explain import safe
 from detectors.engines.local import BadLine
 
 SHOWN_BAD_LINES = 20
 
 
-class Time(click.ParamType):
-    """A time as RFC 3339, or a date: microseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return a time in microseconds."""
-        if isinstance(value, int):
-            return value
-        try:
-            return from_rfc3339(value if "T" in value else f"{value}T00:00:00Z")
-        except ValueError:
-            self.fail(f"must be RFC 3339 or a date (got {safe(str(value))!r})", param, ctx)
+now_option = click.option(
+    "--now", type=Time(), help="Refuse events later than 5 minutes after this; default: the clock."
+)
+until_option = click.option(
+    "--until", type=Time(), help="Let time run on to here after the last event."
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="End with one JSON object on standard output."
+)
 
 
 class BadLines:

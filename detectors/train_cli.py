@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
+from alerts.cli_time import Time
 from alerts.explain import format_count, safe
 from detectors.cli import _refuse_overwriting, _replace
-from detectors.cli_parts import BadLines, Progress, Time
+from detectors.cli_parts import BadLines, Progress
 from detectors.config import load_config
 from detectors.errors import DetectorError
 from detectors.options import profiles_option

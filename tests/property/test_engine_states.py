@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,7 +31,7 @@ from detectors.engines.stretch import Stretch
 from tests.property.hostile import hostile, with_controls
 from tests.property.test_increments import SMALL
 from tests.property.test_parity import KEY, in_one_piece
-from tests.unit.engines.fakes import TOPICS, Inline
+from tests.unit.engines.fakes import TOPICS, Inline, MemoryReader
 
 WHERE: Final = TopicPartition(TOPICS.events, 0)
 SIZE: Final = 150
@@ -80,6 +80,16 @@ class _Broker:
             self.told[topic].append(sent)
         return record
 
+    def reader(self) -> MemoryReader:
+        return MemoryReader(
+            lambda topic: self.log if topic == TOPICS.events else self.state,
+            lambda topic: (
+                Bounds(0, len(self.log), self.committed)
+                if topic == TOPICS.events
+                else Bounds(0, self.end, None)
+            ),
+        )
+
     def compact(self, before: int) -> None:
         last = {record.key: record.offset for record in self.state}
         self.state = [
@@ -90,27 +100,6 @@ class _Broker:
         ]
 
 
-class _Reader:
-    def __init__(self, broker: _Broker) -> None:
-        self._broker = broker
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def rest(self) -> None:
-        """Nothing to let go."""
-
-    def bounds(self, topic: str, _: int) -> Bounds:
-        if topic == TOPICS.events:
-            return Bounds(0, len(self._broker.log), self._broker.committed)
-        return Bounds(0, self._broker.end, None)
-
-    def read(self, topic: str, _: int, start: int, stop: int) -> Iterator[list[LogRecord]]:
-        log = self._broker.log if topic == TOPICS.events else self._broker.state
-        if found := [record for record in log if start <= record.offset < stop]:
-            yield found
-
-
 class _Owner:
     """Somebody who got the partition; what is sent arrives when it is let."""
 
@@ -118,7 +107,7 @@ class _Owner:
         broker.generation += 1
         self.broker, self.generation = broker, broker.generation
         self.waiting: dict[str, deque[tuple[_Sent, asyncio.Future[LogRecord]]]] = {}
-        readers: Any = Readers(lambda: _Reader(broker), most=1)  # type: ignore[arg-type,return-value]
+        readers: Any = Readers(broker.reader, most=1)  # type: ignore[arg-type,return-value]
         send: Any = self._send
         outside = Outside(
             TOPICS, ConfiguredCores(config), ConfiguredSources(config, 1), 1, send, readers,

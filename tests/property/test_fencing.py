@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +15,7 @@ from detectors.engines.errors import FencedError
 from detectors.engines.log_reader import Bounds, LogRecord, Readers
 from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.stretch import Stretch
-from tests.unit.engines.fakes import TOPICS, FakeCore, FakeCores, Inline
+from tests.unit.engines.fakes import TOPICS, FakeCore, FakeCores, Inline, MemoryReader
 
 VALUES = ("a", "!b", "c", "!d", "e", "f", "!g", "h", "!i", "j")
 EVENTS = [LogRecord(at, 0, None, value.encode()) for at, value in enumerate(VALUES)]
@@ -123,28 +123,14 @@ class _Owner:
         self.task.cancel()
         self.queue.clear()
 
-    def _reader(self) -> "_Reader":
-        return _Reader(self.world)
-
-
-class _Reader:
-    def __init__(self, world: _World) -> None:
-        self._world = world
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def rest(self) -> None:
-        """Nothing to let go."""
-
-    def bounds(self, topic: str, _: int) -> Bounds:
-        end = len(EVENTS) if topic == TOPICS.events else self._world.end
-        return Bounds(0, end, self._world.committed)
-
-    def read(self, topic: str, _: int, start: int, stop: int) -> Iterator[list[LogRecord]]:
-        log = EVENTS if topic == TOPICS.events else self._world.state
-        if found := [record for record in log if start <= record.offset < stop]:
-            yield found
+    def _reader(self) -> MemoryReader:
+        world = self.world
+        return MemoryReader(
+            lambda topic: EVENTS if topic == TOPICS.events else world.state,
+            lambda topic: Bounds(
+                0, len(EVENTS) if topic == TOPICS.events else world.end, world.committed
+            ),
+        )
 
 
 async def _settle() -> None:

@@ -198,6 +198,30 @@ class FakeReader:
             yield [record]
 
 
+class MemoryReader:
+    """Reads logs of one partition that lie in memory."""
+
+    def __init__(
+        self, log: Callable[[str], Sequence[LogRecord]], bounds: Callable[[str], Bounds]
+    ) -> None:
+        self._log, self._bounds = log, bounds
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def rest(self) -> None:
+        """Nothing to let go."""
+
+    def bounds(self, topic: str, _: int) -> Bounds:
+        """What a topic holds."""
+        return self._bounds(topic)
+
+    def read(self, topic: str, _: int, start: int, stop: int) -> Iterator[list[LogRecord]]:
+        """Its records between two offsets, at once."""
+        if found := [record for record in self._log(topic) if start <= record.offset < stop]:
+            yield found
+
+
 class Inline(Executor):
     """Runs at once what belongs into a thread: the same draw gives the same run."""
 
