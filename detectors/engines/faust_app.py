@@ -74,7 +74,7 @@ class Worker:
         self._watchdog = Watchdog(
             Stall(settings.save_seconds, settings.stall_seconds),
             state=lambda: (self._share.places, self._member),
-            reader=lambda: LogReader(settings.kafka.keywords(), settings.group),
+            reader=lambda: LogReader(settings.kafka.keywords(), settings.group, away_seconds=0),
             reachable=lambda: reachable(
                 settings.kafka.bootstrap_servers, settings.kafka.keywords()
             ),

@@ -7,17 +7,24 @@ most reads, so those that are done wait to be used again.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detectors.engines.errors import EngineError
+from detectors.engines.patience import AWAY_SECONDS, Patience
 from detectors.framing import MOST_MS
+from ingest.kafka_transport import reachable
 
 if TYPE_CHECKING:
     from detectors.engines.ports import TopicPartition as Where
 
 STALL_SECONDS: Final = 30.0
-"""A read that gets nothing for so long has failed: an error, never an endless wait."""
+"""A read that gets nothing for so long from a broker that is there has failed: an error, never an
+endless wait."""
+RECONNECT_MS: Final = 1000
+"""Between two tries at most. kafka-python has 30 s, so that a broker would be back for half a
+minute before a restore goes on."""
+ANSWER_MS: Final = 10_000
+"""For one answer; then it is asked again, while there is patience."""
 
 
 class Damage(NamedTuple):
@@ -60,20 +67,34 @@ class Bounds(NamedTuple):
 
 
 class LogReader:
-    """Reads partitions from here to there with kafka-python."""
+    """Reads partitions from here to there with kafka-python.
 
-    def __init__(self, keywords: Mapping[str, Any], group: str) -> None:
+    A broker that is away is waited for, `away_seconds` at most. Where it does not come back all of
+    them raise `EngineError`, and what a broker refuses is kafka-python's own error.
+    """
+
+    def __init__(
+        self, keywords: Mapping[str, Any], group: str, away_seconds: float = AWAY_SECONDS
+    ) -> None:
         from kafka import KafkaConsumer
 
-        # Named after the group to look up its offsets; assigned by hand, so it never joins it.
-        self._consumer = KafkaConsumer(
-            **keywords,
-            group_id=group,
-            enable_auto_commit=False,
-            isolation_level="read_committed",  # what a producer took back never was an event
-            auto_offset_reset="earliest",  # only where retention overtakes a read
-            bootstrap_timeout_ms=10_000,
-        )
+        given = keywords["bootstrap_servers"]
+        servers = [given] if isinstance(given, str) else given
+        self._patience = Patience(lambda: reachable(servers, dict(keywords)), away_seconds)
+
+        def make() -> Any:
+            # Named after the group to look up its offsets; assigned by hand: it never joins it.
+            return KafkaConsumer(
+                **keywords,
+                group_id=group,
+                enable_auto_commit=False,
+                isolation_level="read_committed",  # what a producer took back never was an event
+                auto_offset_reset="earliest",  # only where retention overtakes a read
+                bootstrap_timeout_ms=10_000,
+                reconnect_backoff_max_ms=RECONNECT_MS,
+            )
+
+        self._consumer = self._patience.call("a connection", make)
         from detectors.engines.log_fetch import hook_reader
 
         hook_reader(self._consumer)  # bounded, and the same over damage, as what workers fetch
@@ -91,15 +112,22 @@ class LogReader:
         from kafka import TopicPartition
 
         where = TopicPartition(topic, partition)
-        begin = self._consumer.beginning_offsets([where])[where]
-        end = self._consumer.end_offsets([where])[where]
-        return Bounds(begin, end, self._consumer.committed(where))
+
+        def ask() -> Bounds:
+            begin = self._consumer.beginning_offsets([where], ANSWER_MS)[where]
+            end = self._consumer.end_offsets([where], ANSWER_MS)[where]
+            return Bounds(begin, end, self._consumer.committed(where, timeout_ms=ANSWER_MS))
+
+        return self._patience.call(f"the offsets of {topic}/{partition}", ask)
 
     def ends(self, partitions: Sequence["Where"]) -> dict["Where", int]:
         """The offsets after the last of these partitions."""
         from kafka import TopicPartition
 
-        found = self._consumer.end_offsets([TopicPartition(*each) for each in partitions])
+        asked = [TopicPartition(*each) for each in partitions]
+        found = self._patience.call(
+            "the ends of partitions", lambda: self._consumer.end_offsets(asked, ANSWER_MS)
+        )
         return {each: found[TopicPartition(*each)] for each in partitions}
 
     def partitions(self, topic: str) -> int | None:
@@ -112,7 +140,7 @@ class LogReader:
 
         A batch that cannot be read is one record that says so.
 
-        Raises `EngineError` when the broker hands over nothing more for 30 s.
+        Raises `EngineError` when a broker that is there hands over nothing more for 30 s.
         """
         from kafka import TopicPartition
 
@@ -120,7 +148,7 @@ class LogReader:
         consumer = self._consumer
         consumer.assign([where])
         consumer.seek(where, start)
-        reached, deadline = start, monotonic() + STALL_SECONDS
+        reached, stalled = start, self._patience.stall(STALL_SECONDS)
         # Not the last record's offset but the position tells the end: compaction and transactions
         # leave offsets without a record.
         while reached < stop:
@@ -140,10 +168,10 @@ class LogReader:
             ]
             if found:
                 yield found
-            position = consumer.position(where) or reached
+            position = consumer.position(where, timeout_ms=ANSWER_MS) or reached
             if position > reached:
-                reached, deadline = position, monotonic() + STALL_SECONDS
-            elif monotonic() > deadline:
+                reached, stalled = position, self._patience.stall(STALL_SECONDS)
+            elif stalled():
                 msg = (
                     f"{topic}/{partition}: nothing to read at offset {reached} for "
                     f"{STALL_SECONDS:g} s, although it should go on to {stop}"

@@ -99,10 +99,20 @@ class Play:
                 found.append(self.rng.randrange(low, high))
         return sorted(found)
 
-    def drain(self) -> None:
-        """Wait until all is processed, then end the workers in order."""
-        live = [member.process for member in self.fleet.live]
-        self.pipeline.wait_until_done(*live, seconds=DONE_SECONDS)
+    def drain(self, *, supervised: bool = False) -> None:
+        """Wait until all is processed, then end the workers in order.
+
+        Supervised: one that ends with a message is started again, and noted.
+        """
+
+        def watch() -> None:
+            if not supervised:
+                self.fleet.check()
+                return
+            for message in self.fleet.replace_ended():
+                self.notes.append(f"a worker ended: {message}")
+
+        self.pipeline.wait_until_done(watch, seconds=DONE_SECONDS)
         self.fleet.stop_all()
 
 
@@ -197,8 +207,7 @@ def restarts(play: Play) -> Verdict:
             limit = None if ended else RECOVERED_SECONDS
             play.measure(f"first alert after a restart ({name})", seconds, limit)
         publishing.finish(play.patience)
-        fleet.replace_ended()
-        play.drain()
+        play.drain(supervised=True)
     return _judged(play)
 
 

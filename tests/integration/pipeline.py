@@ -189,12 +189,17 @@ class Pipeline:
         found = [self._reader.bounds(topic, each) for each in range(partitions)]
         return sum(each.end - (each.committed or each.begin) for each in found)
 
-    def wait_until_done(self, *workers: Process, seconds: float = PATIENCE) -> None:
-        """Wait until every event and what they told is committed, while these workers run."""
+    def wait_until_done(
+        self, *workers: Process | Callable[[], object], seconds: float = PATIENCE
+    ) -> None:
+        """Wait until every event and what they told is committed.
+
+        Meanwhile these workers run, or whatever else is called holds.
+        """
 
         def done() -> bool:
             for each in workers:
-                each.check()
+                each.check() if isinstance(each, Process) else each()
             return self.left() == 0 and self.left(SOURCES) == 0
 
         wait_until("all events committed", done, seconds)
