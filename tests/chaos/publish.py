@@ -54,6 +54,7 @@ class Publishing(threading.Thread):
             linger_ms=10,
             compression_type="lz4",
             delivery_timeout_ms=int(PATIENCE * 1000),
+            reconnect_backoff_max_ms=1000,  # it is the workers that are timed
         )
         failed: list[Any] = []
         begin = monotonic()
