@@ -22,6 +22,7 @@ from detectors.config import Config
 from detectors.event import BELIEVED, EVENT, KINDS, PROVED_BY_ORDER, REASONS, VERDICTS, VERIFIED
 from detectors.naming import NotCanonicalError
 from detectors.plain_fields import agree, is_plain
+from detectors.rooms import zeros
 from detectors.scanner import NO_TYPE
 from detectors.table_fields import FINGERPRINTS, FLAGS, NEEDED, Codes, Fields, Flags
 from ingest.schema import UNKNOWN_SENDER
@@ -80,7 +81,7 @@ class ColumnDecoder:
     def table(self, table: Table) -> Decoded:
         """Decode a table; places are those of its rows."""
         n = len(table)
-        columns = np.zeros(n, EVENT)
+        columns = zeros(n, EVENT)
         ids = np.zeros(n, np.int64)
         ok = np.ones(n, np.bool_)
         if getattr(numba.config, "DISABLE_JIT", 0):  # uncompiled it is no fast way

@@ -53,8 +53,8 @@ SENDER_SOURCE = ("sender", "source")
 REDIRECTS = ("sender", "kind")
 """Of redirect callbacks only: the code of a webhook is 0, and no key has a 0 in it."""
 DELIVERY = ("sender", "delivery")
-ROOM = 64
-"""Records a walk may write beyond one for each event, before it is called again."""
+ROOM = 256
+"""Records that a walk may write before it is called again."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,11 @@ class _Runner:
     walk: Callable[..., tuple[int, int]]
     params: NDArray[Any]
     model: tuple[NDArray[Any], ...]
-    record: np.dtype[Any]
     tables: tuple[tuple[KeyedTable, NDArray[Any]], ...]
     """Each with a row that starts afresh."""
     clock: NDArray[np.int64]
-    room: dict[int, NDArray[Any]]
-    """The records of the last walk, zeroed for the next one; by their number."""
+    room: NDArray[Any]
+    """Where a walk writes its records."""
 
 
 class Core:
@@ -189,10 +188,9 @@ class Core:
             walk_for(detector),
             self.config.params(detector),
             self.config.model(detector),
-            record_dtype(detector),
             tuple((self.table(table.key), np.zeros(1, table.row)) for table in detector.tables),
             np.zeros(3, np.int64),
-            {},
+            np.zeros(ROOM, record_dtype(detector)),
         )
 
     def count(self, name: str, more: int = 1) -> None:
@@ -440,17 +438,13 @@ class Core:
         written = []
         first = 0
         while first >= 0:
-            room = runner.room.pop(len(events), None)
-            if room is None:
-                runner.room.clear()
-                room = np.zeros(len(events) + ROOM, runner.record)
+            room = runner.room
             n, first = runner.walk(
                 events, first, ticks, final, runner.clock, runner.params, room, *arguments
             )
             if n:
                 written.append(room[:n].copy())
-                room[:n] = 0
-            runner.room[len(events)] = room
+                room[: n + 1] = 0  # and what a step wrote there that then told nothing
         runner.clock[WRITTEN] = 0  # belongs to one call; equal states have equal bytes
         return written
 

@@ -25,8 +25,13 @@ BATCH: Final = np.dtype(
         ("last", "i8"),  # greatest offset in it, less the base
         ("time", "i8"),  # broker's or first time, milliseconds
         ("deltas", "i8"),  # whether each record has a time of its own
+        ("codec", "i8"),
+        ("crc", "i8"),  # as the batch says
     ]
 )
+HEAD_BYTES: Final = 61
+KNOWN: Final = 15
+"""The bits of a batch in its usual form: its codec, and whose time counts."""
 LEAST_RECORD: Final = 7
 """Bytes of the smallest record: so a batch holds no more of them than its bytes allow."""
 FAR: Final = 1 << 61
@@ -49,6 +54,53 @@ def varint(data: Any, at: int, end: int) -> tuple[int, int]:
     if at < end and shift == 63 and int(data[at]) <= 1:
         return FAR - 2 * FAR * (value & 1), at + 1
     return 0, -1
+
+
+@kernel
+def number(data: Any, at: int, size: int) -> int:
+    """A big-endian number of so many bytes, with its sign."""
+    value = int(data[at])
+    if value >= 128:
+        value -= 256
+    for i in range(at + 1, at + size):
+        value = value << 8 | int(data[i])
+    return value
+
+
+@lean
+def _heads(data: Any, since: int, batches: Any) -> tuple[int, int]:
+    """Return how many batches were noted, and 1 where all are in their usual form, else 0.
+
+    What was cut off at the end of an answer comes again, and is not looked at.
+    """
+    n = at = 0
+    while len(data) - at >= 17:  # up to the byte that tells the format
+        length = number(data, at + 8, 4)
+        end = at + 12 + length
+        if end > len(data):
+            break
+        if length < HEAD_BYTES - 12:
+            return n, 0
+        attributes = number(data, at + 21, 2)
+        base, last = number(data, at, 8), number(data, at + 23, 4)
+        count = number(data, at + 57, 4)
+        if int(data[at + 16]) != 2 or attributes & ~KNOWN != 0 or min(base, last, count) < 0:
+            return n, 0
+        if n == len(batches) or base > FAR or base + last < since:
+            return n, 0
+        own = 1 if attributes & 8 == 0 else 0
+        batches[n]["at"] = at + HEAD_BYTES
+        batches[n]["end"] = end
+        batches[n]["count"] = count
+        batches[n]["base"] = base
+        batches[n]["last"] = last
+        batches[n]["time"] = number(data, at + 27 if own != 0 else at + 35, 8)
+        batches[n]["deltas"] = own
+        batches[n]["codec"] = attributes & 7
+        batches[n]["crc"] = number(data, at + 17, 4) & 0xFFFFFFFF
+        n += 1
+        at = end
+    return n, 1
 
 
 @lean
@@ -104,6 +156,24 @@ def _frame(
     return n, -1
 
 
+def heads_of(data: bytes | memoryview, since: int) -> tuple[NDArray[Any], bool]:
+    """The batches of an answer; whether all are whole, wanted and in their usual form."""
+    octets = _octets(data)
+    room = 64
+    while True:
+        batches = np.zeros(room, BATCH)
+        n, is_usual = _heads(octets, since, batches)
+        if n < room:
+            return batches[:n], bool(is_usual)
+        room *= 8
+
+
+def _octets(data: bytes | memoryview) -> NDArray[np.uint8]:
+    found = np.frombuffer(data, np.uint8)
+    found.flags.writeable = False  # one kind of array, so one compilation
+    return found
+
+
 class Framed:
     """The records of some batches: spans of their values, offsets, times, and where they lie."""
 
@@ -114,7 +184,7 @@ class Framed:
         self.times_us = np.empty(count, np.int64)
         self.places = np.empty(count, np.int64)
         n, self.fault = _frame(
-            np.frombuffer(data, np.uint8), batches, since,
+            _octets(data), batches, since,
             self.spans, self.offsets, self.times_us, self.places,
         )  # fmt: skip
         """The number of the batch that cannot be read, or -1."""

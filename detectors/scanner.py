@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from mmap import mmap
-from typing import Any
 
 import numba
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from detectors.event import EVENT, PROVED_BY_ORDER, REASONS
 from detectors.keys import id_keys, name_key
 from detectors.octets import PAD, words_of
+from detectors.rooms import zeros
 from detectors.scan import NAMES, scan
 from detectors.words import TOKEN, Words
 
@@ -45,7 +45,7 @@ class Scanned:
         self._scanner = scanner
         self._text = np.frombuffer(buffer, np.uint8) if len(buffer) else np.zeros(0, np.uint8)
         self._spans = np.ascontiguousarray(spans, np.int64)
-        self.columns: NDArray[Any] = np.zeros(len(spans), EVENT)
+        self.columns = zeros(len(spans), EVENT)
         self.taken = np.zeros(len(spans), np.bool_)
         self._halves = np.zeros((len(spans), 2), np.int64)
 

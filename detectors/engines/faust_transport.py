@@ -24,7 +24,6 @@ import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from time import monotonic
-from types import FunctionType
 from typing import Any, ClassVar, Final
 
 from aiokafka.consumer import fetcher as aiokafka_fetcher
@@ -33,7 +32,7 @@ from faust.types.tuples import ConsumerMessage
 
 from detectors.engines.ports import TopicPartition
 from detectors.engines.stretch import Fetched, Stretch
-from detectors.engines.whole_answers import hook_client
+from detectors.engines.whole_answers import exchanged, hook_client
 from detectors.engines.whole_fetch import KeptBytes, WholeFetch
 
 SCHEME: Final = "callwatch"
@@ -132,16 +131,11 @@ class Gathering:
 
 def hook_fetcher(fetcher: Any) -> None:
     """Let this aiokafka fetcher, and no other, give out whole answers instead of records."""
-    method = aiokafka_fetcher.Fetcher._proc_fetch_request
-    names = {"MemoryRecords": KeptBytes, "PartitionRecords": WholeFetch}
-    exchanged = FunctionType(
-        method.__code__,
-        {**method.__globals__, **names},
-        method.__name__,
-        method.__defaults__,
-        method.__closure__,
-    )
-    fetcher._proc_fetch_request = exchanged.__get__(fetcher)
+    fetcher._proc_fetch_request = exchanged(
+        aiokafka_fetcher.Fetcher._proc_fetch_request,
+        MemoryRecords=KeptBytes,
+        PartitionRecords=WholeFetch,
+    ).__get__(fetcher)
 
 
 class Consumer(aiokafka.Consumer):

@@ -12,31 +12,27 @@ again, too many would be lost.
 """
 
 import struct
-import threading
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, overload
 
-import cramjam
 import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
 from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import Damage, LogRecord
-from detectors.framing import BATCH, LEAST_RECORD, Framed, content
+from detectors.engines.unpacking import (
+    ENOUGH_UNPACKED,
+    LZ4,
+    MOST_UNPACKED,
+    ZSTD,
+    BatchError,
+    unpacked,
+    unpacked_into_one,
+)
+from detectors.framing import BATCH, LEAST_RECORD, Framed, content, heads_of
 from detectors.spanned import Spanned
-
-MOST_UNPACKED: Final = 64 << 20
-"""Bytes of one batch, unpacked. More is no batch of events, but an attempt on our memory."""
-ENOUGH_UNPACKED: Final = 32 << 20
-"""Of one answer: what comes behind so much is fetched again, when this has been walked."""
-
-LEAST_ROOM: Final = 1 << 18
-MOST_ROOM: Final = 1 << 21
-"""Bytes of the room for unpacking that a thread keeps: of most batches, and of large ones."""
-_KEPT: Final = threading.local()
 
 # base offset, length, leader's epoch, magic, CRC, attributes, last offset delta, first and greatest
 # time, producer's id and epoch, first sequence, number of records
@@ -46,17 +42,7 @@ _BEFORE_LENGTH: Final = 12
 _BEFORE_CRC: Final = 21
 _CODEC, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 7, 8, 16, 32
 _KNOWN: Final = _CODEC | _APPEND_TIME | _TRANSACTIONAL | _CONTROL
-_GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
-_XERIAL: Final = b"\x82SNAPPY\x00"
 _ABORT: Final = b"\x00\x00\x00\x00"
-
-
-class _BatchError(Exception):
-    """A batch cannot be read; the text says why, `number` which of those that were kept it is."""
-
-    def __init__(self, text: str, number: int = 0) -> None:
-        super().__init__(text)
-        self.number = number
 
 
 class _FormatError(Exception):
@@ -108,20 +94,24 @@ class _Batch(NamedTuple):
     header: tuple[int, ...]
 
 
-def read_fetch(data: bytes, since: int, aborted: Sequence[tuple[int, int]]) -> RawFetch | None:
+def read_fetch(
+    data: bytes | memoryview, since: int, aborted: Sequence[tuple[int, int]]
+) -> RawFetch | None:
     """Read an answer; None if it holds anything but batches of format v2.
 
     `aborted`: producers whose transactions were taken back, each with the first offset, by offset.
     Raises `EngineError` where it cannot be told where batches begin and end.
     """
+    if (found := _usual(data, since)) is not None:
+        return found
     walk = _Walk(data, since, aborted)
-    bad: _BatchError | None = None
+    bad: BatchError | None = None
     try:
         while bad is None and walk.more():
             try:
                 if not walk.step():
                     return None
-            except _BatchError as error:
+            except BatchError as error:
                 walk.back(walk.at)
                 bad = None if walk.skip() else error
     except _FormatError as error:
@@ -131,15 +121,62 @@ def read_fetch(data: bytes, since: int, aborted: Sequence[tuple[int, int]]) -> R
     while True:
         try:
             return _framed(data, walk.batches, since, walk.stop, walk.at, bad)
-        except _BatchError as error:  # found only now: what is behind it is fetched again
+        except BatchError as error:  # found only now: what is behind it is fetched again
             bad = error
             walk.back(walk.batches[error.number].header[0] - _HEADER.size)
+
+
+def has_batch(data: bytes | memoryview) -> bool:
+    """Whether an answer begins with a whole batch, whatever is in it."""
+    if len(data) < _START.size:
+        return False
+    _, length, _, _ = _START.unpack_from(data)
+    return bool(0 <= length <= len(data) - _BEFORE_LENGTH)
+
+
+def _usual(data: bytes | memoryview, since: int) -> RawFetch | None:
+    """An answer all of whose batches are whole, wanted and in their usual form; None for others."""
+    batches, is_usual = heads_of(data, since)
+    if not is_usual:
+        return None
+    view = memoryview(data)
+    ends = batches["end"].tolist()
+    begins = (batches["at"] - (_HEADER.size - _BEFORE_CRC)).tolist()
+    for begin, end, crc in zip(begins, ends, batches["crc"].tolist(), strict=True):
+        if crc32c(view[begin:end]) != crc:
+            return None
+    codecs = set(batches["codec"].tolist())
+    buffer: bytes | memoryview = data
+    if codecs - {0}:
+        if len(codecs) != 1 or not codecs <= {LZ4, ZSTD}:
+            return None
+        spans = zip(batches["at"].tolist(), ends, strict=True)
+        made = unpacked_into_one([view[at:end] for at, end in spans], codecs.pop())
+        if made is None:
+            return None
+        buffer, lengths = made
+        batches["end"] = np.cumsum(np.array(lengths, np.int64))
+        batches["at"] = batches["end"] - lengths
+    stop = int((batches["base"] + batches["last"]).max(initial=since - 1)) + 1
+    try:
+        return _records(buffer, batches, since, stop)
+    except BatchError:
+        return None
+
+
+def _records(buffer: bytes | memoryview, rows: NDArray[Any], since: int, stop: int) -> RawFetch:
+    framed = _frame(buffer, rows, since)
+    values = Spanned(buffer, framed.spans)
+    records = RawRecords(values, framed.offsets, framed.times_us, framed.places)
+    return RawFetch(records, stop, len(buffer) + 3 * framed.spans.nbytes)
 
 
 class _Walk:
     """Goes through the batches of an answer, and keeps those that hold events."""
 
-    def __init__(self, data: bytes, since: int, aborted: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self, data: bytes | memoryview, since: int, aborted: Sequence[tuple[int, int]]
+    ) -> None:
         self.batches: list[_Batch] = []
         self.base = self.stop = since
         self.at = 0
@@ -177,7 +214,7 @@ class _Walk:
             if _is_abort(data, at, end, header):
                 self._gone.discard(producer)
         elif is_wanted and not (attributes & _TRANSACTIONAL and producer in self._gone):
-            body = _unpacked(memoryview(data)[at + _HEADER.size : end], attributes & _CODEC)
+            body = unpacked(memoryview(data)[at + _HEADER.size : end], attributes & _CODEC)
             self._unpacked += len(body)
             self.batches.append(_Batch(body, (at + _HEADER.size, end, *header)))
         self.at = end
@@ -198,7 +235,7 @@ class _Walk:
         return True
 
 
-def _checked(data: bytes, at: int, end: int) -> tuple[int, ...] | None:
+def _checked(data: bytes | memoryview, at: int, end: int) -> tuple[int, ...] | None:
     """The header of a batch whose checksum is right; None where it is of a kind unknown here."""
     magic = data[at + _START.size - 1]
     if magic < 2:
@@ -213,25 +250,25 @@ def _checked(data: bytes, at: int, end: int) -> tuple[int, ...] | None:
     base, _, _, _, crc, attributes, last, *_, count = header
     if crc32c(memoryview(data)[at + _BEFORE_CRC : end]) != crc:
         msg = "its checksum is wrong"
-        raise _BatchError(msg)
-    if attributes & ~_KNOWN or attributes & _CODEC > _ZSTD:
+        raise BatchError(msg)
+    if attributes & ~_KNOWN or attributes & _CODEC > ZSTD:
         return None
     if base < 0 or last < 0 or count < 0:
         msg = f"offset {base}, last offset +{last} and {count} records cannot be"
-        raise _BatchError(msg)
+        raise BatchError(msg)
     return header
 
 
-def _is_abort(data: bytes, at: int, end: int, header: tuple[int, ...]) -> bool:
+def _is_abort(data: bytes | memoryview, at: int, end: int, header: tuple[int, ...]) -> bool:
     """Whether this marker ends a transaction by taking it back."""
     framed = _frame(data, _table([(at + _HEADER.size, end, *header)]), 0)
     if not len(framed.places):
         msg = "it is a marker of transactions, and holds nothing"
-        raise _BatchError(msg)
+        raise BatchError(msg)
     return content(data, int(framed.places[0]))[0] == _ABORT
 
 
-def _damaged(data: bytes, at: int, since: int, why: str) -> RawFetch:
+def _damaged(data: bytes | memoryview, at: int, since: int, why: str) -> RawFetch:
     """What is given out for the batch that begins there, alone."""
     base, length = _START.unpack_from(data, at)[:2]
     end = at + _BEFORE_LENGTH + length
@@ -247,7 +284,7 @@ def _damaged(data: bytes, at: int, since: int, why: str) -> RawFetch:
     return RawFetch([LogRecord(start, 0, None, None, (), Damage(stop, text))], stop, len(text))
 
 
-def _base_at(data: bytes, at: int) -> int | None:
+def _base_at(data: bytes | memoryview, at: int) -> int | None:
     """The offset of the batch that begins there, if a whole and undamaged one does."""
     if len(data) - at < _HEADER.size:
         return None
@@ -255,13 +292,18 @@ def _base_at(data: bytes, at: int) -> int | None:
     end = at + _BEFORE_LENGTH + length
     try:
         is_good = end <= len(data) and _checked(data, at, end) is not None
-    except (_BatchError, _FormatError):
+    except (BatchError, _FormatError):
         is_good = False
     return int(base) if is_good else None
 
 
 def _framed(
-    data: bytes, batches: list[_Batch], since: int, stop: int, at: int, bad: _BatchError | None
+    data: bytes | memoryview,
+    batches: list[_Batch],
+    since: int,
+    stop: int,
+    at: int,
+    bad: BatchError | None,
 ) -> RawFetch:
     if bad is not None and stop == since:  # nothing to give out before it
         return _damaged(data, at, since, str(bad))
@@ -272,10 +314,7 @@ def _framed(
         lengths = np.array([len(batch.body) for batch in batches], np.int64)
         rows["end"] = np.cumsum(lengths)
         rows["at"] = rows["end"] - lengths
-    framed = _frame(buffer, rows, since)
-    values = Spanned(buffer, framed.spans)
-    records = RawRecords(values, framed.offsets, framed.times_us, framed.places)
-    return RawFetch(records, stop, len(buffer) + 3 * framed.spans.nbytes)
+    return _records(buffer, rows, since, stop)
 
 
 def _frame(buffer: bytes | memoryview, rows: NDArray[Any], since: int) -> Framed:
@@ -283,11 +322,11 @@ def _frame(buffer: bytes | memoryview, rows: NDArray[Any], since: int) -> Framed
     for number in np.flatnonzero(rows["count"] > room).tolist():  # before memory is taken for them
         row = rows[number]
         msg = f"it has {row['end'] - row['at']} bytes and claims to hold {row['count']} records"
-        raise _BatchError(msg, number)
+        raise BatchError(msg, number)
     framed = Framed(buffer, rows, since)
     if framed.fault >= 0:
         msg = "its records are malformed"
-        raise _BatchError(msg, framed.fault)
+        raise BatchError(msg, framed.fault)
     return framed
 
 
@@ -296,85 +335,11 @@ def _table(headers: list[tuple[int, ...]]) -> NDArray[Any]:
     for number, header in enumerate(headers):
         at, end, base, _, _, _, _, attributes, last, first, greatest, _, _, _, count = header
         own = attributes & _APPEND_TIME == 0
-        rows[number] = (at, end, count, base, last, first if own else greatest, own)
+        rows[number] = (at, end, count, base, last, first if own else greatest, own, 0, 0)
     return rows
-
-
-def _unpacked(body: memoryview, codec: int) -> bytes | memoryview:
-    if codec == 0:
-        return body
-    try:
-        if codec == _GZIP:
-            return _gunzip(body)
-        if codec == _SNAPPY:
-            return _unsnap(body)
-        return _into(cramjam.lz4 if codec == _LZ4 else cramjam.zstd, body)
-    except (cramjam.DecompressionError, zlib.error, struct.error) as error:
-        msg = f"it cannot be unpacked: {error}"
-        raise _BatchError(msg) from None
-
-
-def _too_big() -> _BatchError:
-    return _BatchError(f"it has more than {MOST_UNPACKED >> 20} MiB when it is unpacked")
-
-
-def _gunzip(body: memoryview) -> bytes:
-    found, rest = b"", bytes(body)
-    while rest:
-        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        found += unpacker.decompress(rest, MOST_UNPACKED + 1 - len(found))
-        if len(found) > MOST_UNPACKED:
-            raise _too_big()
-        if not unpacker.eof:
-            msg = "it cannot be unpacked: it ends too early"
-            raise _BatchError(msg)
-        rest = unpacker.unused_data
-    return found
-
-
-def _unsnap(body: memoryview) -> bytes:
-    """Snappy as Java writes it, in blocks, or in one piece."""
-    if bytes(body[: len(_XERIAL)]) != _XERIAL:
-        return _unsnapped([body])
-    blocks, at = [], 16
-    while at < len(body):
-        (size,) = struct.unpack_from(">i", body, at)
-        if not 0 < size <= len(body) - at - 4:
-            msg = f"it cannot be unpacked: a block of {size} bytes"
-            raise _BatchError(msg)
-        blocks.append(body[at + 4 : at + 4 + size])
-        at += 4 + size
-    return _unsnapped(blocks)
-
-
-def _unsnapped(blocks: list[memoryview]) -> bytes:
-    if sum(cramjam.snappy.decompress_raw_len(block) for block in blocks) > MOST_UNPACKED:
-        raise _too_big()
-    return b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in blocks)
-
-
-def _into(codec: Any, body: memoryview) -> bytes:
-    """Unpack into a room that is widened until it suffices, or is as wide as it may become.
-
-    Each thread keeps its room: a new one for each batch, several times as wide as what comes, would
-    cost more than unpacking.
-    """
-    room: bytearray = getattr(_KEPT, "room", None) or bytearray(LEAST_ROOM)
-    while True:
-        try:
-            found = bytes(memoryview(room)[: codec.decompress_into(body, room)])
-        except cramjam.DecompressionError as error:
-            if "whole buffer" not in str(error):
-                raise
-            if len(room) == MOST_UNPACKED:
-                raise _too_big() from None
-        else:
-            if len(room) <= MOST_ROOM:
-                _KEPT.room = room
-            return found
-        room = bytearray(min(8 * len(room), MOST_UNPACKED))
 
 
 def load() -> None:
     """Compile or load what reads batches, before a partition waits for it."""
+    heads_of(b"", 0)
     Framed(b"", np.zeros(0, BATCH), 0)

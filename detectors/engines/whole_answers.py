@@ -1,80 +1,180 @@
-"""Long answers of a broker, put together once.
+"""Long answers of a broker, received where they stay.
 
-asyncio's reader appends every piece that the socket gives to a buffer that grows, wakes the reading
-task for each, stops and starts the socket whenever 128 KiB wait, and copies the whole in the end:
-for answers of megabytes that is the larger part of what fetching costs. Here the pieces are kept
-as they come, the task is woken when the last is there, and they are joined.
+asyncio's reader makes an object of every piece that the socket gives, appends it to a buffer that
+grows, wakes the reading task for each, stops and starts the socket whenever 128 KiB wait, and
+copies the whole in the end; aiokafka then copies each partition's part out of it. For answers of
+megabytes that is the larger part of what fetching costs, and all of it is memory that the system
+hands out anew each time. Here the socket writes a long answer into one room, which is used again
+when nobody looks at it any more, and the parts are views of it.
 
 `detectors.engines.hooks` names what is used here of asyncio and aiokafka without a promise.
 """
 
 import asyncio
-from types import FunctionType
+import io
+from types import FunctionType, SimpleNamespace
 from typing import Any, Final
 
 from aiokafka import client as aiokafka_client
+from aiokafka import conn as aiokafka_conn
+
+from detectors.rooms import Rooms
 
 LONG: Final = 1 << 16
 """Bytes from which an answer is read so; shorter ones come in one piece or two."""
+PIECE: Final = 1 << 16
+MOST_ROOMS: Final = 8
+"""So many are kept: those that wait in aiokafka and for their walk, and one that is filled."""
 
 
 class WholeReader(asyncio.StreamReader):
-    """A stream reader that takes long answers in pieces."""
+    """A stream reader that takes long answers in one room."""
 
-    _pieces: list[bytes] | None = None  # of the long answer that is being read
-    _missing = 0
+    _rooms: Rooms | None = None
+    _room: memoryview | None = None  # of the long answer that is being read
+    _filled = 0
+
+    def room(self) -> memoryview | None:
+        """Where the next bytes go; None where they are to be fed."""
+        return None if self._room is None else self._room[self._filled :]
+
+    def fill(self, count: int) -> None:
+        """Note that so many bytes were written there."""
+        self._filled += count
+        if self._room is not None and self._filled == len(self._room):
+            self._wakeup_waiter()  # type: ignore[attr-defined]
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # it gets nothing else
         """Take what the socket gave."""
-        if self._pieces is None or not self._missing:
+        if (room := self.room()) is None:
             super().feed_data(data)
             return
-        more = len(data) - self._missing
-        self._pieces.append(data if more <= 0 else data[: self._missing])
-        self._missing = max(-more, 0)
-        if more > 0:  # the beginning of the next answer
-            super().feed_data(data[-more:])
-        elif more == 0:
-            self._wakeup_waiter()  # type: ignore[attr-defined]
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        del room
+        self.fill(count)
+        if count < len(data):  # the beginning of the next answer
+            super().feed_data(data[count:])
 
-    async def readexactly(self, n: int) -> bytes:
-        """Return exactly so many bytes."""
+    async def readexactly(self, n: int) -> Any:
+        """Return exactly so many bytes, or a view of them where they are many."""
         there: bytearray = self._buffer  # type: ignore[attr-defined]
         if n - len(there) < LONG or self.exception() is not None:
             return await super().readexactly(n)
-        pieces = [bytes(there)]
+        self._rooms = self._rooms or Rooms(MOST_ROOMS)
+        room, self._filled = self._rooms.take(n), len(there)
+        room[: self._filled] = there
         there.clear()
-        self._pieces, self._missing = pieces, n - len(pieces[0])
+        self._room = room
         try:
-            while self._missing:
+            while self._filled < n:
                 if self._eof:  # type: ignore[attr-defined]
-                    raise asyncio.IncompleteReadError(b"".join(pieces), n)
+                    raise asyncio.IncompleteReadError(bytes(room[: self._filled]), n)
                 await self._wait_for_data("readexactly")  # type: ignore[attr-defined]
-            return b"".join(pieces)
+            return room.toreadonly()
         finally:
-            self._pieces, self._missing = None, 0
+            self._room = None
+
+
+class WholeProtocol(asyncio.BufferedProtocol):
+    """Lets the socket write where a `WholeReader` wants it; all else is the former protocol's."""
+
+    def __init__(self, reader: WholeReader, former: Any) -> None:
+        self._reader, self._former = reader, former
+        self._piece = memoryview(bytearray(PIECE))
+        self._is_long = False
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - it is a hint
+        """Where the next bytes go."""
+        room = self._reader.room()
+        self._is_long = bool(room)
+        return room or self._piece
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Note that they are there."""
+        if self._is_long:
+            self._reader.fill(nbytes)
+        else:
+            self._reader.feed_data(bytes(self._piece[:nbytes]))
+
+    def eof_received(self) -> Any:
+        """Pass it on."""
+        return self._former.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        self._former.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._former.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._former.resume_writing()
+
+
+class ViewReader:
+    """Reads a long answer as `io.BytesIO` would, but gives long parts out as views of it."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view, self._at = view, 0
+
+    def read(self, size: int = -1) -> Any:
+        """The next so many bytes."""
+        part = self._view[self._at :] if size < 0 else self._view[self._at : self._at + size]
+        self._at += len(part)
+        return part if len(part) >= LONG else bytes(part)
+
+
+def _opened(answer: Any) -> Any:
+    return ViewReader(answer) if isinstance(answer, memoryview) else io.BytesIO(answer)
+
+
+def exchanged(method: Any, **names: Any) -> FunctionType:
+    """The same function, for which these global names mean something else."""
+    made = FunctionType(
+        method.__code__,
+        {**method.__globals__, **names},
+        method.__name__,
+        method.__defaults__,
+        method.__closure__,
+    )
+    made.__kwdefaults__ = method.__kwdefaults__
+    return made
+
+
+class WholeConnection(aiokafka_conn.AIOKafkaConnection):  # type: ignore[misc]  # no types there
+    """aiokafka's, which reads answers that are views too."""
+
+    _handle_frame = exchanged(
+        aiokafka_conn.AIOKafkaConnection._handle_frame, io=SimpleNamespace(BytesIO=_opened)
+    )
 
 
 async def whole_conn(*args: Any, **kwargs: Any) -> Any:
-    """A connection as aiokafka makes it, whose long answers are put together once."""
+    """A connection as aiokafka makes it, whose long answers are received where they stay."""
     made = await aiokafka_client.create_conn(*args, **kwargs)
-    # Of the same layout; the connection waits for an answer's length, four bytes, if for anything.
-    made._reader.__class__ = WholeReader
+    reader, transport = made._reader, made._writer.transport
+    # Both are of the same layout; it waits for an answer's length, four bytes, if for anything.
+    made.__class__, reader.__class__ = WholeConnection, WholeReader
+    transport.set_protocol(WholeProtocol(reader, transport.get_protocol()))
     return made
 
 
 def hook_client(client: Any) -> None:
     """Let this aiokafka client, and no other, make its connections so."""
-    method = aiokafka_client.AIOKafkaClient._get_conn
-    exchanged = FunctionType(
-        method.__code__,
-        {**method.__globals__, "create_conn": whole_conn},
-        method.__name__,
-        method.__defaults__,
-        method.__closure__,
-    )
-    exchanged.__kwdefaults__ = method.__kwdefaults__
-    client._get_conn = exchanged.__get__(client)
+    client._get_conn = exchanged(
+        aiokafka_client.AIOKafkaClient._get_conn, create_conn=whole_conn
+    ).__get__(client)
 
 
-__all__ = ["LONG", "WholeReader", "hook_client", "whole_conn"]
+__all__ = [
+    "LONG",
+    "ViewReader",
+    "WholeConnection",
+    "WholeProtocol",
+    "WholeReader",
+    "exchanged",
+    "hook_client",
+]

@@ -12,23 +12,26 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogRecord, microseconds
-from detectors.engines.record_batches import read_fetch
+from detectors.engines.record_batches import has_batch, read_fetch
 from detectors.engines.stretch import Stretch
 
 
 class KeptBytes:
-    """A broker's answer for one partition: aiokafka's view of it, and the bytes themselves."""
+    """A broker's answer for one partition: the bytes, and aiokafka's reading of them if wanted."""
 
-    def __init__(self, data: bytes) -> None:
+    _batches: Any = None
+
+    def __init__(self, data: bytes | memoryview) -> None:
         self.data = data
-        self._batches = MemoryRecords(data)
 
     def has_next(self) -> bool:
         """Whether there is a whole batch of records."""
-        return bool(self._batches.has_next())
+        return has_batch(self.data) if self._batches is None else bool(self._batches.has_next())
 
     def next_batch(self) -> Any:
         """The next batch, as aiokafka reads it."""
+        if self._batches is None:
+            self._batches = MemoryRecords(bytes(self.data))
         return self._batches.next_batch()
 
     def size_in_bytes(self) -> int:
@@ -40,6 +43,7 @@ class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
     """Gives out one item: the stretch, and about how many bytes it holds."""
 
     next_fetch_offset: int
+    _records: KeptBytes
     _given = False
 
     def __next__(self) -> tuple[Stretch, int]:
@@ -55,6 +59,7 @@ class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
         if found is None:
             return self._by_records()
         self.next_fetch_offset = found.stop
+        self._records = KeptBytes(b"")  # the stretch alone keeps the answer
         return Stretch(start, found.stop, found.records), found.size
 
     def _by_records(self) -> tuple[Stretch, int]:

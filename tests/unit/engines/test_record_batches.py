@@ -14,7 +14,7 @@ from detectors.core import Core
 from detectors.engines.cores import EventsCore
 from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogRecord
-from detectors.engines.record_batches import RawFetch, RawRecords, read_fetch
+from detectors.engines.record_batches import RawFetch, RawRecords, _usual, read_fetch
 from detectors.engines.whole_fetch import KeptBytes, WholeFetch
 from tests.unit.detectors.streams import TUESDAY, encode, traffic
 from tests.unit.engines.batches import (
@@ -70,17 +70,23 @@ def test_every_compression_is_read(codec: str) -> None:
     assert list(found.records.values) == [b"a" * 500, b"", b"", b"d"]
 
 
-def test_reads_as_aiokafka_does() -> None:
-    """Over random answers the same records, and the same place to go on, as aiokafka's reading."""
+@pytest.mark.parametrize("codec", [None, "none", "lz4", "zstd"])
+def test_reads_as_aiokafka_does(codec: str | None) -> None:
+    """Over random answers the same records, and the same place to go on, as aiokafka's reading.
+
+    Of one codec and without transactions all of an answer is read in one go; the others, and every
+    answer that is cut off in its only batch, go batch by batch.
+    """
     rng = random.Random(SEED)
     seen = 0
     for _ in range(200):
         data, base, aborted = b"", rng.randrange(1000), []
         since = base + rng.randrange(3)  # a broker begins with the batch that holds it
         for _ in range(rng.randrange(1, 8)):
-            producer = rng.choice([None, 5, 6])
+            producer = None if codec else rng.choice([None, 5, 6])
             values = [rng.randbytes(rng.randrange(200)) for _ in range(rng.randrange(3, 20))]
-            made = batch(base, values, rng.choice([*CODECS]), producer, headers=HEADERS)
+            packing = codec or rng.choice([*CODECS])
+            made = batch(base, values, packing, producer, headers=HEADERS)
             if rng.random() < 0.3:
                 attributes = struct.unpack_from(">h", made, ATTRIBUTES)[0] | APPEND_TIME
                 made = changed(made, ATTRIBUTES, struct.pack(">h", attributes))
@@ -99,8 +105,24 @@ def test_reads_as_aiokafka_does() -> None:
         assert found.stop == stop
         for mine, other in zip(found.records, expected, strict=True):
             assert mine == other
+        if codec:
+            assert _usual(cut, since) is not None
         seen += len(found.records)
     assert seen > 5000
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_answers_that_unpack_to_more_than_was_expected_are_read(codec: str) -> None:
+    """One after the other in the same room: what came before in it is seen in none."""
+    rng = random.Random(SEED)
+    held = []
+    for size in (10, 3_000_000, 2_000, 6_000_000, 50):
+        values = [rng.randbytes(7) * (size // 7) for _ in range(3)]
+        found = _usual(batch(0, values, codec) + batch(3, values[:1], codec), 0)
+        assert found is not None
+        held.append((found, [*values, values[0]]))
+    for found, expected in held:
+        assert [each.value for each in found.records] == expected
 
 
 def test_what_was_taken_back_is_left_out() -> None:

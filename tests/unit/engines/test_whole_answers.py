@@ -1,11 +1,14 @@
 """Long answers come in one piece, byte for byte as asyncio's own reader gives them."""
 
 import asyncio
+import io
 import random
+import socket
+from typing import Any
 
 import pytest
 
-from detectors.engines.whole_answers import LONG, WholeReader
+from detectors.engines.whole_answers import LONG, ViewReader, WholeProtocol, WholeReader
 
 
 def _pieces(data: bytes, rng: random.Random, most: int) -> list[bytes]:
@@ -25,7 +28,7 @@ def test_whatever_the_pieces_are_the_bytes_are_those_that_were_sent(seed: int) -
     data = rng.randbytes(sum(sizes))
     pieces = _pieces(data, rng, rng.choice([5_000, LONG, 4 * LONG]))
 
-    async def read() -> list[bytes]:
+    async def read() -> list[Any]:
         reader = WholeReader()
 
         async def feed() -> None:
@@ -44,6 +47,53 @@ def test_whatever_the_pieces_are_the_bytes_are_those_that_were_sent(seed: int) -
     found = asyncio.run(read())
     assert b"".join(found) == data
     assert [len(each) for each in found] == sizes
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_socket_writes_where_the_answer_stays(seed: int) -> None:
+    """Through a real socket whose reader was exchanged, while answers are kept and let go."""
+    rng = random.Random(seed)
+    sizes = [rng.choice([4, LONG - 1, LONG, 5 * LONG + 3, 40 * LONG]) for _ in range(40)]
+    data = rng.randbytes(sum(sizes))
+
+    async def read() -> list[Any]:
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        reader.__class__ = WholeReader
+        assert isinstance(reader, WholeReader)
+        transport = writer.transport
+        transport.set_protocol(WholeProtocol(reader, transport.get_protocol()))
+        _, sender = await asyncio.open_connection(sock=theirs)
+
+        async def send() -> None:
+            for piece in _pieces(data, rng, 3 * LONG):
+                sender.write(piece)
+                await sender.drain()
+            sender.close()
+
+        sending = asyncio.ensure_future(send())
+        found: list[Any] = []
+        for number, size in enumerate(sizes):
+            answer = await reader.readexactly(size)
+            assert isinstance(answer, memoryview) or size < 40 * LONG
+            found.append(answer if number % 3 else bytes(answer))
+        await sending
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        return found
+
+    assert b"".join(asyncio.run(read())) == data
+
+
+def test_parts_of_a_long_answer_are_what_they_would_be_of_a_short_one() -> None:
+    """Only that long ones are views."""
+    data = random.Random(1).randbytes(4 * LONG)
+    mine, theirs = ViewReader(memoryview(data)), io.BytesIO(data)
+    for size in (4, 0, LONG - 1, LONG, 2, -1, 4):
+        part = mine.read(size)
+        assert part == theirs.read(size)
+        assert isinstance(part, memoryview) == (len(part) >= LONG)
 
 
 def test_a_connection_that_ends_within_an_answer_says_so() -> None:
