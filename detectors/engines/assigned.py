@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from alerts.alert import Alert
 from detectors.batch import Rejected
+from detectors.engines import memory
 from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
@@ -62,6 +63,7 @@ class Assigned:
         self.ahead: int | None = None
         """The offset of the checkpoint that was found, where the group's is not as far."""
         self._unacknowledged: list[Awaitable[object]] = []
+        self._restored = 0  # bytes of the snapshot
         self._marked: int | None = None  # the minute of stream time that was told last
 
     @property
@@ -119,6 +121,9 @@ class Assigned:
         if reason is None and (bounds.committed is None or bounds.committed < self._saved):
             self.ahead = self._saved
         note("partition.ready", partition=self.where, offset=self._next)
+        del found
+        if self._restored >= memory.MUCH:
+            await in_thread(self._outside, memory.give_back)
 
     async def feed(self, stretch: Stretch) -> int:
         """Walk the records that were not walked yet, and those that are missing before them.
@@ -149,6 +154,10 @@ class Assigned:
         await asyncio.gather(*copy.waiting)
         await self._state.write(packed)
         self._saved = copy.offset
+        is_much = packed.is_whole and packed.size >= memory.MUCH
+        del packed
+        if is_much:
+            await in_thread(self._outside, memory.give_back)
         return copy.offset
 
     async def save(self) -> int | None:
@@ -171,11 +180,12 @@ class Assigned:
         if found.checkpoint.offset > end:
             return "beyond_the_log"
         try:
-            core = self._cores.restore(self.where.partition, found.checkpoint.merged())
+            snapshot = found.checkpoint.merged()
+            core = self._cores.restore(self.where.partition, snapshot)
         except StateError as error:
             note("state.unfit", level=logging.ERROR, partition=self.where, fault=error)
             return "not_fitting"
-        self._core = core
+        self._core, self._restored = core, len(snapshot)
         self._next = self._saved = found.checkpoint.offset
         return None
 

@@ -3,8 +3,9 @@
 Each time a large block is freed glibc raises the size from which blocks are mapped by themselves,
 up to 32 MiB; from then on the copies that checkpoints take lie on the heap among small blocks, and
 keep it from shrinking. Each thread that packs has a heap of its own besides, of which each grows to
-the largest snapshot that it ever packed. Both are set to fixed values here; elsewhere than on glibc
-nothing is done.
+the largest snapshot that it ever packed. Both are set to fixed values here. What lies free in the
+midst of a heap is kept as well: after what takes much memory once, as compiling and snapshots do,
+it is given back. Elsewhere than on glibc nothing is done.
 """
 
 import ctypes
@@ -13,6 +14,8 @@ from typing import Final
 MAPPED_FROM: Final = 1 << 20
 """Bytes; what batches need in ordinary traffic stays below, so that it costs no page faults."""
 HEAPS: Final = 2
+MUCH: Final = 1 << 20
+"""Bytes that were used in small blocks, from which it is worth while to give them back."""
 
 _M_MMAP_THRESHOLD: Final = -3  # of malloc.h
 _M_ARENA_MAX: Final = -8
@@ -25,3 +28,12 @@ def settle() -> bool:
     except (OSError, AttributeError, TypeError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM)) and bool(mallopt(_M_ARENA_MAX, HEAPS))
+
+
+def give_back() -> bool:
+    """Give back what lies free, of all heaps: some milliseconds; whether this C library can."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(trim(0))

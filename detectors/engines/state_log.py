@@ -47,6 +47,7 @@ class Packed(NamedTuple):
 
     records: list[StateRecord]
     base: int
+    is_whole: bool
     seconds: float
     """Of CPU that packing took."""
 
@@ -110,7 +111,7 @@ class StateLog:
         def packed() -> Packed:
             started = thread_time()
             records = checkpoint_records(partition, self._fence, epoch, draft, self._tables)
-            return Packed(records, base, thread_time() - started)
+            return Packed(records, base, base == epoch, thread_time() - started)
 
         return await self._in_thread(packed)
 
@@ -128,7 +129,7 @@ class StateLog:
         others = await self._look_around()
         self._obsolete += others
         self._base, self._last = packed.base, manifest.value or b""
-        if packed.base == self._epoch:
+        if packed.is_whole:
             self._snapshot_bytes, self._changes_bytes = packed.size, 0
             others, self._obsolete = self._obsolete, []
             self._deleting = [await self._send(each) for each in tombstones(others)]

@@ -155,6 +155,7 @@ async def _work(
     shared = ConfiguredSources(config, counts["callwatch.events"])
     load(cores.new(0).core)
     load(shared.new(0).shared.core)
+    memory.give_back()  # what compiling took
     settings = WorkerSettings(
         kafka,
         cores,

@@ -134,7 +134,7 @@ def _publish(servers: str) -> None:
 async def worker(servers: str, meter: Meter, topic: str = EVENTS) -> None:
     """The worker with all detectors, until the meter has enough."""
     from detectors.config import Config
-    from detectors.engines import record_batches
+    from detectors.engines import memory, record_batches
     from detectors.engines.cores import ConfiguredCores, ConfiguredSources, EventsCore
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
@@ -156,12 +156,14 @@ async def worker(servers: str, meter: Meter, topic: str = EVENTS) -> None:
         def restore(self, partition: int, snapshot: bytes) -> EventsCore:
             return Counting(super().restore(partition, snapshot).core)
 
+    memory.settle()  # all as `callwatch worker` does it
     config = Config()
     cores, shared = Cores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
     record_batches.load()
     warm_up(config)
     load(ConfiguredCores(config, PARTITIONS).new(0).core)
     load(shared.new(0).shared.core)
+    memory.give_back()
     kafka = kafka_config(servers, environ={})
     group = f"bench-{uuid.uuid4().hex}"
     topics = Topics(events=topic)
