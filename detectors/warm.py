@@ -10,12 +10,17 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
+import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 
 from detectors import memory, octets, passing, scan, tables, words
@@ -56,19 +61,15 @@ def warm_up(config: Config) -> bool:
         "compiling %d detector%s, once for this version of the code", len(missing), "s" * many
     )
     mine, *others = shares(missing.values(), min(os.cpu_count() or 1, MOST_PROCESSES))
-    helpers = [
-        subprocess.Popen(  # noqa: S603 -- this program itself
-            [sys.executable, "-m", "detectors.warm", *share], stdin=subprocess.DEVNULL
-        )
-        for share in others
-        if share
-    ]
     with _no_collector():
+        first: Any = numba.njit(_nothing)
+        first()  # what numba loads for its first function all helpers have then, too
+        helpers = [_helper(share) for share in others if share]
         for core in _cores(mine):
             load(core)
         Decoder(config).values([b"{}"])
-    for helper in helpers:
-        helper.wait()
+    for wait in helpers:
+        wait()
     for shared in (False, True):
         load(Core(config, shared=shared))  # and what a helper failed to
     found = [
@@ -76,6 +77,41 @@ def warm_up(config: Config) -> bool:
     ]
     ready.write_text("\n".join(found))
     return True
+
+
+def _nothing() -> None:
+    """Stands for any function."""
+
+
+def _helper(share: list[str]) -> Callable[[], object]:
+    """Let a process compile the walks of these detectors; return what waits for its end.
+
+    It is a copy of this one where that can be had safely: what has been imported is there then. A
+    process with threads is not copied, nor one on a system whose libraries do not bear it.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1:
+        started = subprocess.Popen(  # noqa: S603 -- this program itself
+            [sys.executable, "-m", "detectors.warm", *share], stdin=subprocess.DEVNULL
+        )
+        return started.wait
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of numpy's threads, which are idle
+        child = os.fork()
+    if child:
+        return lambda: os.waitpid(child, 0)
+    try:
+        signal.set_wakeup_fd(-1)  # an event loop's, of the parent
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        compile_walks(share)
+    finally:
+        os._exit(0)  # nothing of the parent's is to be flushed or cleaned up twice
+
+
+def compile_walks(names: Collection[str]) -> None:
+    """Compile the walks of these detectors, and nothing else."""
+    for core in _cores(names):
+        core.load_walks()
 
 
 @contextlib.contextmanager
@@ -151,7 +187,6 @@ def load(core: Core) -> None:
 if __name__ == "__main__":
     if sys.argv[1:]:
         with _no_collector():
-            for each in _cores(sys.argv[1:]):
-                each.load_walks()
+            compile_walks(sys.argv[1:])
     else:
         warm_up(Config())
