@@ -18,6 +18,8 @@ ROOMY: Final = 8
 """A room so many times as large as what is wanted is given back to the system."""
 LEAST: Final = 1 << 16
 """Bytes; smaller blocks are cheap."""
+RESTS: Final = 400
+"""Times in a row that nothing was wanted, after which what is free is given back."""
 OF_COLUMNS: Final = 2
 _OWN: Final = threading.local()
 
@@ -38,9 +40,17 @@ class Rooms:
     def __init__(self, most: int) -> None:
         self._most = most
         self._kept: list[bytearray] = []
+        self._rests = 0
+
+    def rest(self) -> None:
+        """Note that there was something to do, and no room was wanted for it."""
+        self._rests += 1
+        if self._rests >= RESTS and self._kept:
+            self._kept = [each for each in self._kept if not _is_free(each)]
 
     def take(self, size: int) -> memoryview:
         """A view of so many bytes of which there is no other; what is in them means nothing."""
+        self._rests = 0
         best = None
         for each in self._kept[:]:
             if not _is_free(each):

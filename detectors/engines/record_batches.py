@@ -127,11 +127,11 @@ def read_fetch(
 
 
 def has_batch(data: bytes | memoryview) -> bool:
-    """Whether an answer begins with a whole batch, whatever is in it."""
+    """Whether an answer begins with a whole batch, whatever is in it; or with what is none."""
     if len(data) < _START.size:
         return False
     _, length, _, _ = _START.unpack_from(data)
-    return bool(0 <= length <= len(data) - _BEFORE_LENGTH)
+    return bool(length <= len(data) - _BEFORE_LENGTH)
 
 
 def _usual(data: bytes | memoryview, since: int) -> RawFetch | None:

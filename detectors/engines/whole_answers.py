@@ -30,7 +30,8 @@ MOST_ROOMS: Final = 8
 class WholeReader(asyncio.StreamReader):
     """A stream reader that takes long answers in one room."""
 
-    _rooms: Rooms | None = None
+    rooms: Rooms
+    """Those of all connections of a client."""
     _room: memoryview | None = None  # of the long answer that is being read
     _filled = 0
 
@@ -60,9 +61,9 @@ class WholeReader(asyncio.StreamReader):
         """Return exactly so many bytes, or a view of them where they are many."""
         there: bytearray = self._buffer  # type: ignore[attr-defined]
         if n - len(there) < LONG or self.exception() is not None:
+            self.rooms.rest()
             return await super().readexactly(n)
-        self._rooms = self._rooms or Rooms(MOST_ROOMS)
-        room, self._filled = self._rooms.take(n), len(there)
+        room, self._filled = self.rooms.take(n), len(there)
         room[: self._filled] = there
         there.clear()
         self._room = room
@@ -152,18 +153,24 @@ class WholeConnection(aiokafka_conn.AIOKafkaConnection):  # type: ignore[misc]  
     )
 
 
-async def whole_conn(*args: Any, **kwargs: Any) -> Any:
-    """A connection as aiokafka makes it, whose long answers are received where they stay."""
-    made = await aiokafka_client.create_conn(*args, **kwargs)
-    reader, transport = made._reader, made._writer.transport
-    # Both are of the same layout; it waits for an answer's length, four bytes, if for anything.
-    made.__class__, reader.__class__ = WholeConnection, WholeReader
+def make_whole(reader: Any, transport: Any, rooms: Rooms) -> None:
+    """Let this stream's long answers be received where they stay, from now on."""
+    reader.__class__ = WholeReader  # of the same layout
+    reader.rooms = rooms
     transport.set_protocol(WholeProtocol(reader, transport.get_protocol()))
-    return made
 
 
 def hook_client(client: Any) -> None:
     """Let this aiokafka client, and no other, make its connections so."""
+    rooms = Rooms(MOST_ROOMS)
+
+    async def whole_conn(*args: Any, **kwargs: Any) -> Any:
+        made = await aiokafka_client.create_conn(*args, **kwargs)
+        # It waits for an answer's length, four bytes, if for anything.
+        made.__class__ = WholeConnection
+        make_whole(made._reader, made._writer.transport, rooms)
+        return made
+
     client._get_conn = exchanged(
         aiokafka_client.AIOKafkaClient._get_conn, create_conn=whole_conn
     ).__get__(client)
@@ -177,4 +184,5 @@ __all__ = [
     "WholeReader",
     "exchanged",
     "hook_client",
+    "make_whole",
 ]

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from detectors.rooms import LEAST, ROOMY, Rooms, zeros
+from detectors.rooms import LEAST, RESTS, ROOMY, Rooms, zeros
 
 
 def test_no_two_views_that_are_held_share_a_byte() -> None:
@@ -42,6 +42,19 @@ def test_a_room_that_is_much_too_large_is_given_back() -> None:
     rooms.take(ROOMY * 1000 + 1000)
     rooms.take(800)
     assert sum(map(len, rooms._kept)) < 2000
+
+
+def test_rooms_that_nobody_wants_any_more_are_given_back() -> None:
+    """Those that are free; what somebody looks at stays his."""
+    rooms = Rooms(most=3)
+    held = rooms.take(5_000)
+    rooms.take(6_000)
+    for _ in range(RESTS - 1):
+        rooms.rest()
+    assert len(rooms._kept) == 2
+    rooms.rest()
+    assert [len(each) for each in rooms._kept] == [5_000 + 1_250]
+    assert len(held) == 5_000
 
 
 def test_large_arrays_begin_with_zeros_and_belong_to_their_thread() -> None:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from detectors.engines.whole_answers import LONG, ViewReader, WholeProtocol, WholeReader
+from detectors.engines.whole_answers import LONG, ViewReader, WholeReader, make_whole
+from detectors.rooms import Rooms
+
+MOST = 3
+
+
+def _reader() -> WholeReader:
+    reader = WholeReader()
+    reader.rooms = Rooms(MOST)
+    return reader
 
 
 def _pieces(data: bytes, rng: random.Random, most: int) -> list[bytes]:
@@ -29,7 +38,7 @@ def test_whatever_the_pieces_are_the_bytes_are_those_that_were_sent(seed: int) -
     pieces = _pieces(data, rng, rng.choice([5_000, LONG, 4 * LONG]))
 
     async def read() -> list[Any]:
-        reader = WholeReader()
+        reader = _reader()
 
         async def feed() -> None:
             for piece in pieces:
@@ -59,10 +68,7 @@ def test_a_socket_writes_where_the_answer_stays(seed: int) -> None:
     async def read() -> list[Any]:
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
-        reader.__class__ = WholeReader
-        assert isinstance(reader, WholeReader)
-        transport = writer.transport
-        transport.set_protocol(WholeProtocol(reader, transport.get_protocol()))
+        make_whole(reader, writer.transport, Rooms(MOST))
         _, sender = await asyncio.open_connection(sock=theirs)
 
         async def send() -> None:
@@ -100,7 +106,7 @@ def test_a_connection_that_ends_within_an_answer_says_so() -> None:
     """With what there was, as asyncio does it."""
 
     async def read() -> None:
-        reader = WholeReader()
+        reader = _reader()
         reader.feed_data(b"a" * 10)
         reading = asyncio.ensure_future(reader.readexactly(2 * LONG))
         await asyncio.sleep(0)
@@ -117,7 +123,7 @@ def test_a_connection_that_breaks_within_an_answer_raises_what_broke_it() -> Non
     """While it waits, and from then on."""
 
     async def read() -> None:
-        reader = WholeReader()
+        reader = _reader()
         reading = asyncio.ensure_future(reader.readexactly(2 * LONG))
         await asyncio.sleep(0)
         reader.feed_data(b"b" * LONG)
