@@ -35,7 +35,7 @@ FORMAT: Final = 3
 CHUNK_BYTES: Final = 512 * 1024
 """Bytes of a chunk, unpacked: half of what a Kafka topic takes by default, so it fits as it is."""
 
-_LEVEL = 1  # of zstd: five times faster than zlib's 1 on rows, and no larger
+_LEVEL = -3  # of zstd: on rows a third faster than 1, and 2 to 7 % larger
 
 
 class Tables(NamedTuple):

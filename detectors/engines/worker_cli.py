@@ -20,7 +20,6 @@ from detectors.engines.state_cache import StateCache
 from detectors.engines.throttle import Throttle
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
-from detectors.warm import load, warm_up
 from ingest.control import control_key
 from ingest.errors import IngestError
 from ingest.inventory import load_inventory
@@ -144,18 +143,13 @@ async def _work(
     ready_file: Path | None,
     cache: StateCache | None,
 ) -> int:
-    from detectors.engines import memory, record_batches
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
+    from detectors.engines.prepare import prepare
 
-    memory.settle()  # before threads have heaps of their own
-    record_batches.load()
-    warm_up(config)  # compiles: not while others wait for a partition
     cores = ConfiguredCores(config, counts["callwatch.events"])
     shared = ConfiguredSources(config, counts["callwatch.events"])
-    load(cores.new(0).core)
-    load(shared.new(0).shared.core)
-    memory.give_back()  # what compiling took
+    prepare(config, cores, shared)
     settings = WorkerSettings(
         kafka,
         cores,

@@ -177,12 +177,12 @@ def figures() -> list[Figure]:
 async def _work(servers: str, ready: Path) -> None:
     """A worker until SIGTERM; then what it took since its first checkpoint was written."""
     from detectors.config import Config
-    from detectors.engines import record_batches, share
+    from detectors.engines import share
     from detectors.engines.cores import ConfiguredCores, ConfiguredSources
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
     from detectors.engines.pace import Pace
-    from detectors.warm import load, warm_up
+    from detectors.engines.prepare import prepare
     from ingest.kafka_config import kafka_config
 
     ends: list[tuple[float, float, float]] = []
@@ -195,10 +195,7 @@ async def _work(servers: str, ready: Path) -> None:
     setattr(share, "Pace", Noted)  # noqa: B010 - a worker has no setting for it
     config = Config()
     cores, shared = ConfiguredCores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
-    record_batches.load()
-    warm_up(config)
-    load(cores.new(0).core)
-    load(shared.new(0).shared.core)
+    prepare(config, cores, shared)
     kafka = kafka_config(servers, environ={})
     group = f"bench-{uuid.uuid4().hex}"
     settings = WorkerSettings(kafka, cores, shared, sources=1, group=group, ready_file=ready)

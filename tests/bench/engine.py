@@ -134,12 +134,11 @@ def _publish(servers: str) -> None:
 async def worker(servers: str, meter: Meter, topic: str = EVENTS) -> None:
     """The worker with all detectors, until the meter has enough."""
     from detectors.config import Config
-    from detectors.engines import memory, record_batches
     from detectors.engines.cores import ConfiguredCores, ConfiguredSources, EventsCore
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
     from detectors.engines.ports import Topics
-    from detectors.warm import load, warm_up
+    from detectors.engines.prepare import prepare
     from ingest.kafka_config import kafka_config
 
     class Counting(EventsCore):
@@ -156,14 +155,9 @@ async def worker(servers: str, meter: Meter, topic: str = EVENTS) -> None:
         def restore(self, partition: int, snapshot: bytes) -> EventsCore:
             return Counting(super().restore(partition, snapshot).core)
 
-    memory.settle()  # all as `callwatch worker` does it
     config = Config()
     cores, shared = Cores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
-    record_batches.load()
-    warm_up(config)
-    load(ConfiguredCores(config, PARTITIONS).new(0).core)
-    load(shared.new(0).shared.core)
-    memory.give_back()
+    prepare(config, cores, shared)
     kafka = kafka_config(servers, environ={})
     group = f"bench-{uuid.uuid4().hex}"
     topics = Topics(events=topic)
