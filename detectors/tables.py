@@ -415,7 +415,8 @@ class KeyedTable:
         """
         used = int(parts["state"][USED])
         self.state[:] = 0
-        self.reserve(used)
+        # Room for the next as well: it would be the first that copies all of them once more.
+        self.reserve(int(used * self.spec.growth) + 1 if self.spec.refresh else used)
         self.state[:FILLED] = parts["state"]
         self.slots[:used] = parts["slots"]
         for name, rows in self.rows.items():

@@ -22,9 +22,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.figures import Figure
+
+if TYPE_CHECKING:
+    from detectors.config import Config
 
 PARTITIONS = 8
 EVENTS = "callwatch.events"
@@ -74,13 +77,16 @@ START = datetime(2026, 3, 3, 12, tzinfo=UTC)
 
 
 def values(
-    wanted: int = WANTED, senders: int = SENDERS, per_second: int = PER_SECOND
+    wanted: int = WANTED,
+    senders: int = SENDERS,
+    per_second: int = PER_SECOND,
+    start: datetime = START,
 ) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of benign traffic, dense in time: about 650 bytes each, all different."""
     rng = random.Random(1)
     for number in range(wanted):
         sender = f"customer-{rng.randrange(senders):04}"
-        at = (START + timedelta(seconds=number / per_second)).isoformat()[:19] + "Z"
+        at = (start + timedelta(seconds=number / per_second)).isoformat()[:19] + "Z"
         event = {
             "schema": 1, "id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             "received_at": at, "receiver": "api/1.4.0@api-1", "endpoint": "/hooks/stripe",
@@ -131,7 +137,9 @@ def _publish(servers: str) -> None:
         producer.close()
 
 
-async def worker(servers: str, meter: Meter, topic: str = EVENTS) -> None:
+async def worker(
+    servers: str, meter: Meter, topic: str = EVENTS, config: Config | None = None
+) -> None:
     """The worker with all detectors, until the meter has enough."""
     from detectors.config import Config
     from detectors.engines.cores import ConfiguredCores, ConfiguredSources, EventsCore
@@ -155,7 +163,7 @@ async def worker(servers: str, meter: Meter, topic: str = EVENTS) -> None:
         def restore(self, partition: int, snapshot: bytes) -> EventsCore:
             return Counting(super().restore(partition, snapshot).core)
 
-    config = Config()
+    config = config or Config()
     cores, shared = Cores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
     prepare(config, cores, shared)
     kafka = kafka_config(servers, environ={})

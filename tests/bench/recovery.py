@@ -1,8 +1,9 @@
 """How long a worker takes that finds states of many senders, until it has caught up.
 
 The states lie in `callwatch.state` as their owner left them, one for each partition, and behind
-their offset stand events that were not walked yet. Measured is the time on the clock, from the
-assignment of the partitions on: what a start costs besides is another figure.
+their offset stand events that were not walked yet, of the minutes after the states' last one.
+Measured is the time on the clock, from the assignment of the partitions on: what a start costs
+besides is another figure.
 """
 
 from __future__ import annotations
@@ -15,31 +16,49 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from detectors.config import Config, StreamSettings
+from detectors.event import SECOND
 from tests.bench.engine import EVENTS, PARTITIONS, Meter, make_topics, values, worker
 from tests.bench.figures import Figure
+from tests.bench.traffic import START, batches
 
 SENDERS = int(os.environ.get("CALLWATCH_BENCH_SENDERS", "1000000"))
 DELIVERIES = int(os.environ.get("CALLWATCH_BENCH_DELIVERIES", "1000000"))
 """Fingerprints of units, and as many of deliveries, that the states remember; all partitions."""
+MARGIN = 1.25
+"""Of the fingerprints that a partition may remember; senders spread unevenly."""
 BEHIND = 200_000
 """Events after the checkpoints: what `save_events` lets a worker be behind."""
 SECONDS = 300
+
+
+def _config() -> Config:
+    """The defaults, but for as many fingerprints as are wanted."""
+    usual = StreamSettings()
+    wanted = int(MARGIN * DELIVERIES / PARTITIONS)
+    return Config(stream=replace(usual, max_deliveries=max(usual.max_deliveries, wanted)))
+
+
+def _start() -> datetime:
+    """When the events behind the states begin: a minute after their last."""
+    minutes = 2 + DELIVERIES / SENDERS
+    return datetime.fromtimestamp(START / SECOND, UTC) + timedelta(minutes=minutes)
 
 
 def _leave_states(servers: str) -> int:
     """Write a checkpoint of each partition; the bytes of all."""
     from kafka import KafkaProducer
 
-    from detectors.config import Config
     from detectors.core import Core
     from detectors.engines.state_topic import Draft, checkpoint_records, claim_record
-    from tests.bench.traffic import batches
 
-    config = Config()
+    config = _config()
     size = 0
     producer = KafkaProducer(bootstrap_servers=servers, max_request_size=1 << 20)
     for partition in range(PARTITIONS):
@@ -78,7 +97,7 @@ def figures() -> list[Figure]:
             return []
         make_topics(broker.servers)
         producer = KafkaProducer(bootstrap_servers=broker.servers, linger_ms=20)
-        for key, value in values(BEHIND):
+        for key, value in values(BEHIND, start=_start()):
             producer.send(EVENTS, value, key)
         producer.close()
         size = _leave_states(broker.servers)
@@ -121,7 +140,7 @@ async def _work(servers: str) -> dict[str, float]:
     from detectors.engines import faust_app
 
     setattr(faust_app, "Share", Timed)  # noqa: B010 - to see it from outside
-    await worker(servers, Last(BEHIND))
+    await worker(servers, Last(BEHIND), config=_config())
     return {name: times[name] - times["assigned"] for name in ("restored", "caught_up")}
 
 
