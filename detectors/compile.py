@@ -36,10 +36,11 @@ HERE = Path(__file__).resolve().parent
 
 ROOT = HERE.parent
 PACKAGES = ("detectors", "models", "alerts", "ingest")
-_COMMENT = re.compile(r"#[^\n]*")
+MOST_NAME = 100
+_COMMENT = re.compile(r"#[^\n]*|\\\n")
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)"
-    r"|import[ \t]+([^\n]*))",
+    r"(?:^|[:;])[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n;]*)"
+    r"|import[ \t]+([^\n;]*))",
     re.MULTILINE,
 )
 """Every start looks at all sources: to parse them would take a quarter of a second. What looks like
@@ -57,7 +58,7 @@ def _imported(text: str, folder: Path) -> tuple[Path, ...]:
     for dots, module, names, plain in _IMPORT.findall(_COMMENT.sub("", text)):
         places = [(name, "") for name in _names(plain)] or [(module, names)]
         for path, taken in places:
-            if not dots and path.partition(".")[0] not in PACKAGES:
+            if len(dots) > 2 or (not dots and path.partition(".")[0] not in PACKAGES):
                 continue
             at = (ROOT, folder, folder.parent)[len(dots)].joinpath(*filter(None, path.split(".")))
             inside = (at / f"{name}.py" for name in _names(taken))
@@ -68,7 +69,8 @@ def _imported(text: str, folder: Path) -> tuple[Path, ...]:
 
 
 def _names(text: str) -> list[str]:
-    return [one.split()[0] for one in text.strip("()").split(",") if one.strip()]
+    first = (one.split()[0] for one in text.strip("()").split(",") if one.strip())
+    return [name for name in first if len(name) < MOST_NAME]  # texts have longer words
 
 
 def reached(first: Iterable[Path]) -> list[Path]:

@@ -444,7 +444,7 @@ class Core:
             )
             if n:
                 written.append(room[:n].copy())
-                room[: n + 1] = 0  # and what a step wrote there that then told nothing
+                room[:n] = 0
         runner.clock[WRITTEN] = 0  # belongs to one call; equal states have equal bytes
         return written
 

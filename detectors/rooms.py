@@ -9,19 +9,34 @@ and whoever keeps a view keeps its contents.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-ROOMY: Final = 8
-"""A room so many times as large as what is wanted is given back to the system."""
 LEAST: Final = 1 << 16
 """Bytes; smaller blocks are cheap."""
-RESTS: Final = 400
-"""Times in a row that nothing was wanted, after which what is free is given back."""
+RESTS: Final = 200
+"""A room that was free, and not wanted, so many times in a row is given back to the system."""
 OF_COLUMNS: Final = 2
 _OWN: Final = threading.local()
+
+
+@dataclass(eq=False)
+class _Room:
+    bytes: bytearray
+    rests: int = 0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no view of it is left: with one, its length cannot be changed."""
+        try:
+            last = self.bytes.pop()
+        except BufferError:
+            return False
+        self.bytes.append(last)
+        return True
 
 
 class Rooms:
@@ -39,48 +54,42 @@ class Rooms:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: list[bytearray] = []
-        self._rests = 0
+        self._kept: list[_Room] = []
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of the rooms that are kept."""
+        return [len(each.bytes) for each in self._kept]
 
     def rest(self) -> None:
         """Note that there was something to do, and no room was wanted for it."""
-        self._rests += 1
-        if self._rests >= RESTS and self._kept:
-            self._kept = [each for each in self._kept if not _is_free(each)]
+        self._age([each for each in self._kept if each.is_free])
 
     def take(self, size: int) -> memoryview:
         """A view of so many bytes of which there is no other; what is in them means nothing."""
-        self._rests = 0
-        best = None
-        for each in self._kept[:]:
-            if not _is_free(each):
-                continue
-            if len(each) > ROOMY * size:
-                self._kept.remove(each)
-            elif len(each) >= size and (best is None or len(each) < len(best)):
-                best = each
-        if best is None:
-            best = bytearray(size + size // 4)  # the next is as long, about
-            self._keep(best)
-        return memoryview(best)[:size]
+        free = [each for each in self._kept if each.is_free]
+        fit = [each for each in free if len(each.bytes) >= size]
+        if fit:
+            best = min(fit, key=lambda each: len(each.bytes))
+            best.rests = 0
+            self._age([each for each in free if each is not best])
+        else:
+            best = _Room(bytearray(max(size, 1)))
+            self._keep(best, free)
+        return memoryview(best.bytes)[:size]
 
-    def _keep(self, room: bytearray) -> None:
+    def _age(self, free: list[_Room]) -> None:
+        for each in free:
+            each.rests += 1
+            if each.rests >= RESTS:
+                self._kept.remove(each)
+
+    def _keep(self, room: _Room, free: list[_Room]) -> None:
         if len(self._kept) >= self._most:
-            free = [each for each in self._kept if _is_free(each)]
             if not free:
                 return  # it goes with its last view
-            self._kept.remove(min(free, key=len))
+            self._kept.remove(min(free, key=lambda each: len(each.bytes)))
         self._kept.append(room)
-
-
-def _is_free(room: bytearray) -> bool:
-    """Whether no view of it is left: with one, its length cannot be changed."""
-    try:
-        last = room.pop()
-    except BufferError:
-        return False
-    room.append(last)
-    return True
 
 
 def zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -90,11 +99,13 @@ def zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     0
     """
     size = count * dtype.itemsize
-    if size < LEAST:
-        return np.zeros(count, dtype)
     rooms: Rooms | None = getattr(_OWN, "rooms", None)
     if rooms is None:
         rooms = _OWN.rooms = Rooms(OF_COLUMNS)
-    raw = np.frombuffer(rooms.take(size), np.uint8)
+    if size < LEAST:
+        rooms.rest()
+        return np.zeros(count, dtype)
+    # A little longer, so that the next batch of as many events, about, fits as well.
+    raw = np.frombuffer(rooms.take(size + size // 8), np.uint8)[:size]
     raw[:] = 0
     return raw.view(dtype)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -99,13 +100,18 @@ def _helper(share: list[str]) -> Callable[[], object]:
         child = os.fork()
     if child:
         return lambda: os.waitpid(child, 0)
+    code = 1
     try:
         signal.set_wakeup_fd(-1)  # an event loop's, of the parent
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        os.closerange(3, 1 << 16)  # its sockets, and locks that would outlive it
         compile_walks(share)
+        code = 0
+    except Exception:  # the parent compiles what is missing, and somebody should know why
+        traceback.print_exc()
     finally:
-        os._exit(0)  # nothing of the parent's is to be flushed or cleaned up twice
+        os._exit(code)  # nothing of the parent's is to be flushed or cleaned up twice
 
 
 def compile_walks(names: Collection[str]) -> None:

@@ -54,6 +54,8 @@ class Assigned:
         self.closed = False
         self.cost = 0.0
         """Seconds of CPU for copying and packing the last checkpoint."""
+        self.took_much = False
+        """Whether the last checkpoint left much free memory in the heaps."""
         self._outside = outside
         self._cores, tables = outside.role(where.topic)
         self._state = StateLog(where.partition, tables, outside)
@@ -154,10 +156,7 @@ class Assigned:
         await asyncio.gather(*copy.waiting)
         await self._state.write(packed)
         self._saved = copy.offset
-        is_much = packed.is_whole and packed.size >= memory.MUCH
-        del packed
-        if is_much:
-            await in_thread(self._outside, memory.give_back)
+        self.took_much = packed.is_whole and packed.size >= memory.MUCH
         return copy.offset
 
     async def save(self) -> int | None:

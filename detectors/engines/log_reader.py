@@ -69,8 +69,8 @@ class Bounds(NamedTuple):
 class LogReader:
     """Reads partitions from here to there with kafka-python.
 
-    A broker that is away is waited for, `away_seconds` at most. Where it does not come back all of
-    them raise `EngineError`, and what a broker refuses is kafka-python's own error.
+    A broker that is away is waited for, `away_seconds` at most; then `EngineError` is raised. What
+    a broker refuses is kafka-python's own error.
     """
 
     def __init__(
@@ -132,7 +132,9 @@ class LogReader:
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions the topic has; None when there is no such topic."""
-        found = self._consumer.partitions_for_topic(topic)
+        found = self._patience.call(
+            f"the partitions of {topic}", lambda: self._consumer.partitions_for_topic(topic)
+        )
         return len(found) if found else None
 
     def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[list[LogRecord]]:

@@ -1,5 +1,7 @@
 """What a worker does before it joins its group: nobody is to wait for it with a partition."""
 
+import gc
+
 from detectors.config import Config
 from detectors.engines import memory, record_batches
 from detectors.engines.cores import ConfiguredCores, ConfiguredSources
@@ -13,4 +15,5 @@ def prepare(config: Config, cores: ConfiguredCores, shared: ConfiguredSources) -
     warm_up(config)
     load(cores.new(0).core)
     load(shared.new(0).shared.core)
-    memory.give_back()  # what compiling took
+    gc.collect()  # nothing was while it compiled
+    memory.give_back()

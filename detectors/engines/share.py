@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from detectors.engines import told
+from detectors.engines import memory, told
 from detectors.engines.accounts import BUSIEST, settled, shares
 from detectors.engines.assigned import Assigned, Copy
 from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
 from detectors.engines.pace import Pace
 from detectors.engines.ports import Outside, TopicPartition
+from detectors.engines.state_log import in_thread
 from detectors.engines.stretch import Fetched
 from detectors.engines.watchdog import Place
 
@@ -158,6 +159,8 @@ class Share:
             self._since_told -= before[1]
             self.pace.end(sum(held.state.cost for held, _ in filter(None, saved)))
             await self._commit_of([each for each in saved if each is not None])
+            if any(held.state.took_much for held, _ in filter(None, saved)):
+                await in_thread(self._outside, memory.give_back)
 
     async def _save_one(
         self, where: TopicPartition, few: asyncio.Semaphore

@@ -18,6 +18,7 @@ ENOUGH_UNPACKED: Final = 32 << 20
 LEAST_ROOM: Final = 1 << 18
 MOST_ROOM: Final = 1 << 21
 """Bytes of the room for unpacking that a thread keeps: of most batches, and of large ones."""
+LARGEST_ROOM: Final = 16 << 20
 ROOMS: Final = 4
 """So many whole answers that are unpacked wait for their walk."""
 FACTOR: Final = 4.0
@@ -114,10 +115,10 @@ def _into(codec: Any, body: memoryview) -> bytes:
 
 def unpacked_into_one(
     bodies: Sequence[memoryview], codec: int
-) -> tuple[memoryview, list[int]] | None:
+) -> tuple[bytes | memoryview, list[int]] | None:
     """LZ4 or zstd bodies unpacked one behind the other, and the length of each.
 
-    None where one cannot be unpacked, or all are more than is enough: `unpacked` says which.
+    None where one cannot be unpacked, or all are too many for one room: they go one by one.
     """
     unpack = (cramjam.lz4 if codec == LZ4 else cramjam.zstd).decompress_into
     packed = sum(map(len, bodies))
@@ -125,7 +126,7 @@ def unpacked_into_one(
     if rooms is None:
         rooms, _KEPT.factor = Rooms(ROOMS), FACTOR
         _KEPT.rooms = rooms
-    room = rooms.take(min(int(packed * _KEPT.factor) + LEAST_ROOM, ENOUGH_UNPACKED))
+    room = rooms.take(min(int(packed * _KEPT.factor) + LEAST_ROOM, LARGEST_ROOM))
     at, lengths = 0, list[int]()
     for body in bodies:
         while True:
@@ -133,12 +134,15 @@ def unpacked_into_one(
                 length = unpack(body, room[at:])
                 break
             except cramjam.DecompressionError as error:
-                if "whole buffer" not in str(error) or len(room) == ENOUGH_UNPACKED:
+                if "whole buffer" not in str(error) or len(room) == LARGEST_ROOM:
                     return None
-            wider = rooms.take(ENOUGH_UNPACKED)  # at once: what is hostile costs no more
+            wider = rooms.take(min(2 * len(room), LARGEST_ROOM))
             wider[:at] = room[:at]
             room = wider
         lengths.append(length)
         at += length
-    _KEPT.factor = max(1.0, at / packed * 1.1) if packed else FACTOR
+    # The next may be packed less well, and topics differ: it falls slowly.
+    _KEPT.factor = max(1.0, 1.1 * at / packed if packed else 1.0, 0.95 * _KEPT.factor)
+    if 2 * at < len(room):  # who counts what waits counts the view, and not the room
+        return bytes(room[:at]), lengths
     return room[:at].toreadonly(), lengths

@@ -17,12 +17,18 @@ from typing import Any, Final
 
 from aiokafka import client as aiokafka_client
 from aiokafka import conn as aiokafka_conn
+from aiokafka.protocol import fetch
 
 from detectors.rooms import Rooms
 
 LONG: Final = 1 << 16
 """Bytes from which an answer is read so; shorter ones come in one piece or two."""
+FETCHES: Final = tuple(
+    kind for name, kind in vars(fetch).items() if name.startswith("FetchRequest_")
+)
 PIECE: Final = 1 << 16
+LONGEST: Final = 32 << 20
+"""Beyond it memory is taken as bytes come, and not by what the first four of them say."""
 MOST_ROOMS: Final = 8
 """So many are kept: those that wait in aiokafka and for their walk, and one that is filled."""
 
@@ -60,7 +66,7 @@ class WholeReader(asyncio.StreamReader):
     async def readexactly(self, n: int) -> Any:
         """Return exactly so many bytes, or a view of them where they are many."""
         there: bytearray = self._buffer  # type: ignore[attr-defined]
-        if n - len(there) < LONG or self.exception() is not None:
+        if not LONG <= n - len(there) <= LONGEST or self.exception() is not None:
             self.rooms.rest()
             return await super().readexactly(n)
         room, self._filled = self.rooms.take(n), len(there)
@@ -146,11 +152,17 @@ def exchanged(method: Any, **names: Any) -> FunctionType:
 
 
 class WholeConnection(aiokafka_conn.AIOKafkaConnection):  # type: ignore[misc]  # no types there
-    """aiokafka's, which reads answers that are views too."""
+    """aiokafka's, which reads answers to fetches that are views, too."""
 
-    _handle_frame = exchanged(
+    _handle = exchanged(
         aiokafka_conn.AIOKafkaConnection._handle_frame, io=SimpleNamespace(BytesIO=_opened)
     )
+
+    def _handle_frame(self, resp: Any) -> None:
+        request = self._requests[0][1] if self._requests else None
+        if isinstance(resp, memoryview) and not isinstance(request, FETCHES):
+            resp = bytes(resp)  # parts of it go to who wants bytes
+        self._handle(resp)
 
 
 def make_whole(reader: Any, transport: Any, rooms: Rooms) -> None:
@@ -166,6 +178,8 @@ def hook_client(client: Any) -> None:
 
     async def whole_conn(*args: Any, **kwargs: Any) -> Any:
         made = await aiokafka_client.create_conn(*args, **kwargs)
+        if made._reader is None:  # closed again, as by a broker that ends: aiokafka sees to it
+            return made
         # It waits for an answer's length, four bytes, if for anything.
         made.__class__ = WholeConnection
         make_whole(made._reader, made._writer.transport, rooms)

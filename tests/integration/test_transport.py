@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
+from time import time
 
 import pytest
 from kafka import KafkaProducer
@@ -96,12 +97,16 @@ def test_killed_neighbour_is_replaced(pipeline: Pipeline, traffic: Traffic, conf
     _assert_same(pipeline.alerts(), traffic, pipeline, config)
 
 
-def ends(servers: str, group: str) -> int:
-    """Where a partition ends; in a process of its own, whose sockets are not our tests'."""
+def ends(servers: str, group: str) -> tuple[float, int]:
+    """When it began, and where a partition ends.
+
+    In a process of its own, whose sockets are not our tests'.
+    """
+    began = time()
     reader = LogReader({"bootstrap_servers": servers}, group)
     found = reader.bounds(EVENTS, 0).end
     reader.close()
-    return found
+    return began, found
 
 
 def test_broker_that_dies_is_waited_for(
@@ -125,12 +130,16 @@ def test_broker_that_dies_is_waited_for(
             made.publish(first)
             made.wait_until_done(worker)
             made.publish(second)
+            apart.submit(ends, broker.servers, made.group).result(30)  # it is up from now on
             with made.away():
                 broker.kill()
                 asked = apart.submit(ends, broker.servers, made.group)
                 wait_until("the worker noticed", lambda: "ERROR" in worker.check().text())
+                back = time()
                 broker.start()
-            assert asked.result(30) > 0
+            began, end = asked.result(30)
+            assert began < back
+            assert end > 0
             made.publish(third)
             made.wait_until_done(worker)
             assert worker.terminate() == 0, worker.text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from detectors.compile import PACKAGES, _imported
 
 ROOT = Path(__file__).parents[3]
 TINY = """
@@ -218,3 +221,71 @@ def test_what_a_configuration_does_not_run_is_not_compiled(tmp_path: Path) -> No
     assert run(ROOT, tmp_path, code)[:2] == ["True", "False"]
     walks = {path.name.rpartition("_")[0] for path in tmp_path.rglob("walk_*.py")}
     assert walks == {"walk_clock_skew"}
+
+
+def _by_syntax(text: str, folder: Path) -> set[Path]:
+    """What a parser finds that is imported."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            places = [(0, alias.name, [""]) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            places = [(node.level, node.module or "", [alias.name for alias in node.names])]
+        else:
+            continue
+        for level, module, names in places:
+            if level or module.partition(".")[0] in PACKAGES:
+                at = (ROOT, folder, folder.parent)[level].joinpath(*module.split("."))
+                found |= {at.with_suffix(".py"), at / "__init__.py"}
+                found |= {at / f"{name}.py" for name in names}
+    return {path for path in found if path.is_file()}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_import_is_seen_without_parsing(package: str) -> None:
+    """One that was missed would leave machine code of an older version in use."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        text = path.read_text()
+        missed = _by_syntax(text, path.parent) - set(_imported(text, path.parent))
+        assert not missed, (path, missed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if True: import detectors.core",
+        "import os; import detectors.core",
+        "from detectors import clock, \\\n    core",
+        "from detectors import (  # a comment with )\n    clock as c,\n    core,\n)",
+        "    from detectors import core as other",
+        "import os, detectors.core as other",
+    ],
+)
+def test_an_import_is_seen_however_it_is_written(text: str) -> None:
+    """Whatever Python allows, though nobody writes so here."""
+    assert ROOT / "detectors" / "core.py" in _imported(text, ROOT / "models")
+
+
+def test_what_only_looks_like_an_import_does_no_harm() -> None:
+    """Texts may hold anything behind these words."""
+    for text in ("from ... import that", "from detectors import (" + "x" * 5000, "import ,, "):
+        assert _imported(text, ROOT / "models") in ((), (ROOT / "detectors" / "__init__.py",))
+
+
+def test_what_becomes_of_a_helper_is_told() -> None:
+    """One that fails says why, ends with another code, and holds no lock of its parent's."""
+    code = """
+import fcntl, os, tempfile
+from detectors import warm
+def broken(names):
+    raise ZeroDivisionError(os.path.exists(f"/proc/self/fd/{lock.fileno()}"))
+lock = tempfile.TemporaryFile()
+warm.compile_walks = broken
+print(os.waitstatus_to_exitcode(warm._helper(["x"])()[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    if sys.platform == "linux":
+        assert done.stdout.strip() == "1"
+        assert "ZeroDivisionError: False" in done.stderr

@@ -116,7 +116,7 @@ def test_answers_that_unpack_to_more_than_was_expected_are_read(codec: str) -> N
     """One after the other in the same room: what came before in it is seen in none."""
     rng = random.Random(SEED)
     held = []
-    for size in (10, 3_000_000, 2_000, 6_000_000, 50):
+    for size in (10, 2_000_000, 2_000, 3_000_000, 50):
         values = [rng.randbytes(7) * (size // 7) for _ in range(3)]
         found = _usual(batch(0, values, codec) + batch(3, values[:1], codec), 0)
         assert found is not None
