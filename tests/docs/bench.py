@@ -29,7 +29,8 @@ def figures(path: Path) -> str:
         )
     machine = kept["machine"]
     place = f"{machine['cpus']} cores, {machine['machine']}, Python {machine['python']}"
-    return "\n".join([f"Measured on {place}.", "", *rows])
+    said = f"Measured on {place}. {kept.get('remark', '')}".rstrip()
+    return "\n".join([said, "", *rows])
 
 
 def kept(folder: Path) -> dict[str, Any]:
