@@ -5,13 +5,15 @@ import sys
 
 import pytest
 
-CODE = """
+RESIDENT = """
 from pathlib import Path
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+"""
+LARGE = """
 from detectors.engines.memory import settle
 if not settle():
     raise SystemExit("no glibc")
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 import numpy as np
 np.ones(1 << 20)
 kept = []
@@ -26,21 +28,27 @@ assert resident() - before < 16 << 20, resident() - before
 """
 
 
-def test_large_blocks_are_given_back() -> None:
-    """Small blocks between large ones do not keep those: in a process of its own, on glibc."""
+def _holds(code: str) -> None:
+    """Run code that asserts something of the resident memory in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", RESIDENT + code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     if "no glibc" in done.stderr or "statm" in done.stderr:
         pytest.skip("neither glibc nor Linux")
     assert done.returncode == 0, done.stderr
 
 
-FREE = """
-from pathlib import Path
+def test_large_blocks_are_given_back() -> None:
+    """Small blocks between large ones do not keep those: in a process of its own, on glibc."""
+    _holds(LARGE)
+
+
+SMALL = """
 from detectors.engines.memory import give_back
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 before = resident()
 small = [bytes(20_000) for _ in range(4_000)]
 kept = small[::100] + [bytes(100)]
@@ -53,9 +61,4 @@ assert resident() - before < 8 << 20, resident() - before
 
 def test_what_lies_free_between_small_blocks_is_given_back() -> None:
     """Of 80 MB in small blocks one in a hundred is kept: in a process of its own, on glibc."""
-    done = subprocess.run(
-        [sys.executable, "-c", FREE], capture_output=True, text=True, timeout=60, check=False
-    )
-    if "no glibc" in done.stderr or "statm" in done.stderr:
-        pytest.skip("neither glibc nor Linux")
-    assert done.returncode == 0, done.stderr
+    _holds(SMALL)
