@@ -3,7 +3,7 @@
 import struct
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import cramjam
@@ -92,25 +92,42 @@ def _unsnapped(blocks: list[memoryview]) -> bytes:
 
 
 def _into(codec: Any, body: memoryview) -> bytes:
-    """Unpack into a room that is widened until it suffices, or is as wide as it may become.
+    """Unpack one body by itself.
 
     Each thread keeps its room: a new one for each batch, several times as wide as what comes, would
     cost more than unpacking.
     """
-    room: bytearray = getattr(_KEPT, "room", None) or bytearray(LEAST_ROOM)
+    room: memoryview = getattr(_KEPT, "room", None) or memoryview(bytearray(LEAST_ROOM))
+
+    def widen(size: int) -> memoryview:
+        return memoryview(bytearray(min(8 * size, MOST_UNPACKED)))
+
+    room, length = _filled(codec.decompress_into, body, room, 0, MOST_UNPACKED, widen)
+    if len(room) <= MOST_ROOM:
+        _KEPT.room = room
+    return bytes(room[:length])
+
+
+def _filled(
+    unpack: Callable[[memoryview, memoryview], int],
+    body: memoryview,
+    room: memoryview,
+    at: int,
+    most: int,
+    widen: Callable[[int], memoryview],
+) -> tuple[memoryview, int]:
+    """Unpack behind `at`; the room, widened until it suffices or is as wide as it may become."""
     while True:
         try:
-            found = bytes(memoryview(room)[: codec.decompress_into(body, room)])
+            return room, unpack(body, room[at:])
         except cramjam.DecompressionError as error:
             if "whole buffer" not in str(error):
                 raise
-            if len(room) == MOST_UNPACKED:
+            if len(room) == most:
                 raise _too_big() from None
-        else:
-            if len(room) <= MOST_ROOM:
-                _KEPT.room = room
-            return found
-        room = bytearray(min(8 * len(room), MOST_UNPACKED))
+        wider = widen(len(room))
+        wider[:at] = room[:at]
+        room = wider
 
 
 def unpacked_into_one(
@@ -122,23 +139,20 @@ def unpacked_into_one(
     """
     unpack = (cramjam.lz4 if codec == LZ4 else cramjam.zstd).decompress_into
     packed = sum(map(len, bodies))
-    rooms: Rooms | None = getattr(_KEPT, "rooms", None)
-    if rooms is None:
-        rooms, _KEPT.factor = Rooms(ROOMS), FACTOR
-        _KEPT.rooms = rooms
+    if not hasattr(_KEPT, "rooms"):
+        _KEPT.rooms, _KEPT.factor = Rooms(ROOMS), FACTOR
+    rooms: Rooms = _KEPT.rooms
     room = rooms.take(min(int(packed * _KEPT.factor) + LEAST_ROOM, LARGEST_ROOM))
+
+    def widen(size: int) -> memoryview:
+        return rooms.take(min(2 * size, LARGEST_ROOM))
+
     at, lengths = 0, list[int]()
     for body in bodies:
-        while True:
-            try:
-                length = unpack(body, room[at:])
-                break
-            except cramjam.DecompressionError as error:
-                if "whole buffer" not in str(error) or len(room) == LARGEST_ROOM:
-                    return None
-            wider = rooms.take(min(2 * len(room), LARGEST_ROOM))
-            wider[:at] = room[:at]
-            room = wider
+        try:
+            room, length = _filled(unpack, body, room, at, LARGEST_ROOM, widen)
+        except (cramjam.DecompressionError, BatchError):
+            return None
         lengths.append(length)
         at += length
     # The next may be packed less well, and topics differ: it falls slowly.
