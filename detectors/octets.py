@@ -18,23 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kernel import kernel
+from models.lanes import LANES, first_bit, specials_at, word_at
 
 BYTES = 8
-PAD = 24
+PAD = LANES + 8
 """Bytes behind a text; with fewer than two words the view would be another kind of array, too."""
 WORD = np.dtype([("word", "<u8")])
 """Packed, so that compiled code knows that words stand at any place, not at multiples of eight."""
-_NONE, _ONE, _THREE, _FOUR = np.uint64(0), np.uint64(1), np.uint64(3), np.uint64(4)
-_SEVEN, _EIGHT, _SIXTEEN, _HALF = np.uint64(7), np.uint64(8), np.uint64(16), np.uint64(32)
-_TOP = np.uint64(56)
+_NONE, _FOUR, _SIX, _EIGHT = np.uint64(0), np.uint64(4), np.uint64(6), np.uint64(8)
+_SIXTEEN, _HALF = np.uint64(16), np.uint64(32)
 _ONES = np.uint64(0x0101010101010101)
-_HIGH = np.uint64(0x8080808080808080)
-_SPACES = np.uint64(0x2020202020202020)
-_QUOTES = np.uint64(0x2222222222222222)
-_SLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
 _LOW_NIBBLES = np.uint64(0x0F0F0F0F0F0F0F0F)
-_THREES = np.uint64(0x3030303030303030)
-_SIXES = np.uint64(0x0606060606060606)
 _NINE, _TEN = np.uint64(9), np.uint64(10)
 _HUNDRED, _MYRIAD = np.uint64(100), np.uint64(10_000)
 _BYTE = np.uint64(0xFF)
@@ -54,78 +48,32 @@ def words_of(text: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 @kernel
-def word_at(text: Any, at: int) -> Any:
-    """Return the eight bytes from a place on."""
-    return text[at]["word"]
-
-
-@kernel
 def byte_at(text: Any, at: int) -> int:
     """Return the byte at a place."""
-    return int(np.int64(text[at]["word"] & _BYTE))
-
-
-@kernel
-def first_flag(flags: Any) -> int:
-    """Return the number of the lowest byte that is flagged; there must be one."""
-    lowest = (flags & (_NONE - flags)) >> _SEVEN
-    return int(np.int64((((lowest - _ONE) & _ONES) * _ONES) >> _TOP))
-
-
-@kernel
-def quotes_in(word: Any) -> Any:
-    """Flag the bytes that are quotation marks."""
-    x = word ^ _QUOTES
-    return (x - _ONES) & ~x & _HIGH
-
-
-@kernel
-def special_in(word: Any) -> Any:
-    """Flag the bytes that do not stand for themselves in a JSON text of printable ASCII."""
-    quote, slash = word ^ _QUOTES, word ^ _SLASHES
-    below = (word - _SPACES) & ~word
-    beyond = word | (word + _ONES)  # from 0x7F on
-    return (below | beyond | ((quote - _ONES) & ~quote) | ((slash - _ONES) & ~slash)) & _HIGH
+    return int(np.int64(word_at(text, at) & _BYTE))
 
 
 @kernel
 def text_end(text: Any, at: int, end: int) -> int:
     """Return where a text ends that begins at ``at``; -1 where it is not plain ASCII."""
     while at < end:
-        flags = special_in(text[at]["word"])
-        if flags != _NONE:
-            at += first_flag(flags)
+        flags = specials_at(text, at)
+        if flags != 0:
+            at += first_bit(flags)
             break
-        at += BYTES
+        at += LANES
     if at < end and byte_at(text, at) == QUOTE:
         return at
     return -1
 
 
 @kernel
-def hex_of(word: Any) -> int:
-    """Return eight lower-case hexadecimal digits as a number; -1 where they are not that.
-
-    A digit has the upper half 3 and the lower one 0 to 9, a letter 6 and 1 to 6.
-    """
-    letter = (word >> np.uint64(6)) & _ONES
-    value = (word & _LOW_NIBBLES) + letter * _NINE
-    upper = word & ~_LOW_NIBBLES
-    ten = ((value + _SIXES) >> _FOUR) & _ONES  # from 10 on
-    if upper != _THREES + letter * np.uint64(0x30) or ten != letter or (value & ~_LOW_NIBBLES) != 0:
-        return -1
+def hex_in(word: Any) -> int:
+    """Return the number that eight lower-case hexadecimal digits write; all must be digits."""
+    value = (word & _LOW_NIBBLES) + ((word >> _SIX) & _ONES) * _NINE  # a letter has 6 above
     value = ((value << _FOUR) | (value >> _EIGHT)) & _EVERY_SECOND
     value = ((value << _EIGHT) | (value >> _SIXTEEN)) & _EVERY_FOURTH
     return int(np.int64(((value << _SIXTEEN) | (value >> _HALF)) & LOW_HALF))
-
-
-@kernel
-def others_in(word: Any) -> Any:
-    """Flag the bytes that are no decimal digits."""
-    upper = (word & ~_LOW_NIBBLES) ^ _THREES
-    beyond = ((word & _LOW_NIBBLES) + _SIXES) & ~_LOW_NIBBLES  # from 10 on
-    wrong = (upper | beyond) >> _FOUR
-    return ((wrong + _LOW_NIBBLES) << _THREE) & _HIGH
 
 
 @kernel

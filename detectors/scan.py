@@ -22,16 +22,14 @@ from detectors.octets import (
     BYTES,
     LOW_HALF,
     MASKS,
+    PAD,
     QUOTE,
     byte_at,
     clock_in,
-    first_flag,
-    hex_of,
+    hex_in,
     number_in,
-    others_in,
-    quotes_in,
     text_end,
-    word_at,
+    words_of,
 )
 from detectors.words import (
     CLIENT,
@@ -53,6 +51,15 @@ from detectors.words import (
 )
 from ingest.schema import MAX_EVENT_BYTES
 from models.kernel import kernel
+from models.lanes import (
+    LANES,
+    digits_at,
+    first_bit,
+    hexes_at,
+    others_between,
+    specials_at,
+    word_at,
+)
 
 NAMES: Final = (
     "schema", "id", "received_at", "receiver", "endpoint", "kind", "sender", "verdict",
@@ -104,10 +111,9 @@ _FACTOR, _OTHER = np.uint64(0x9E3779B97F4A7C15), np.uint64(7)
 _ALL = (1 << 64) - 1
 
 
-def _key_tables() -> tuple[NDArray[np.int8], NDArray[np.uint64]]:
-    """Return which name may stand at a place, and the sixteen bytes of each as two words."""
+def _key_places() -> NDArray[np.int8]:
+    """Return which name may stand at a place of the table of names."""
     which = np.full(_PLACES, -1, np.int8)
-    halves = np.zeros((len(_TEXTS), 2), np.uint64)
     for n, text in enumerate(_TEXTS):
         assert 2 <= len(text) <= 2 * BYTES
         low, high = (int.from_bytes(part, "little") for part in (text[:BYTES], text[BYTES:]))
@@ -115,12 +121,21 @@ def _key_tables() -> tuple[NDArray[np.int8], NDArray[np.uint64]]:
         at = ((mixed * int(_FACTOR)) & _ALL) >> int(_SHIFT)
         assert which[at] < 0, "two names share a place: choose another factor"
         which[at] = n
-        halves[n] = low, high
-    return which, halves
+    return which
 
 
-KEY_WHICH, KEY_HALVES = _key_tables()
+KEY_WHICH = _key_places()
+KEYS = words_of(
+    np.frombuffer(
+        b"".join((b'"%s":' % text).ljust(LANES, b"\0") for text in _TEXTS) + bytes(PAD), np.uint8
+    )
+)
+"""Each name as it usually stands, with quotation marks and colon, ``LANES`` bytes apart."""
 KEY_LENGTHS = np.array([len(text) for text in _TEXTS], np.int32)
+KEY_FLAGS = (np.int64(1) << (KEY_LENGTHS.astype(np.int64) + 3)) - 1
+"""By name, a bit for each byte of it as it stands in ``KEYS``."""
+NAME_FLAGS = KEY_FLAGS >> 1
+"""The same without the colon."""
 KEY_LIMITS = np.array([LIMITS.get(n, MOST_BYTES) for n in range(len(NAMES))], np.int32)
 KEY_SIZES = np.zeros(len(NAMES), np.int32)
 KEY_SIZES[[DELIVERY_FP, SIGNATURE_FP, BODY_FP, PATH_FP]] = FINGERPRINT_BYTES
@@ -132,42 +147,28 @@ KEY_TYPES[[SIGNATURE_OK, DUPLICATE]] = TRUE
 KEY_TYPES[EXT] = ABSENT
 ALL_NEEDED = (1 << NEEDED) - 1
 DASHES = (8, 13, 18, 23)
+ALL_LANES: Final = (1 << LANES) - 1
+HEXES: Final = ALL_LANES & ~sum(1 << place for place in DASHES)
+HEXES_TO_END: Final = ALL_LANES & ~sum(1 << place - (ID_BYTES - LANES) for place in DASHES)
+"""Flags of the digits of an id, in its first and in its last bytes."""
 
 
 @kernel
-def key_length(text: Any, at: int) -> int:
-    """Return how long the name is that begins there; -1 where it is longer than any."""
-    flags = quotes_in(text[at]["word"])
-    if flags != NOTHING:
-        return first_flag(flags)
-    flags = quotes_in(text[at + BYTES]["word"])
-    if flags != NOTHING:
-        return BYTES + first_flag(flags)
-    return 2 * BYTES if byte_at(text, at + 2 * BYTES) == QUOTE else -1
-
-
-@kernel
-def is_key(text: Any, at: int, which: int) -> bool:
-    """Return whether this name stands there, with its quotation mark."""
-    length = int(KEY_LENGTHS[which])
-    if text[at]["word"] & MASKS[min(length, BYTES)] != KEY_HALVES[which, 0]:
-        return False
-    if length > BYTES and text[at + BYTES]["word"] & MASKS[length - BYTES] != KEY_HALVES[which, 1]:
-        return False
-    return byte_at(text, at + length) == QUOTE
-
-
-@kernel
-def key_at(text: Any, at: int) -> int:
-    """Return which name stands there; -1 where it is none of the event's."""
-    length = key_length(text, at)
-    if length < 0:
+def key_at(text: Any, at: int, keys: Any) -> int:
+    """Return which name stands there, behind its quotation mark; -1 where it is none of these."""
+    flags = specials_at(text, at + 1)
+    if flags == 0:
         return -1
-    low, high = text[at]["word"] & MASKS[min(length, BYTES)], NOTHING
+    length = first_bit(flags)
+    if length > 2 * BYTES:
+        return -1
+    low, high = word_at(text, at + 1) & MASKS[min(length, BYTES)], NOTHING
     if length > BYTES:
-        high = text[at + BYTES]["word"] & MASKS[length - BYTES]
+        high = word_at(text, at + 1 + BYTES) & MASKS[length - BYTES]
     which = int(KEY_WHICH[np.int64(((low + high * _OTHER) * _FACTOR) >> _SHIFT)])
-    return which if which >= 0 and is_key(text, at, which) else -1
+    if which < 0 or others_between(text, at, keys, which * LANES) & NAME_FLAGS[which] != 0:
+        return -1
+    return which
 
 
 @kernel
@@ -205,26 +206,24 @@ def literal_end(text: Any, at: int, end: int) -> int:
 def number_end(text: Any, at: int, end: int) -> int:
     """Return where a number of digits, with a fraction or without, ends; -1 for other forms."""
     first = at
-    others = others_in(text[at]["word"])
-    if others != NOTHING:
-        at += first_flag(others)
-    while at < end and ZERO <= byte_at(text, at) <= NINE:
-        at += 1
+    others = ~digits_at(text, at) & ALL_LANES
+    if others == 0:
+        return -1
+    at += first_bit(others)
     if at == first or (at - first > 1 and byte_at(text, first) == ZERO):
         return -1
     if at < end and byte_at(text, at) == POINT:
-        at += 1
-        fraction = at
-        while at < end and ZERO <= byte_at(text, at) <= NINE:
-            at += 1
-        if at == fraction:
+        fraction = at + 1
+        others = ~digits_at(text, fraction) & ALL_LANES
+        if others == 0 or others & 1 != 0:
             return -1
-    return at
+        at = fraction + first_bit(others)
+    return min(at, end)
 
 
 @kernel
 def look_through(  # noqa: C901 -- in one piece: calls with arrays cost as much as the work
-    text: Any, start: int, end: int, tokens: Any, after: Any
+    text: Any, start: int, end: int, tokens: Any, after: Any, keys: Any
 ) -> bool:
     """Note where each value stands; return False where the object is not in its usual form.
 
@@ -244,26 +243,28 @@ def look_through(  # noqa: C901 -- in one piece: calls with arrays cost as much 
     b = COMMA
     while b == COMMA:
         at += 1
-        while at < end and byte_at(text, at) == SPACE:
-            at += 1
-        if at >= end or byte_at(text, at) != QUOTE:
-            return False
         which = int(after[last])
-        if not is_key(text, at + 1, which):
-            which = key_at(text, at + 1)
+        if others_between(text, at, keys, which * LANES) & KEY_FLAGS[which] == 0:
+            at += int(KEY_LENGTHS[which]) + 3
+        else:
+            while at < end and byte_at(text, at) == SPACE:
+                at += 1
+            if at >= end or byte_at(text, at) != QUOTE:
+                return False
+            which = key_at(text, at, keys)
             if which < 0:
                 return False
             after[last] = which
+            at += int(KEY_LENGTHS[which]) + 2
+            while at < end and byte_at(text, at) == SPACE:
+                at += 1
+            if at >= end or byte_at(text, at) != COLON:
+                return False
+            at += 1
         last = which
         if seen >> which & 1 != 0:
             return False
         seen |= 1 << which
-        at += int(KEY_LENGTHS[which]) + 2
-        while at < end and byte_at(text, at) == SPACE:
-            at += 1
-        if at >= end or byte_at(text, at) != COLON:
-            return False
-        at += 1
         while at < end and byte_at(text, at) == SPACE:
             at += 1
         if at >= end:
@@ -315,10 +316,9 @@ def whole(text: Any, start: int, end: int, most: int) -> int:
     if end - start > MOST_DIGITS:
         return BAD
     if end - start <= BYTES:
-        word = text[start]["word"]
-        if others_in(word) & MASKS[end - start] != NOTHING:
+        if digits_at(text, start) & ((1 << (end - start)) - 1) != (1 << (end - start)) - 1:
             return BAD
-        value = number_in(word, end - start)
+        value = number_in(word_at(text, start), end - start)
         return value if value <= most else BAD
     value = 0
     for i in range(start, end):
@@ -406,7 +406,7 @@ def time_of(text: Any, start: int, end: int, memo: Any) -> int:
         return BAD
     if byte_at(text, start + 10) != 0x54:
         return BAD
-    days, seconds = day_of(text, start, memo), clock_in(text[start + 11]["word"])
+    days, seconds = day_of(text, start, memo), clock_in(word_at(text, start + 11))
     if days == BAD or seconds < 0:
         return BAD
     micro = 0
@@ -435,11 +435,9 @@ def fingerprint(text: Any, start: int, end: int) -> int:
     """Return the first 64 bits of 32 hexadecimal digits, never 0; BAD where they are not that."""
     if end - start != FINGERPRINT_BYTES:
         return BAD
-    high = hex_of(word_at(text, start))
-    low = hex_of(word_at(text, start + 8))
-    third = hex_of(word_at(text, start + 16))
-    if min(high, low, third, hex_of(word_at(text, start + 24))) < 0:
+    if hexes_at(text, start) != ALL_LANES:
         return BAD
+    high, low = hex_in(word_at(text, start)), hex_in(word_at(text, start + BYTES))
     key = signed(high, low)
     if key == BAD:
         return BAD  # one in 2^64: let the second way read it
@@ -451,15 +449,15 @@ def halves_of(text: Any, start: int, end: int, halves: Any) -> bool:
     """Note both halves of a UUID as signed numbers; return False where it is not in usual form."""
     if end - start != ID_BYTES:
         return False
+    if hexes_at(text, start) != HEXES or hexes_at(text, end - LANES) != HEXES_TO_END:
+        return False
     for place in DASHES:
         if byte_at(text, start + place) != MINUS:
             return False
     second = word_at(text, start + 9) & LOW_HALF | word_at(text, start + 14) << HALF
     third = word_at(text, start + 19) & LOW_HALF | word_at(text, start + 24) << HALF
-    a, b = hex_of(word_at(text, start)), hex_of(second)
-    c, d = hex_of(third), hex_of(word_at(text, start + 28))
-    if min(a, b, c, d) < 0:
-        return False
+    a, b = hex_in(word_at(text, start)), hex_in(second)
+    c, d = hex_in(third), hex_in(word_at(text, start + 28))
     halves[0] = signed(a, b)
     halves[1] = signed(c, d)
     return True
@@ -668,18 +666,18 @@ def read_proofs(text: Any, tokens: Any, event: Any, by_order: Any) -> bool:
 @lean
 def scan(
     text: Any, spans: Any, first: int, columns: Any, halves: Any, taken: Any, tokens: Any,
-    after: Any, memo: Any, seed: int, slots: Any, entries: Any, arena: Any, recent: Any,
-    nothing: int, by_order: Any,
+    after: Any, keys: Any, memo: Any, seed: int, slots: Any, entries: Any, arena: Any,
+    recent: Any, nothing: int, by_order: Any,
 ) -> int:  # fmt: skip
     """Fill the columns of events from ``first`` on; return the first that is not taken.
 
     ``tokens`` is room for what stands under each name, ``after`` and ``memo`` for what is
-    remembered from one event to the next. ``PAD`` bytes must stand behind the last event. What
+    remembered from one event to the next; ``keys`` are ``KEYS``. ``PAD`` bytes must stand behind the last event. What
     texts stand for is asked for some work before it is needed: memory answers meanwhile.
     """
     for e in range(first, len(spans)):
         start, end = int(spans[e, 0]), int(spans[e, 1])
-        if not look_through(text, start, end, tokens, after):
+        if not look_through(text, start, end, tokens, after, keys):
             return e
         at = place_of(WHO, 0, IN_WHO, text, tokens, seed, slots)
         event = columns[e]

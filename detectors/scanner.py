@@ -13,7 +13,7 @@ from detectors.event import EVENT, PROVED_BY_ORDER, REASONS
 from detectors.keys import id_keys, name_key
 from detectors.octets import PAD, words_of
 from detectors.rooms import zeros
-from detectors.scan import NAMES, scan
+from detectors.scan import KEYS, NAMES, scan
 from detectors.words import TOKEN, Words
 
 NO_TYPE = name_key("")
@@ -72,8 +72,8 @@ class Scanned:
         place = 0
         while place < len(spans):
             place = scan(
-                words, spans, place, columns, halves, taken, one.tokens, one.after, one.memo,
-                of.seed, of.slots, of.entries, of.arena, of.recent, NO_TYPE, _BY_ORDER,
+                words, spans, place, columns, halves, taken, one.tokens, one.after, KEYS,
+                one.memo, of.seed, of.slots, of.entries, of.arena, of.recent, NO_TYPE, _BY_ORDER,
             )  # fmt: skip
             if place < len(spans):
                 yield first + place

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from detectors.compile import lean
 from detectors.octets import BYTES, LOW_HALF, MASKS, PAD, byte_at, words_of
 from models.kernel import kernel
+from models.lanes import LANES, others_between, word_at
 from models.prefetch import LINE, prefetch
 
 CODES, NAME, RECEIVER, WHO, FROM, CLIENT = range(1, 7)
@@ -44,7 +45,7 @@ LONGEST = 1024
 """Bytes of a text; the longest that the event's schema allows together are fewer."""
 _SEED = secrets.randbits(63)
 _LOW = 0xFFFFFFFF
-_HALF, NOTHING = np.uint64(32), np.uint64(0)
+_HALF = np.uint64(32)
 _FACTOR_A, _FACTOR_B = 0x5851F42D, 0x2C1B3C6D  # odd, 31 bits and fewer: a product fits into 63
 
 
@@ -59,7 +60,7 @@ def hash_of(kind: int, salt: int, which: Any, text: Any, tokens: Any, seed: int)
         start, length = int(tokens[n]["begin"]), int(tokens[n]["length"])
         b ^= length
         for i in range(0, max(length, 1), BYTES):
-            word = text[start + i]["word"] & MASKS[min(length - i, BYTES)]
+            word = word_at(text, start + i) & MASKS[min(length - i, BYTES)]
             a = (a ^ int(np.int64(word & LOW_HALF))) * _FACTOR_A
             b = (b ^ int(np.int64(word >> _HALF))) * _FACTOR_B
             a, b = (a & _LOW) ^ (a >> 31), (b & _LOW) ^ (b >> 31)
@@ -72,9 +73,9 @@ def is_same(which: Any, text: Any, tokens: Any, arena: Any, at: int) -> bool:
     """Return whether these texts stand in the arena, with a zero behind each."""
     for n in which:
         start, length = int(tokens[n]["begin"]), int(tokens[n]["length"])
-        for i in range(0, length, BYTES):
-            differing = arena[at + i]["word"] ^ text[start + i]["word"]
-            if differing & MASKS[min(length - i, BYTES)] != NOTHING:
+        for i in range(0, length, LANES):
+            others = others_between(arena, at + i, text, start + i)
+            if others & ((1 << min(length - i, LANES)) - 1) != 0:
                 return False
         if byte_at(arena, at + length) != 0:
             return False
