@@ -38,11 +38,13 @@ from detectors.engines.whole_fetch import KeptBytes, WholeFetch
 SCHEME: Final = "callwatch"
 FLYING_BYTES: Final = 16 << 20
 """Of stretches that the agent has not walked yet; one fetch more may come on top."""
-FETCH_BYTES: Final = 8 << 20
-"""Of one fetch from a broker, all partitions together."""
-PARTITION_BYTES: Final = 4 << 20
-"""Of one partition in it: four times what is usual, since each batch costs the core about a
+FETCH_BYTES: Final = 16 << 20
+"""Of one fetch from a broker, all partitions together, when it is unpacked."""
+PARTITION_BYTES: Final = 8 << 20
+"""Of one partition in it: eight times what is usual, since each batch costs the core about a
 millisecond, however few events are in it. At the live edge, where less waits, nothing changes."""
+FORGETTING: Final = 0.9
+"""By how much less than the last answer, at most, the next is believed to be packed."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,6 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
         # Faust has 1500 ms written into its code: a fetch to an idle broker would hold up those
         # of partitions that get their data a moment later. Later requests are `Gathering`'s.
         consumer._fetch_max_wait_ms = max(1, round(fetching.wait_seconds * 1000))
-        consumer._fetch_max_bytes = FETCH_BYTES
-        consumer._max_partition_fetch_bytes = PARTITION_BYTES
         consumer._isolation_level = "read_committed"
         hook_client(consumer._client)
         return consumer
@@ -98,27 +98,35 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
         # the generation of the one under which these were fetched.
         generation = consumer._coordinator.generation
         if found:
-            self._gathering.found()
+            sizes = [(size, came) for [(_, size, came)] in found.values()]
+            self._gathering.found(*map(sum, zip(*sizes, strict=True)))
         return {
             where: Fetched(TopicPartition(*where), generation, stretch, size)
-            for where, [(stretch, size)] in found.items()
+            for where, [(stretch, size, _)] in found.items()
         }
 
 
 class Gathering:
-    """Tells an aiokafka fetcher, before each request, how long the broker may gather."""
+    """Tells an aiokafka fetcher, before each request, how long the broker may gather, and how much.
+
+    What a topic's codec saves is learned from what came: a core walks as many events at once of
+    packed batches as of others, and what they unpack to stays as bounded.
+    """
 
     def __init__(
         self, fetcher: Any, fetching: Fetching, clock: Callable[[], float] = monotonic
     ) -> None:
         self._fetcher, self._fetching, self._clock = fetcher, fetching, clock
         self._last = -math.inf
+        self._growth = 1.0  # of what comes, when it is unpacked
         self._ask = fetcher._get_actions_per_node
         fetcher._get_actions_per_node = self._asked
 
-    def found(self) -> None:
-        """Note that events have come."""
+    def found(self, size: int, came: int) -> None:
+        """Note that events have come, in so many bytes, and how many they are unpacked."""
         self._last = self._clock()
+        growth = size / max(came, 1)
+        self._growth = max(growth, FORGETTING * self._growth + (1 - FORGETTING) * growth, 1.0)
 
     def _asked(self, assignment: Any) -> Any:
         of = self._fetching
@@ -126,6 +134,8 @@ class Gathering:
         seconds = min(of.gather_seconds, of.wait_seconds) if lively else of.wait_seconds
         self._fetcher._fetch_max_wait_ms = max(1, round(seconds * 1000))
         self._fetcher._fetch_min_bytes = of.gather_bytes if lively else 1
+        self._fetcher._fetch_max_bytes = round(FETCH_BYTES / self._growth)
+        self._fetcher._max_partition_fetch_bytes = round(PARTITION_BYTES / self._growth)
         return self._ask(assignment)
 
 

@@ -71,12 +71,16 @@ def broken_hooks() -> list[str]:
     inside: list[tuple[Any, str, str]] = [
         (fetching.Fetcher, "_proc_fetch_request", "MemoryRecords PartitionRecords"),
         (fetching.Fetcher, "_get_actions_per_node", "_fetch_max_wait_ms _fetch_min_bytes"),
+        (
+            fetching.Fetcher,
+            "_get_actions_per_node",
+            "_fetch_max_bytes _max_partition_fetch_bytes",
+        ),
         (fetching.Fetcher, "_fetch_requests_routine", "_get_actions_per_node"),
         (fetching.FetchResult, "getall", "_partition_records"),
         (fetching.FetchResult, "check_assignment", "next_fetch_offset active"),
         (fetching.PartitionRecords, "__init__", "_records _records_iterator next_fetch_offset"),
-        (AIOKafkaConsumer, "__init__", "_fetch_max_wait_ms _fetch_max_bytes _isolation_level"),
-        (AIOKafkaConsumer, "__init__", "_max_partition_fetch_bytes _client"),
+        (AIOKafkaConsumer, "__init__", "_fetch_max_wait_ms _isolation_level _client"),
         (AIOKafkaConsumer, "start", "_fetcher _coordinator"),
         (aiokafka.client.AIOKafkaClient, "_get_conn", "create_conn"),
         (aiokafka.conn.AIOKafkaConnection, "connect", "StreamReader _reader"),

@@ -40,33 +40,32 @@ class KeptBytes:
 
 
 class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
-    """Gives out one item: the stretch, and about how many bytes it holds."""
+    """Gives out one item: the stretch, about how many bytes it holds, and how many came."""
 
     next_fetch_offset: int
     _records: KeptBytes
     _given = False
 
-    def __next__(self) -> tuple[Stretch, int]:
+    def __next__(self) -> tuple[Stretch, int, int]:
         if self._given:
             raise StopIteration
         self._given = True
-        start = self.next_fetch_offset
+        start, came = self.next_fetch_offset, self._records.size_in_bytes()
         try:
             found = read_fetch(self._records.data, start, self._aborted_transactions)
         except EngineError as error:
             msg = f"{self._tp.topic}/{self._tp.partition}: {error}"
             raise EngineError(msg) from None
         if found is None:
-            return self._by_records()
+            return self._by_records(came)
         self.next_fetch_offset = found.stop
         self._records = KeptBytes(b"")  # the stretch alone keeps the answer
-        return Stretch(start, found.stop, found.records), found.size
+        return Stretch(start, found.stop, found.records), found.size, came
 
-    def _by_records(self) -> tuple[Stretch, int]:
+    def _by_records(self, came: int) -> tuple[Stretch, int, int]:
         """Through aiokafka's own reading, record by record: it knows every format."""
         start = self.next_fetch_offset
         records = []
-        size = self._records.size_in_bytes()
         try:
             for one in self._records_iterator:
                 headers = tuple(one.headers)
@@ -78,4 +77,4 @@ class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
                 f"{self.next_fetch_offset} on cannot be read: {error}"
             )
             raise EngineError(msg) from error
-        return Stretch(start, self.next_fetch_offset, records), size
+        return Stretch(start, self.next_fetch_offset, records), came, came
