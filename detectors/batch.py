@@ -27,7 +27,6 @@ from detectors.keys import hex_key, id_key, name_key
 from detectors.naming import Names, NotCanonicalError, remember
 from detectors.plans import bits_at
 from detectors.scanner import Scanner
-from detectors.snapshot import picked
 from detectors.words import CLIENT, CODES, FROM, NAME, RECEIVER, WHO
 from ingest.control import Control, parse_control
 from ingest.errors import ControlError, EventError
@@ -268,7 +267,7 @@ class Decoder:
         places = np.arange(len(spans))
         if not kept.all():
             columns, keys, places, spans = columns[kept], keys[kept], places[kept], spans[kept]
-        self.finish(columns)
+        self.announce(columns)
         batch = EventBatch(columns, keys, places, buffer, spans)
         return Decoded(batch, done.rejected, done.reports, done.controls, newer)
 
@@ -294,12 +293,7 @@ class Decoder:
         came_from = (*self.names.address(w.source_ip), self.names.in_range(who, w.source_ip))
         add(FROM, (w.source_ip,), came_from, salt=who)
 
-    def finish(self, columns: NDArray[Any]) -> None:
-        """Fill what follows from the class and the time of events."""
-        self._facts(columns)
-        self._announced(columns)
-
-    def _announced(self, columns: NDArray[Any]) -> None:
+    def announce(self, columns: NDArray[Any]) -> None:
         """Fill what was announced for senders at the times of their events."""
         planned = self._planned
         if not planned:
@@ -430,11 +424,6 @@ class Decoder:
         seconds = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
         fraction = text[20:-1]
         return day + seconds * 1_000_000 + (int(fraction.ljust(6, "0")) if fraction else 0)
-
-    def _facts(self, columns: NDArray[Any]) -> None:
-        facts = picked(self.config.facts, columns["who"])
-        for name in facts.dtype.names or ():
-            columns[name] = facts[name]
 
 
 _LIMITS = (("method", 32), ("country", 2), ("endpoint", 256), ("content_type", 256),

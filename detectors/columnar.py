@@ -148,7 +148,7 @@ class ColumnDecoder:
             block = columns[start : start + BLOCK]
             for name, column in made.items():
                 block[name] = column[start : start + BLOCK]
-            self._decoder.finish(block)
+            self._decoder.announce(block)
         columns[~ok] = np.zeros((), EVENT)
 
     def _words(self, fields: Fields, made: dict[str, NDArray[Any]]) -> None:

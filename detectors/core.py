@@ -131,7 +131,7 @@ class Core:
         )
         detectors = config.shared if shared else config.detectors
         self._runners = [self._runner(detector) for detector in detectors]
-        self._roster = Roster(self.table(SENDER))
+        self._roster = Roster(self.table(SENDER), config.facts)
         self._hot = HotSenders()  # told, and no part of the state
         self.table(DELIVERY)
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)

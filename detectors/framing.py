@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.compile import lean
 from models.kernel import kernel
+from models.prefetch import prefetch
 
 BATCH: Final = np.dtype(
     [
@@ -120,6 +121,8 @@ def _frame(
             stop = at + length
             if at < 0 or length < LEAST_RECORD - 1 or stop > end:
                 return n, b
+            # What comes next is about as long: without asking, each record waits for memory.
+            prefetch(data, stop + length)
             place = at
             later, at = varint(data, at + 1, stop)  # behind the attributes, which say nothing
             if at < 0:

@@ -26,7 +26,7 @@ _M1 = np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64's constants (Steele, Lea, Floo
 _M2 = np.uint64(0x94D049BB133111EB)
 _S1, _S2, _S3 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_NULL, _ONE = np.uint64(0), np.uint64(1)
+_NULL, _ONE, _TOP = np.uint64(0), np.uint64(1), np.uint64(1 << 63)
 
 
 def name_key(name: str) -> int:
@@ -54,9 +54,13 @@ def id_key(text: str) -> int:
 def id_keys(halves: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the keys of UUIDs from their halves, two signed numbers each."""
     parts = halves.view(np.uint64)
-    parts = np.where(parts == 0, np.uint64(1), parts)  # as ``hex_key`` has it
-    mixed = (parts[:, 0] * _ODD + parts[:, 1]) ^ np.uint64(2**63)
-    mixed[mixed == 0] = 1
+    if not parts.all():
+        parts = np.where(parts == 0, _ONE, parts)  # as ``hex_key`` has it
+    mixed = parts[:, 0] * _ODD
+    mixed += parts[:, 1]
+    mixed ^= _TOP
+    if not mixed.all():
+        mixed[mixed == 0] = 1
     return mixed.view(np.int64)
 
 

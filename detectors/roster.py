@@ -58,12 +58,19 @@ def ticks_since(last: int, tick: int) -> int:
 
 @lean
 def _pace(
-    events: Any, now: Any, repeats: Any, position: Any, fresh: Any, before: Any, rows: Any,
-    blank: Any,
+    events: Any, facts: Any, now: Any, repeats: Any, position: Any, fresh: Any, before: Any,
+    rows: Any, blank: Any,
 ) -> None:  # fmt: skip
     for e in range(len(events)):
         if e + AHEAD < len(events):
             prefetch(rows, int(position[e + AHEAD]))
+        fact = facts[int(events[e]["who"])]
+        events[e]["freshness"] = int(fact["freshness"])
+        events[e]["policy"] = int(fact["policy"])
+        events[e]["tolerance"] = int(fact["tolerance"])
+        events[e]["horizon"] = int(fact["horizon"])
+        events[e]["overlap"] = int(fact["overlap"])
+        events[e]["max_attempts"] = int(fact["max_attempts"])
         events[e]["now"] = int(now[e])
         events[e]["repeats"] = int(repeats[e])
         p = int(position[e])
@@ -94,8 +101,9 @@ def _pace(
 class Roster:
     """Names and paces of the senders, beside the rows of the sender table."""
 
-    def __init__(self, table: KeyedTable) -> None:
+    def __init__(self, table: KeyedTable, facts: NDArray[Any]) -> None:
         self._table = table
+        self._facts = facts
         table.add_rows("name", np.dtype(f"S{NAME_BYTES}"))
         table.add_rows("pace", PACE)
         self._blank = np.zeros(1, PACE)
@@ -108,7 +116,9 @@ class Roster:
     ) -> None:
         """Note new senders, and fill the columns now, repeats, gap, age and events.
 
-        One pass does it all: a column written by itself fetches every event's memory again.
+        So are those of what is known of the class of senders that an event belongs to
+        (``config.FACTS``). One pass does it all: a column written by itself fetches every event's
+        memory again.
         """
         names = self._table.rows["name"]
         for e in np.flatnonzero(where.fresh):
@@ -123,6 +133,7 @@ class Roster:
                 self._long[p] = name
         _pace(
             batch.columns,
+            self._facts,
             now,
             repeats,
             where.position,

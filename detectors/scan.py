@@ -60,6 +60,7 @@ from models.lanes import (
     specials_at,
     word_at,
 )
+from models.prefetch import LINE, prefetch
 
 NAMES: Final = (
     "schema", "id", "received_at", "receiver", "endpoint", "kind", "sender", "verdict",
@@ -672,11 +673,14 @@ def scan(
     """Fill the columns of events from ``first`` on; return the first that is not taken.
 
     ``tokens`` is room for what stands under each name, ``after`` and ``memo`` for what is
-    remembered from one event to the next; ``keys`` are ``KEYS``. ``PAD`` bytes must stand behind the last event. What
-    texts stand for is asked for some work before it is needed: memory answers meanwhile.
+    remembered from one event to the next; ``keys`` are ``KEYS``. ``PAD`` bytes must stand behind
+    the last event. What texts stand for is asked for some work before it is needed: memory answers
+    meanwhile.
     """
     for e in range(first, len(spans)):
         start, end = int(spans[e, 0]), int(spans[e, 1])
+        for ahead in range(end, 2 * end - start, LINE):
+            prefetch(text, ahead)
         if not look_through(text, start, end, tokens, after, keys):
             return e
         at = place_of(WHO, 0, IN_WHO, text, tokens, seed, slots)
