@@ -35,6 +35,8 @@ KNOWN: Final = 15
 """The bits of a batch in its usual form: its codec, and whose time counts."""
 LEAST_RECORD: Final = 7
 """Bytes of the smallest record: so a batch holds no more of them than its bytes allow."""
+AHEAD: Final = 6
+"""Records; farther ahead it would be guessed too badly where they begin."""
 FAR: Final = 1 << 61
 MOST_MS: Final = 9_000_000_000_000_000
 """The greatest time, either way, that fits into 64 bits as microseconds."""
@@ -121,8 +123,8 @@ def _frame(
             stop = at + length
             if at < 0 or length < LEAST_RECORD - 1 or stop > end:
                 return n, b
-            # What comes next is about as long: without asking, each record waits for memory.
-            prefetch(data, stop + length)
+            # Those that come next are about as long: without asking, each waits for memory.
+            prefetch(data, stop + AHEAD * length)
             place = at
             later, at = varint(data, at + 1, stop)  # behind the attributes, which say nothing
             if at < 0:

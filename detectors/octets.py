@@ -1,11 +1,10 @@
-"""Texts eight bytes at a time, for compiled code: a 64-bit word holds the bytes from a place on.
+"""Texts many bytes at a time, for compiled code: a 64-bit word holds the bytes from a place on.
 
 The first byte is the lowest. A text is an array of its words, one for each place, so every place
 that is read needs seven more bytes behind it: ``PAD`` is room for all that is read at once.
 
-Tests on all eight at once are those of H. S. Warren, "Hacker's
-Delight", 2nd edition, 6-1: a byte is flagged by its highest bit, and the lowest flag is always
-right (a borrow or carry runs to higher bytes only, and comes from a flagged one).
+Digits are reckoned on all eight at once, as in H. S. Warren, "Hacker's Delight", 2nd edition,
+chapter 6; tests look at ``models.lanes`` of 32.
 
 All words are unsigned, and nothing else is: mixed arithmetic would go through floats.
 """

@@ -23,10 +23,11 @@ from typing import Any, Final
 from llvmlite import ir
 from numba.core import types
 from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import signature
+from numba.core.typing import templates
 from numba.extending import type_callable
 
 LANES: Final = 32
+_signature: Any = templates.signature  # it has no types
 _WORD, _MASK = ir.IntType(64), ir.IntType(LANES)
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
 _FLAGS = ir.VectorType(ir.IntType(1), LANES)
@@ -77,7 +78,7 @@ def _of_text(result: Any) -> Callable[[Any], Any]:
 
     def of(_context: Any) -> Any:
         def typer(text: Any, at: Any) -> Any:
-            return signature(result, text, at) if _is_place(text, at) else None
+            return _signature(result, text, at) if _is_place(text, at) else None
 
         return typer
 
@@ -87,7 +88,7 @@ def _of_text(result: Any) -> Callable[[Any], Any]:
 def _of_texts(_context: Any) -> Any:
     def typer(one: Any, at: Any, other: Any, there: Any) -> Any:
         if _is_place(one, at) and _is_place(other, there):
-            return signature(types.int64, one, at, other, there)
+            return _signature(types.int64, one, at, other, there)
         return None
 
     return typer
@@ -95,7 +96,7 @@ def _of_texts(_context: Any) -> Any:
 
 def _of_flags(_context: Any) -> Any:
     def typer(flags: Any) -> Any:
-        return signature(types.int64, flags) if isinstance(flags, types.Integer) else None
+        return _signature(types.int64, flags) if isinstance(flags, types.Integer) else None
 
     return typer
 
@@ -105,7 +106,6 @@ def _is_place(text: Any, at: Any) -> bool:
 
 
 _TEXT = (types.Array, types.Integer)
-_lowers: Any = lower_builtin  # it has no types
 
 
 def _load(context: Any, builder: Any, kind: Any, of: Any, text: Any, place: Any) -> Any:
@@ -132,20 +132,10 @@ def _within(builder: Any, found: Any, first: int, count: int) -> Any:
     return builder.icmp_unsigned("<", builder.sub(found, _all(first)), _all(count))
 
 
-type_callable(word_at)(_of_text(types.uint64))
-type_callable(specials_at)(_of_text(types.int64))
-type_callable(hexes_at)(_of_text(types.int64))
-type_callable(digits_at)(_of_text(types.int64))
-type_callable(others_between)(_of_texts)
-type_callable(first_bit)(_of_flags)
-
-
-@_lowers(word_at, *_TEXT)
 def _word_at(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     return _load(context, builder, _WORD, sig.args, *arguments)
 
 
-@_lowers(specials_at, *_TEXT)
 def _specials_at(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     found = _load(context, builder, _BYTES, sig.args, *arguments)
     plain = _within(builder, found, 0x20, 0x7F - 0x20)
@@ -154,27 +144,38 @@ def _specials_at(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     return _number(builder, builder.or_(builder.or_(quote, slash), builder.not_(plain)))
 
 
-@_lowers(hexes_at, *_TEXT)
 def _hexes_at(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     found = _load(context, builder, _BYTES, sig.args, *arguments)
     digit = _within(builder, found, 0x30, 10)
     return _number(builder, builder.or_(digit, _within(builder, found, 0x61, 6)))
 
 
-@_lowers(digits_at, *_TEXT)
 def _digits_at(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     found = _load(context, builder, _BYTES, sig.args, *arguments)
     return _number(builder, _within(builder, found, 0x30, 10))
 
 
-@_lowers(others_between, *_TEXT, *_TEXT)
 def _others_between(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     one = _load(context, builder, _BYTES, sig.args[:2], *arguments[:2])
     other = _load(context, builder, _BYTES, sig.args[2:], *arguments[2:])
     return _number(builder, builder.icmp_unsigned("!=", one, other))
 
 
-@_lowers(first_bit, types.Integer)
 def _first_bit(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     flags = context.cast(builder, arguments[0], sig.args[0], types.int64)
     return builder.cttz(flags, ir.Constant(ir.IntType(1), 1))
+
+
+_lowers: Any = lower_builtin  # it has no types
+for _function, _lowered, _result in (
+    (word_at, _word_at, types.uint64),
+    (specials_at, _specials_at, types.int64),
+    (hexes_at, _hexes_at, types.int64),
+    (digits_at, _digits_at, types.int64),
+):
+    type_callable(_function)(_of_text(_result))
+    _lowers(_function, *_TEXT)(_lowered)
+type_callable(others_between)(_of_texts)
+_lowers(others_between, *_TEXT, *_TEXT)(_others_between)
+type_callable(first_bit)(_of_flags)
+_lowers(first_bit, types.Integer)(_first_bit)

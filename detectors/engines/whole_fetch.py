@@ -57,14 +57,14 @@ class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
             msg = f"{self._tp.topic}/{self._tp.partition}: {error}"
             raise EngineError(msg) from None
         if found is None:
-            return self._by_records(came)
+            return self._by_records()
         self.next_fetch_offset = found.stop
         self._records = KeptBytes(b"")  # the stretch alone keeps the answer
         return Stretch(start, found.stop, found.records), found.size, came
 
-    def _by_records(self, came: int) -> tuple[Stretch, int, int]:
+    def _by_records(self) -> tuple[Stretch, int, int]:
         """Through aiokafka's own reading, record by record: it knows every format."""
-        start = self.next_fetch_offset
+        start, came = self.next_fetch_offset, self._records.size_in_bytes()
         records = []
         try:
             for one in self._records_iterator:

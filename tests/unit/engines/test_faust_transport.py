@@ -16,7 +16,9 @@ from detectors.engines import faust_transport, hooks
 from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.faust_transport import (
+    FETCH_BYTES,
     FLYING_BYTES,
+    PARTITION_BYTES,
     Consumer,
     Fetching,
     Gathering,
@@ -114,7 +116,7 @@ def test_brokers_gather_only_while_events_come() -> None:
         return fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes
 
     assert ask() == (50, 1)
-    gathering.found()
+    gathering.found(1, 1)
     now[0] = 0.09
     assert ask() == (10, 1000)
     now[0] = 0.11
@@ -126,9 +128,26 @@ def test_brokers_gather_no_longer_than_they_may_wait() -> None:
     """Who set a shorter wait gets it, whether events come or not."""
     fetcher = SimpleNamespace(_get_actions_per_node=id)
     gathering = Gathering(fetcher, Fetching(wait_seconds=0.005), clock=lambda: 0.0)
-    gathering.found()
+    gathering.found(1, 1)
     fetcher._get_actions_per_node("assignment")
     assert fetcher._fetch_max_wait_ms == 5
+
+
+def test_less_is_asked_for_of_what_is_packed() -> None:
+    """What comes unpacks to as much whatever the codec saves; what is learned is unlearned."""
+    fetcher = SimpleNamespace(_get_actions_per_node=id)
+    gathering = Gathering(fetcher, Fetching(), clock=lambda: 0.0)
+
+    def ask() -> tuple[int, int]:
+        fetcher._get_actions_per_node("assignment")
+        return fetcher._fetch_max_bytes, fetcher._max_partition_fetch_bytes
+
+    assert ask() == (FETCH_BYTES, PARTITION_BYTES)
+    gathering.found(4000, 1000)
+    assert ask() == (FETCH_BYTES // 4, PARTITION_BYTES // 4)
+    for _ in range(60):
+        gathering.found(500, 1000)
+    assert ask() == (FETCH_BYTES, PARTITION_BYTES)
 
 
 def _consumer(app: Any) -> Any:

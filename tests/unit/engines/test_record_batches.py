@@ -47,7 +47,7 @@ def _whole(data: bytes, since: int = 0, aborted: Any = ()) -> WholeFetch:
 
 def _oracle(data: bytes, since: int = 0, aborted: Any = ()) -> tuple[list[LogRecord], int]:
     """The records as aiokafka reads them, and where it goes on."""
-    stretch, _ = _whole(data, since, aborted)._by_records()
+    stretch, _, _ = _whole(data, since, aborted)._by_records()
     return list(stretch.records), stretch.stop
 
 
@@ -366,9 +366,9 @@ def test_other_formats_go_through_aiokafka() -> None:
     old.append(4, 1_750_204_800_000, b"k", b"old")
     for data, offset, value in ((flagged, 10, b"value"), (bytes(old.build()), 4, b"old")):
         assert read_fetch(data, 0, []) is None
-        stretch, size = next(_whole(data))
+        stretch, size, came = next(_whole(data))
         assert [(each.offset, each.value) for each in stretch.records] == [(offset, value)]
-        assert (stretch.stop, size) == (offset + 1, len(data))
+        assert (stretch.stop, size, came) == (offset + 1, len(data), len(data))
 
 
 def test_unknown_compression_is_named() -> None:
