@@ -104,12 +104,12 @@ def values(
         yield sender.encode(), json.dumps(event, separators=(",", ":")).encode()
 
 
-def make_topics(servers: str) -> None:
+def make_topics(servers: str, partitions: int = PARTITIONS) -> None:
     """Make those that are missing."""
     from ingest.topics import KafkaCluster, create
 
     cluster = KafkaCluster([servers])
-    create(cluster, PARTITIONS, replication=1)
+    create(cluster, partitions, replication=1)
     cluster.close()
 
 
@@ -150,7 +150,11 @@ def _publish(servers: str) -> None:
 
 
 async def worker(
-    servers: str, meter: Meter, topic: str = EVENTS, config: Config | None = None
+    servers: str,
+    meter: Meter,
+    topic: str = EVENTS,
+    config: Config | None = None,
+    partitions: int = PARTITIONS,
 ) -> None:
     """The worker with all detectors, until the meter has enough."""
     from detectors.config import Config
@@ -176,7 +180,7 @@ async def worker(
             return Counting(super().restore(partition, snapshot).core)
 
     config = config or Config()
-    cores, shared = Cores(config, PARTITIONS), ConfiguredSources(config, PARTITIONS)
+    cores, shared = Cores(config, partitions), ConfiguredSources(config, partitions)
     prepare(config, cores, shared)
     kafka = kafka_config(servers, environ={})
     group = f"bench-{uuid.uuid4().hex}"

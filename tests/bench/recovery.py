@@ -3,7 +3,8 @@
 The states lie in `callwatch.state` as their owner left them, one for each partition, and behind
 their offset stand events that were not walked yet, of the minutes after the states' last one.
 Measured is the time on the clock, from the assignment of the partitions on: what a start costs
-besides is another figure.
+besides is another figure. `CALLWATCH_BENCH_DELIVERIES=50000000 python -m tests.bench.recovery` says
+what so many fingerprints take; it makes them for minutes first.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from typing import Any
 
 from detectors.config import Config, StreamSettings
 from detectors.event import SECOND
-from tests.bench.engine import EVENTS, PARTITIONS, Meter, make_topics, values, worker
+from tests.bench.engine import EVENTS, Meter, make_topics, values, worker
 from tests.bench.figures import Figure
 from tests.bench.traffic import START, batches
 
+PARTITIONS = 8
 SENDERS = int(os.environ.get("CALLWATCH_BENCH_SENDERS", "1000000"))
 DELIVERIES = int(os.environ.get("CALLWATCH_BENCH_DELIVERIES", "1000000"))
 """Fingerprints of units, and as many of deliveries, that the states remember; all partitions."""
@@ -95,7 +97,7 @@ def figures() -> list[Figure]:
         except BrokerUnavailableError as error:
             logging.getLogger("bench").warning("recovery is left out: %s", error)
             return []
-        make_topics(broker.servers)
+        make_topics(broker.servers, PARTITIONS)
         producer = KafkaProducer(bootstrap_servers=broker.servers, linger_ms=20)
         for key, value in values(BEHIND, start=_start()):
             producer.send(EVENTS, value, key)
@@ -140,9 +142,13 @@ async def _work(servers: str) -> dict[str, float]:
     from detectors.engines import faust_app
 
     setattr(faust_app, "Share", Timed)  # noqa: B010 - to see it from outside
-    await worker(servers, Last(BEHIND), config=_config())
+    await worker(servers, Last(BEHIND), config=_config(), partitions=PARTITIONS)
     return {name: times[name] - times["assigned"] for name in ("restored", "caught_up")}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(_work(sys.argv[1]))) + "\n")
+    if sys.argv[1:]:
+        sys.stdout.write(json.dumps(asyncio.run(_work(sys.argv[1]))) + "\n")
+    else:
+        for figure in figures():
+            sys.stdout.write(f"{figure.line()}\n")
