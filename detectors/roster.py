@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detectors.base import minute_of
 from detectors.batch import EventBatch
 from detectors.compile import lean
+from detectors.config import FACTS
 from detectors.event import DAY, MINUTE
 from detectors.tables import KeyedTable, Located
 from models import ewma, guard
@@ -35,6 +36,9 @@ ROUND = 1 << 32
 MOST_LATE = 30 * DAY // TICK
 """Events are at most 30 days late."""
 GAP_HORIZON = 200.0
+assert FACTS.names == (
+    "freshness", "policy", "tolerance", "horizon", "overlap", "max_attempts",
+), "what is known of a class is written by name below"  # fmt: skip
 LONGEST_GAP = 7 * DAY
 """One wrong time, years away, must not make a sender look sparse for ever."""
 
@@ -64,7 +68,7 @@ def _pace(
     for e in range(len(events)):
         if e + AHEAD < len(events):
             prefetch(rows, int(position[e + AHEAD]))
-        fact = facts[int(events[e]["who"])]
+        fact = facts[min(max(int(events[e]["who"]), 0), len(facts) - 1)]
         events[e]["freshness"] = int(fact["freshness"])
         events[e]["policy"] = int(fact["policy"])
         events[e]["tolerance"] = int(fact["tolerance"])

@@ -92,6 +92,8 @@ LIMITS: Final = {
     KIND_: 32, VERDICT_: 32, REASON_: 64, SOURCE_IP: 64, SOURCE_IP_FROM: 32, COUNTRY: 2,
 }  # fmt: skip
 """Bytes of a text. Texts that are copied must have one: what is left out is read in place."""
+USUAL_BYTES: Final = 1024
+"""Of an event, at most: so many are asked for before it is read."""
 MOST_BYTES: Final = 64
 """Of texts without a limit of their own: times, ids and fingerprints."""
 FINGERPRINT_BYTES, ID_BYTES = 32, 36
@@ -679,8 +681,8 @@ def scan(
     """
     for e in range(first, len(spans)):
         start, end = int(spans[e, 0]), int(spans[e, 1])
-        for ahead in range(end, 2 * end - start, LINE):
-            prefetch(text, ahead)
+        for ahead in range(end, end + min(end - start, USUAL_BYTES), LINE):
+            prefetch(text, ahead)  # the next one is about as long
         if not look_through(text, start, end, tokens, after, keys):
             return e
         at = place_of(WHO, 0, IN_WHO, text, tokens, seed, slots)

@@ -27,6 +27,7 @@ from numba.core.typing import templates
 from numba.extending import type_callable
 
 LANES: Final = 32
+WORD_BYTES: Final = 8
 _signature: Any = templates.signature  # it has no types
 _WORD, _MASK = ir.IntType(64), ir.IntType(LANES)
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
@@ -102,7 +103,9 @@ def _of_flags(_context: Any) -> Any:
 
 
 def _is_place(text: Any, at: Any) -> bool:
-    return isinstance(text, types.Array) and isinstance(at, types.Integer)
+    """Whether it is an array of words: others would be stepped through by other strides."""
+    is_text = isinstance(text, types.Array) and isinstance(text.dtype, types.Record)
+    return is_text and text.dtype.size == WORD_BYTES and isinstance(at, types.Integer)
 
 
 _TEXT = (types.Array, types.Integer)

@@ -32,6 +32,7 @@ from faust.types.tuples import ConsumerMessage
 
 from detectors.engines.ports import TopicPartition
 from detectors.engines.stretch import Fetched, Stretch
+from detectors.engines.unpacking import FACTOR
 from detectors.engines.whole_answers import exchanged, hook_client
 from detectors.engines.whole_fetch import KeptBytes, WholeFetch
 
@@ -44,7 +45,9 @@ PARTITION_BYTES: Final = 8 << 20
 """Of one partition in it: eight times what is usual, since each batch costs the core about a
 millisecond, however few events are in it. At the live edge, where less waits, nothing changes."""
 FORGETTING: Final = 0.9
-"""By how much less than the last answer, at most, the next is believed to be packed."""
+"""How much is believed of how well the last answers were packed, where the next is packed less."""
+MOST_GROWTH: Final = 16.0
+"""Events are seldom packed better. What is was made to swell, and must not throttle the worker."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,7 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
         # the generation of the one under which these were fetched.
         generation = consumer._coordinator.generation
         if found:
-            sizes = [(size, came) for [(_, size, came)] in found.values()]
-            self._gathering.found(*map(sum, zip(*sizes, strict=True)))
+            self._gathering.found(max(growth for [(_, _, growth)] in found.values()))
         return {
             where: Fetched(TopicPartition(*where), generation, stretch, size)
             for where, [(stretch, size, _)] in found.items()
@@ -109,8 +111,8 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
 class Gathering:
     """Tells an aiokafka fetcher, before each request, how long the broker may gather, and how much.
 
-    What a topic's codec saves is learned from what came: a core walks as many events at once of
-    packed batches as of others, and what they unpack to stays as bounded.
+    What codecs save is learned from what came, of all partitions together: a core walks about as
+    many events at once of packed batches as of others, and what they unpack to is as bounded.
     """
 
     def __init__(
@@ -118,15 +120,15 @@ class Gathering:
     ) -> None:
         self._fetcher, self._fetching, self._clock = fetcher, fetching, clock
         self._last = -math.inf
-        self._growth = 1.0  # of what comes, when it is unpacked
+        self._growth = FACTOR  # of what comes, when it is unpacked
         self._ask = fetcher._get_actions_per_node
         fetcher._get_actions_per_node = self._asked
 
-    def found(self, size: int, came: int) -> None:
-        """Note that events have come, in so many bytes, and how many they are unpacked."""
+    def found(self, growth: float) -> None:
+        """Note that events have come, and by how much they grew when they were unpacked."""
         self._last = self._clock()
-        growth = size / max(came, 1)
-        self._growth = max(growth, FORGETTING * self._growth + (1 - FORGETTING) * growth, 1.0)
+        former = FORGETTING * self._growth + (1 - FORGETTING) * growth
+        self._growth = min(max(growth, former, 1.0), MOST_GROWTH)
 
     def _asked(self, assignment: Any) -> Any:
         of = self._fetching

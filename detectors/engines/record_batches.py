@@ -87,6 +87,8 @@ class RawFetch:
     records: Sequence[LogRecord]
     stop: int
     size: int
+    growth: float = 1.0
+    """By how much what was read of it has grown when it was unpacked."""
 
 
 class _Batch(NamedTuple):
@@ -147,6 +149,7 @@ def _usual(data: bytes | memoryview, since: int) -> RawFetch | None:
             return None
     codecs = set(batches["codec"].tolist())
     buffer: bytes | memoryview = data
+    packed = len(data)
     if codecs - {0}:
         if len(codecs) != 1 or not codecs <= {LZ4, ZSTD}:
             return None
@@ -155,20 +158,24 @@ def _usual(data: bytes | memoryview, since: int) -> RawFetch | None:
         if made is None:
             return None
         buffer, lengths = made
+        packed = int((batches["end"] - batches["at"]).sum())
         batches["end"] = np.cumsum(np.array(lengths, np.int64))
         batches["at"] = batches["end"] - lengths
     stop = int((batches["base"] + batches["last"]).max(initial=since - 1)) + 1
     try:
-        return _records(buffer, batches, since, stop)
+        return _records(buffer, batches, since, stop, packed)
     except BatchError:
         return None
 
 
-def _records(buffer: bytes | memoryview, rows: NDArray[Any], since: int, stop: int) -> RawFetch:
+def _records(
+    buffer: bytes | memoryview, rows: NDArray[Any], since: int, stop: int, packed: int
+) -> RawFetch:
     framed = _frame(buffer, rows, since)
     values = Spanned(buffer, framed.spans)
     records = RawRecords(values, framed.offsets, framed.times_us, framed.places)
-    return RawFetch(records, stop, len(buffer) + 3 * framed.spans.nbytes)
+    size = len(buffer) + 3 * framed.spans.nbytes
+    return RawFetch(records, stop, size, max(len(buffer) / max(packed, 1), 1.0))
 
 
 class _Walk:
@@ -314,7 +321,7 @@ def _framed(
         lengths = np.array([len(batch.body) for batch in batches], np.int64)
         rows["end"] = np.cumsum(lengths)
         rows["at"] = rows["end"] - lengths
-    return _records(buffer, rows, since, stop)
+    return _records(buffer, rows, since, stop, at if buffer is not data else len(data))
 
 
 def _frame(buffer: bytes | memoryview, rows: NDArray[Any], since: int) -> Framed:

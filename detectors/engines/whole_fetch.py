@@ -40,17 +40,17 @@ class KeptBytes:
 
 
 class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
-    """Gives out one item: the stretch, about how many bytes it holds, and how many came."""
+    """Gives out one item: the stretch, about how many bytes it holds, and by how much it grew."""
 
     next_fetch_offset: int
     _records: KeptBytes
     _given = False
 
-    def __next__(self) -> tuple[Stretch, int, int]:
+    def __next__(self) -> tuple[Stretch, int, float]:
         if self._given:
             raise StopIteration
         self._given = True
-        start, came = self.next_fetch_offset, self._records.size_in_bytes()
+        start = self.next_fetch_offset
         try:
             found = read_fetch(self._records.data, start, self._aborted_transactions)
         except EngineError as error:
@@ -60,12 +60,13 @@ class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
             return self._by_records()
         self.next_fetch_offset = found.stop
         self._records = KeptBytes(b"")  # the stretch alone keeps the answer
-        return Stretch(start, found.stop, found.records), found.size, came
+        return Stretch(start, found.stop, found.records), found.size, found.growth
 
-    def _by_records(self) -> tuple[Stretch, int, int]:
+    def _by_records(self) -> tuple[Stretch, int, float]:
         """Through aiokafka's own reading, record by record: it knows every format."""
-        start, came = self.next_fetch_offset, self._records.size_in_bytes()
+        start = self.next_fetch_offset
         records = []
+        size = self._records.size_in_bytes()
         try:
             for one in self._records_iterator:
                 headers = tuple(one.headers)
@@ -77,4 +78,4 @@ class WholeFetch(PartitionRecords):  # type: ignore[misc]  # no types there
                 f"{self.next_fetch_offset} on cannot be read: {error}"
             )
             raise EngineError(msg) from error
-        return Stretch(start, self.next_fetch_offset, records), came, came
+        return Stretch(start, self.next_fetch_offset, records), size, 1.0

@@ -27,7 +27,18 @@ from ingest.importers.run import FORMATS
 from ingest.profile_facts import LIMIT_DAYS, RULES, Fact
 from ingest.profiles import load_profiles
 from ingest.topics import TOPICS
-from tests.docs import bench, bounds, cardinality, quality, scale, scenarios, schemes, soak, words
+from tests.docs import (
+    bench,
+    bounds,
+    cardinality,
+    chaos,
+    quality,
+    scale,
+    scenarios,
+    schemes,
+    soak,
+    words,
+)
 
 ROOT = Path(__file__).parents[2]
 DETECTORS = {one.id: one for one in alerting_found()}
@@ -359,6 +370,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "bounds-sizes": lambda: bounds.sizes(ROOT / bounds.KEPT, table),
     "bounds-spikes": lambda: bounds.spikes(ROOT / bounds.KEPT, table),
     "scenario-keys": partial(scenarios.keys, table),
+    "chaos": lambda: chaos.cases(ROOT / chaos.KEPT, table),
     "soak": lambda: soak.figures(ROOT / soak.KEPT, table),
     "bench": partial(bench.figures, ROOT / bench.KEPT),
 }

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from faust.transport.drivers import by_url
+from faust.transport.drivers import aiokafka, by_url
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -18,15 +18,18 @@ from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.faust_transport import (
     FETCH_BYTES,
     FLYING_BYTES,
+    MOST_GROWTH,
     PARTITION_BYTES,
     Consumer,
     Fetching,
+    FetchThread,
     Gathering,
     Transport,
 )
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.ports import TopicPartition
 from detectors.engines.stretch import Fetched, Stretch
+from detectors.engines.unpacking import FACTOR
 from ingest.kafka_config import KafkaConfig
 from tests.unit.engines.fakes import FakeCores, run
 
@@ -116,7 +119,7 @@ def test_brokers_gather_only_while_events_come() -> None:
         return fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes
 
     assert ask() == (50, 1)
-    gathering.found(1, 1)
+    gathering.found(1.0)
     now[0] = 0.09
     assert ask() == (10, 1000)
     now[0] = 0.11
@@ -128,7 +131,7 @@ def test_brokers_gather_no_longer_than_they_may_wait() -> None:
     """Who set a shorter wait gets it, whether events come or not."""
     fetcher = SimpleNamespace(_get_actions_per_node=id)
     gathering = Gathering(fetcher, Fetching(wait_seconds=0.005), clock=lambda: 0.0)
-    gathering.found(1, 1)
+    gathering.found(1.0)
     fetcher._get_actions_per_node("assignment")
     assert fetcher._fetch_max_wait_ms == 5
 
@@ -142,12 +145,40 @@ def test_less_is_asked_for_of_what_is_packed() -> None:
         fetcher._get_actions_per_node("assignment")
         return fetcher._fetch_max_bytes, fetcher._max_partition_fetch_bytes
 
-    assert ask() == (FETCH_BYTES, PARTITION_BYTES)
-    gathering.found(4000, 1000)
-    assert ask() == (FETCH_BYTES // 4, PARTITION_BYTES // 4)
-    for _ in range(60):
-        gathering.found(500, 1000)
-    assert ask() == (FETCH_BYTES, PARTITION_BYTES)
+    def share() -> float:
+        of_all, of_one = ask()
+        assert of_all * PARTITION_BYTES == pytest.approx(of_one * FETCH_BYTES)
+        return of_one / PARTITION_BYTES
+
+    assert share() == pytest.approx(1 / FACTOR)  # nothing is known yet
+    for _ in range(100):
+        gathering.found(1.0)
+    assert share() == pytest.approx(1, rel=1e-3)
+    gathering.found(5.0)
+    assert share() == pytest.approx(1 / 5)
+    gathering.found(1e9)  # one batch that was made to swell
+    assert share() == pytest.approx(1 / MOST_GROWTH)
+
+
+@pytest.mark.parametrize("growths", [(1.0,), (1.0, 7.5)])
+def test_what_an_answer_grew_by_is_learned(
+    monkeypatch: pytest.MonkeyPatch, growths: tuple[float, ...]
+) -> None:
+    """The one that is packed best counts; sizes go to back-pressure."""
+    stretch = Stretch(0, 1, [])
+    answer = {TopicPartition("t", n): [(stretch, 10 + n, g)] for n, g in enumerate(growths)}
+
+    async def fetched(*_args: Any, **_kwargs: Any) -> Any:
+        return answer
+
+    monkeypatch.setattr(aiokafka.AIOKafkaConsumerThread, "_fetch_records", fetched)
+    learned: list[float] = []
+    thread = FetchThread.__new__(FetchThread)
+    thread._gathering = SimpleNamespace(found=learned.append)  # type: ignore[assignment]
+    consumer = SimpleNamespace(_coordinator=SimpleNamespace(generation=3))
+    found = run(lambda: thread._fetch_records(consumer, None))
+    assert learned == [max(growths)]
+    assert [each.size for each in found.values()] == [10 + n for n in range(len(growths))]
 
 
 def _consumer(app: Any) -> Any:

@@ -11,6 +11,7 @@ from aiokafka.structs import TopicPartition as Where
 
 from detectors.config import Config
 from detectors.core import Core
+from detectors.engines import record_batches, unpacking
 from detectors.engines.cores import EventsCore
 from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogRecord
@@ -123,6 +124,32 @@ def test_answers_that_unpack_to_more_than_was_expected_are_read(codec: str) -> N
         held.append((found, [*values, values[0]]))
     for found, expected in held:
         assert [each.value for each in found.records] == expected
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_an_answer_tells_by_how_much_it_grew(codec: str) -> None:
+    """What was read unpacks to so many bytes for each that came, whichever way it was read."""
+    events = encode(traffic(days=10))
+    data = batch(0, events, codec) + batch(len(events), events, codec)
+    plain = len(batch(0, events, "none")) / (len(data) / 2)
+    control = marker(2 * len(events), 9, COMMIT)
+    for answer in (data, data + control):
+        *_, growth = next(_whole(answer))
+        assert growth == pytest.approx(plain, rel=0.05)
+
+
+def test_what_was_not_read_of_an_answer_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an answer is too large to be unpacked as a whole, the part that was read tells."""
+    rng = random.Random(SEED)
+    values = [rng.randbytes(20_000) + bytes(20_000) for _ in range(2)]
+    one = b"".join(batch(2 * number, values, "lz4") for number in range(6))
+    *_, growth = next(_whole(one))
+    monkeypatch.setattr(unpacking, "LARGEST_ROOM", 1000)
+    monkeypatch.setattr(record_batches, "ENOUGH_UNPACKED", 100_000)
+    stretch, _, partly = next(_whole(one))
+    assert len(stretch.records) == 4
+    assert partly == pytest.approx(growth, rel=0.1)
+    assert growth == pytest.approx(2, rel=0.1)
 
 
 def test_what_was_taken_back_is_left_out() -> None:
@@ -366,9 +393,9 @@ def test_other_formats_go_through_aiokafka() -> None:
     old.append(4, 1_750_204_800_000, b"k", b"old")
     for data, offset, value in ((flagged, 10, b"value"), (bytes(old.build()), 4, b"old")):
         assert read_fetch(data, 0, []) is None
-        stretch, size, came = next(_whole(data))
+        stretch, size, growth = next(_whole(data))
         assert [(each.offset, each.value) for each in stretch.records] == [(offset, value)]
-        assert (stretch.stop, size, came) == (offset + 1, len(data), len(data))
+        assert (stretch.stop, size, growth) == (offset + 1, len(data), 1.0)
 
 
 def test_unknown_compression_is_named() -> None:
