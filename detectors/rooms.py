@@ -74,7 +74,7 @@ class Rooms:
             best.rests = 0
             self._age([each for each in free if each is not best])
         else:
-            best = _Room(bytearray(max(size, 1)))
+            best = _Room(bytearray(size + size // 8 + 1))  # what comes next is about as large
             self._keep(best, free)
         return memoryview(best.bytes)[:size]
 
@@ -105,7 +105,6 @@ def zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if size < LEAST:
         rooms.rest()
         return np.zeros(count, dtype)
-    # A little longer, so that the next batch of as many events, about, fits as well.
-    raw = np.frombuffer(rooms.take(size + size // 8), np.uint8)[:size]
+    raw = np.frombuffer(rooms.take(size), np.uint8)
     raw[:] = 0
     return raw.view(dtype)

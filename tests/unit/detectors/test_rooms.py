@@ -41,12 +41,24 @@ def test_rooms_that_nobody_wants_any_more_are_given_back() -> None:
     rooms = Rooms(most=3)
     held = rooms.take(5_000)
     rooms.take(6_000)
+    small, large = rooms.sizes
     for _ in range(RESTS - 1):
         rooms.rest()
-    assert rooms.sizes == [5_000, 6_000]
+    assert rooms.sizes == [small, large]
     rooms.rest()
-    assert rooms.sizes == [5_000]
+    assert rooms.sizes == [small]
     assert len(held) == 5_000
+
+
+def test_what_is_a_little_longer_each_time_seldom_needs_another_room() -> None:
+    """As answers are while more and more is asked for: a new room for each would be slow."""
+    rooms = Rooms(most=3)
+    used = []
+    size = 100_000
+    for _ in range(200):
+        used.append(id(rooms.take(size).obj))
+        size += size // 200
+    assert len(dict.fromkeys(used)) <= 10
 
 
 def test_small_and_large_in_turn_use_the_same_rooms_again() -> None:
