@@ -29,7 +29,7 @@ def figures(path: Path) -> str:
         )
     machine = kept["machine"]
     place = f"{machine['cpus']} cores, {machine['machine']}, Python {machine['python']}"
-    said = f"Measured on {place}. {kept.get('remark', '')}".rstrip()
+    said = f"Measured on {place}; the worker, its limit and the core as the best of three runs."
     return "\n".join([said, "", *rows])
 
 
