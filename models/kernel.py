@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from numba.extending import register_jitable
 
+from models import scalars  # noqa: F401 -- tells numba of them
 from models.linked import LinkedCompiler
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -75,6 +75,7 @@ def _first(flags: int) -> int:
     return lanes.first_bit(flags)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 31), st.integers(0, 2**32 - 1))
 def test_the_lowest_bit_is_found(bit: int, above: int) -> None:
     """Whatever is set above it."""
