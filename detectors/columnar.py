@@ -144,9 +144,10 @@ class ColumnDecoder:
         ok &= self._agree(both)
         proved = (verdict == VERIFIED) | (flag == 1) | (_BY_ORDER[reason] & (flag == -1))
         made |= prove(proved, delivery, signature, path, made["endpoint"])
+        wanted = {name: column for name, column in made.items() if not _is_nothing(column)}
         for start in range(0, len(columns), BLOCK):
             block = columns[start : start + BLOCK]
-            for name, column in made.items():
+            for name, column in wanted.items():
                 block[name] = column[start : start + BLOCK]
             self._decoder.announce(block)
         columns[~ok] = np.zeros((), EVENT)
@@ -251,6 +252,9 @@ class ColumnDecoder:
         texts = self._texts.get(name)
         if texts is None or not texts.dictionary.equals(dictionary):
             texts = self._texts[name] = _Texts(dictionary, missing, needed=name in NEEDED)
+        if not len(dictionary):
+            fields.ok &= texts.ok[-1]
+            return np.broadcast_to(texts.values[:, -1:], (len(missing), len(codes)))
         used = np.zeros(len(texts.seen), np.bool_)
         used[codes] = True
         new = np.flatnonzero(used & ~texts.seen)
@@ -279,6 +283,11 @@ class ColumnDecoder:
                 self._agreed[code] = agree(verdict, reason, flag - 1)
             allowed[code] = self._agreed[code]
         return allowed[codes]
+
+
+def _is_nothing(column: NDArray[Any]) -> bool:
+    """Whether a column holds 0 alone, as records do before they are filled, by its form."""
+    return column.strides == (0,) and not column[:1].any()
 
 
 def _coded_by(codes: Mapping[str, int]) -> Callable[[str], tuple[int, ...]]:

@@ -65,6 +65,10 @@ class Fields:
             self.ok[:] = False
         return column
 
+    def _all(self, value: float) -> NDArray[Any]:
+        """Return a value for every row, in the memory of one; it cannot be written to."""
+        return np.broadcast_to(np.asarray(value), len(self.ok))
+
     def _other_type(self, there: Flags, name: str) -> None:
         """What is there has a type that others must judge."""
         self.ok &= ~there if name not in NEEDED else False
@@ -75,7 +79,7 @@ class Fields:
 
         column = self._column(name)
         nothing = pa.array([], pa.string())
-        self.codes[name] = codes = np.full(len(self.ok), -1, np.int64)
+        self.codes[name] = codes = self._all(-1)
         if column is None:
             return nothing, codes
         if not pa.types.is_dictionary(column.type):
@@ -88,7 +92,7 @@ class Fields:
             self._other_type(_there(column), name)
             return nothing, codes
         indices = column.indices.fill_null(-1) if column.null_count else column.indices
-        codes[:] = indices.to_numpy(zero_copy_only=False)
+        self.codes[name] = codes = indices.to_numpy(zero_copy_only=False).astype(np.int64)
         return dictionary, codes
 
     def time(self, name: str) -> Codes:
@@ -96,7 +100,7 @@ class Fields:
         import pyarrow as pa
 
         column = self._column(name)
-        nothing = np.zeros(len(self.ok), np.int64)
+        nothing = self._all(0)
         if column is None:
             return nothing
         there = _there(column)
@@ -121,7 +125,7 @@ class Fields:
         import pyarrow as pa
 
         column = self._column(name)
-        nothing = np.full(len(self.ok), missing)
+        nothing = self._all(missing)
         if column is None:
             return nothing
         there = _there(column)
@@ -152,7 +156,7 @@ class Fields:
         import pyarrow as pa
 
         column = self._column(name)
-        nothing = np.full(len(self.ok), -1, np.int64)
+        nothing = self._all(-1)
         if column is None:
             return nothing
         there = _there(column)
@@ -174,7 +178,7 @@ class Fields:
 
         column = self._column("id")
         if column is None:
-            return np.zeros(len(self.ok), np.int64)
+            return self._all(0)
         there = _there(column)
         column = _decoded(column)
         if column.type == pa.binary(16):
@@ -182,7 +186,7 @@ class Fields:
             return id_keys(halves_of_bytes(column, there))
         if not _is_text(column.type):
             self._other_type(there, "id")
-            return np.zeros(len(self.ok), np.int64)
+            return self._all(0)
         return uuids(column, there, self.ok)
 
     def fingerprint(self, name: str) -> Codes:
@@ -191,7 +195,7 @@ class Fields:
 
         column = self._column(name)
         if column is None:
-            return np.zeros(len(self.ok), np.int64)
+            return self._all(0)
         there = _there(column)
         column = _decoded(column)
         if column.type == pa.binary(16):
@@ -199,7 +203,7 @@ class Fields:
             return np.where(there & (keys == 0), 1, keys)
         if not _is_text(column.type):
             self._other_type(there, name)
-            return np.zeros(len(self.ok), np.int64)
+            return self._all(0)
         return fingerprints(column, there, self.ok)
 
 
