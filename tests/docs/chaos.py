@@ -27,6 +27,8 @@ def row(case: dict[str, Any]) -> list[str]:
     """One case."""
     measured = [
         f"{name}: {each['median']:g}, {each['max']:g} ({each['count']:g} times)"
+        if each["count"] > 1
+        else f"{name}: {each['max']:g}"
         for name, each in case["measured"].items()
     ]
     return [
