@@ -231,7 +231,9 @@ class Alert(BaseModel):
         default=(), description="the first sources involved"
     )
     source_count: Count = Field(default=0, description="all sources involved")
-    first_seen: TimeUs = Field(description="time of the earliest contributing event")
+    first_seen: TimeUs = Field(
+        description="time of the earliest contributing event; of some reasons to the second"
+    )
     last_seen: TimeUs = Field(description="time of the latest contributing event")
     opened_at: TimeUs = Field(
         description="when the evidence sufficed: that event's or timer's time"
@@ -258,7 +260,7 @@ class Alert(BaseModel):
     expected: Numbers = Field(default_factory=dict, description="named numbers of the baseline")
     observed: Numbers = Field(default_factory=dict, description="the same, as seen")
     events: Annotated[tuple[EventId, ...], _UP_TO_20] = Field(
-        default=(), description="ids of contributing events, the first ones"
+        default=(), description="ids of contributing events, from the one on that raised it"
     )
     threat: Annotated[tuple[Text, ...], _UP_TO_20] = Field(
         default=(), description="ids of mapped techniques, such as `attack:T1190`"

@@ -99,7 +99,8 @@ def detect(
 ) -> None:
     """Find alerts in EVENTS: JSON lines, gzip, Parquet; - is standard input.
 
-    A line that is not valid is named with file and line, counted, and the rest goes on.
+    A line that is not valid is counted, the first twenty are named with file and line, and the rest
+    goes on.
     """
     if state is not None and partitions > 1:
         msg = "--state keeps one partition (got --partitions " + str(partitions) + ")"

@@ -18,8 +18,9 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -66,11 +67,16 @@ def warm_up(config: Config) -> bool:
         first: Any = numba.njit(_nothing)
         first()  # what numba loads for its first function all helpers have then, too
         helpers = [_helper(share) for share in others if share]
-        for core in _cores(mine):
-            load(core)
-        Decoder(config).values([b"{}"])
-    for wait in helpers:
-        wait()
+        try:
+            for core in _cores(mine):
+                load(core)
+            Decoder(config).values([b"{}"])
+            for helper in helpers:
+                helper.wait()
+        except BaseException:  # as by Ctrl-C: nobody waits for what they compile
+            for helper in helpers:
+                helper.stop()
+            raise
     for shared in (False, True):
         load(Core(config, shared=shared))  # and what a helper failed to
     found = [
@@ -84,8 +90,15 @@ def _nothing() -> None:
     """Stands for any function."""
 
 
-def _helper(share: list[str]) -> Callable[[], object]:
-    """Let a process compile the walks of these detectors; return what waits for its end.
+class _Helper(NamedTuple):
+    """A process that compiles: what waits for its end, and what ends it."""
+
+    wait: Callable[[], object]
+    stop: Callable[[], object]
+
+
+def _helper(share: list[str]) -> _Helper:
+    """Let a process compile the walks of these detectors.
 
     It is a copy of this one where that can be had safely: what has been imported is there then. A
     process with threads is not copied, nor one on a system whose libraries do not bear it.
@@ -94,12 +107,12 @@ def _helper(share: list[str]) -> Callable[[], object]:
         started = subprocess.Popen(  # noqa: S603 -- this program itself
             [sys.executable, "-m", "detectors.warm", *share], stdin=subprocess.DEVNULL
         )
-        return started.wait
+        return _Helper(started.wait, started.kill)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of numpy's threads, which are idle
         child = os.fork()
     if child:
-        return lambda: os.waitpid(child, 0)
+        return _Helper(partial(os.waitpid, child, 0), partial(_end, child))
     code = 1
     try:
         signal.set_wakeup_fd(-1)  # an event loop's, of the parent
@@ -112,6 +125,13 @@ def _helper(share: list[str]) -> Callable[[], object]:
         traceback.print_exc()
     finally:
         os._exit(code)  # nothing of the parent's is to be flushed or cleaned up twice
+
+
+def _end(child: int) -> None:
+    """End a process, if it is still there."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def compile_walks(names: Collection[str]) -> None:

@@ -31,7 +31,6 @@ WORD_BYTES: Final = 8
 _signature: Any = templates.signature  # it has no types
 _WORD, _MASK = ir.IntType(64), ir.IntType(LANES)
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
-_FLAGS = ir.VectorType(ir.IntType(1), LANES)
 _HEX = b"0123456789abcdef"
 
 

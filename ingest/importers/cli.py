@@ -58,7 +58,8 @@ def import_command(
     """Turn logs into events for `callwatch detect`.
 
     FORMAT is nginx, apache, nginx-json, alb, cloudflare or github; FILES are plain or gzip, - is
-    standard input. A broken line is named with file and line, counted, and the rest goes on.
+    standard input. Broken lines are counted, the first twenty named with file and line, and the
+    rest goes on.
     """
     if guess:
         if mapping_path or out or receiver or as_json:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -281,7 +282,7 @@ def broken(names):
     raise ZeroDivisionError(os.path.exists(f"/proc/self/fd/{lock.fileno()}"))
 lock = tempfile.TemporaryFile()
 warm.compile_walks = broken
-print(os.waitstatus_to_exitcode(warm._helper(["x"])()[1]))
+print(os.waitstatus_to_exitcode(warm._helper(["x"]).wait()[1]))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
@@ -289,3 +290,34 @@ print(os.waitstatus_to_exitcode(warm._helper(["x"])()[1]))
     if sys.platform == "linux":
         assert done.stdout.strip() == "1"
         assert "ZeroDivisionError: False" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="helpers are other processes there")
+def test_an_interrupted_start_ends_its_helpers() -> None:
+    """Whatever interrupts the parent, what compiled for it is gone when it goes on."""
+    code = """
+import os, time
+from detectors import warm
+from detectors.config import Config
+def interrupted(core):
+    raise KeyboardInterrupt
+children = []
+forked = os.fork
+def fork():
+    children.append(forked())
+    return children[-1]
+os.fork = fork
+os.cpu_count = lambda: 2
+warm.compile_walks = lambda names: time.sleep(600)
+warm.load = interrupted
+try:
+    warm.warm_up(Config())
+except KeyboardInterrupt:
+    print(len(children), [os.path.exists(f"/proc/{child}") for child in children])
+"""
+    with tempfile.TemporaryDirectory() as cache:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True,
+            env={**os.environ, "CALLWATCH_CACHE_DIR": cache},
+        )  # fmt: skip
+    assert done.stdout.strip() == "1 [False]"
