@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kernel import kernel
-from models.lanes import LANES, first_bit, specials_at, word_at
+from models.lanes import LANES, WORD_BYTES, first_bit, specials_at, word_at
 
-BYTES = 8
+BYTES = WORD_BYTES
 PAD = LANES + 8
 """Bytes behind a text; with fewer than two words the view would be another kind of array, too."""
 WORD = np.dtype([("word", "<u8")])

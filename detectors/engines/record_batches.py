@@ -88,7 +88,7 @@ class RawFetch:
     stop: int
     size: int
     growth: float = 1.0
-    """By how much what was read of it has grown when it was unpacked."""
+    """How many bytes each that was read of it has become when it was unpacked."""
 
 
 class _Batch(NamedTuple):
@@ -175,7 +175,7 @@ def _records(
     values = Spanned(buffer, framed.spans)
     records = RawRecords(values, framed.offsets, framed.times_us, framed.places)
     size = len(buffer) + 3 * framed.spans.nbytes
-    return RawFetch(records, stop, size, max(len(buffer) / max(packed, 1), 1.0))
+    return RawFetch(records, stop, size, len(buffer) / max(packed, 1))
 
 
 class _Walk:
@@ -315,13 +315,15 @@ def _framed(
     if bad is not None and stop == since:  # nothing to give out before it
         return _damaged(data, at, since, str(bad))
     buffer: bytes | memoryview = data
+    packed = len(data)
     rows = _table([batch.header for batch in batches])
     if any(batch.header[7] & _CODEC for batch in batches):
+        packed = at
         buffer = b"".join(batch.body for batch in batches)
         lengths = np.array([len(batch.body) for batch in batches], np.int64)
         rows["end"] = np.cumsum(lengths)
         rows["at"] = rows["end"] - lengths
-    return _records(buffer, rows, since, stop, at if buffer is not data else len(data))
+    return _records(buffer, rows, since, stop, packed)
 
 
 def _frame(buffer: bytes | memoryview, rows: NDArray[Any], since: int) -> Framed:

@@ -7,7 +7,6 @@ docs/bounds.json, from which the documents' tables are written.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from detectors import checks
 from detectors.base import FINDING
 from detectors.benchmark.sizes import table
 from models import cusum
+from tests.docs.kept import keep
 from tests.unit.detectors.test_run_length import (
     QUIET_DAYS,
     SPIKE,
@@ -119,4 +119,4 @@ def run(streams: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    KEPT.write_text(json.dumps(run(given), indent=1) + "\n", "utf-8")
+    keep(KEPT, run(given))

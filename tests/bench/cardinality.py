@@ -8,7 +8,6 @@ docs/cardinality.json, from which docs/scale.md tells it; ten million take two C
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from detectors.core import Core
 from detectors.event import EVENT, MINUTE, REASONS, REJECTED, SECOND, VERIFIED
 from detectors.keys import name_key
 from ingest.schema import CallbackEvent, Reason, parse_event
+from tests.docs.kept import keep
 from tests.unit.detectors.streams import DAY, MONDAY, encode, event
 
 KEPT = Path("docs/cardinality.json")
@@ -147,4 +147,4 @@ def run(names: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     asked = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    KEPT.write_text(json.dumps([run(0), run(asked)], indent=1) + "\n", "utf-8")
+    keep(KEPT, [run(0), run(asked)])

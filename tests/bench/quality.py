@@ -9,7 +9,6 @@ which the documents' table is written.
 from __future__ import annotations
 
 import copy
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from detectors.benchmark.scenario import Scenario
 from detectors.benchmark.scenario_file import load_scenarios
 from detectors.config import Config
 from tests.bench.naive import Naive, Said, fresh, merged
+from tests.docs.kept import keep
 
 KEPT = Path("docs/quality.json")
 CHUNK = 20_000
@@ -141,4 +141,4 @@ def run(seeds: int, jobs: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    KEPT.write_text(json.dumps(run(given, 2), indent=1) + "\n", "utf-8")
+    keep(KEPT, run(given, 2))

@@ -69,7 +69,5 @@ def batches(
         columns["verdict"] = VERIFIED
         columns["signature_ok"] = 1
         columns["duplicate"] = columns["in_range"] = -1
-        for name in config.facts.dtype.names or ():
-            columns[name] = config.facts[name][who]
         spans = np.tile(np.array([[0, len(VALUE)]], np.int64), (n, 1))
         yield EventBatch(columns, rng.integers(1, 2**62, n), place, VALUE, spans)

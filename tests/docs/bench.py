@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.docs.kept import keep, place
+
 KEPT = Path("docs/bench.json")
 SPEEDS = Path("detectors/speeds.json")
 WORKER = "worker on Kafka, all detectors"
@@ -27,9 +29,10 @@ def figures(path: Path) -> str:
         rows.append(
             f"| {one['name']} | {_number(one['value'])} {one['unit']} | {beside} | {ratio} |"
         )
-    machine = kept["machine"]
-    place = f"{machine['cpus']} cores, {machine['machine']}, Python {machine['python']}"
-    said = f"Measured on {place}; the worker, its limit and the core as the best of three runs."
+    said = (
+        f"Measured on {place(kept['machine'])}; "
+        "the worker, its limit and the core as the best of three runs."
+    )
     return "\n".join([said, "", *rows])
 
 
@@ -48,7 +51,7 @@ def _number(value: float) -> str:
 
 if __name__ == "__main__":
     found = kept(Path("out/bench"))
-    KEPT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    keep(KEPT, found)
     worker = next(one["value"] for one in found["figures"] if one["name"] == WORKER)
     speeds = json.loads(SPEEDS.read_text("utf-8")) | {"worker": worker}
     SPEEDS.write_text(json.dumps(speeds) + "\n", "utf-8")

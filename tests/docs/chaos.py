@@ -4,12 +4,12 @@
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.docs.kept import Table, keep, place
+
 KEPT = Path("docs/chaos.json")
-Table = Callable[[str, Any], str]
 
 
 def cases(path: Path, table: Table) -> str:
@@ -17,10 +17,8 @@ def cases(path: Path, table: Table) -> str:
     if not path.exists():
         return "No result is kept for this version; `make chaos` plays it."
     kept = json.loads(path.read_text("utf-8"))
-    machine = kept["machine"]
-    said = f"{machine['cpus']} cores, {machine['machine']}, Python {machine['python']}."
     heads = "what is done | events | alerts, rows | sent twice | seconds, median and most"
-    return f"{said}\n\n" + table(heads, map(row, kept["cases"]))
+    return f"{place(kept['machine'])}.\n\n" + table(heads, map(row, kept["cases"]))
 
 
 def row(case: dict[str, Any]) -> list[str]:
@@ -41,5 +39,4 @@ def row(case: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = json.loads(Path("out/chaos.json").read_text("utf-8"))
-    KEPT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    keep(KEPT, json.loads(Path("out/chaos.json").read_text("utf-8")))

@@ -1,14 +1,13 @@
 """The tables of detection quality, from the kept result of `python -m tests.bench.quality`."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from detectors.benchmark.evaluate_view import faults_of, pair_of, summary_lines
+from tests.docs.kept import Table
 
 KEPT = Path("docs/quality.json")
-Table = Callable[[str, Any], str]
 
 
 def tables(path: Path, table: Table) -> str:

@@ -4,12 +4,12 @@
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.docs.kept import Table, keep, place
+
 KEPT = Path("docs/soak.json")
-Table = Callable[[str, Any], str]
 
 
 def figures(path: Path, table: Table) -> str:
@@ -17,11 +17,10 @@ def figures(path: Path, table: Table) -> str:
     if not path.exists():
         return "No result is kept for this version; `make soak` measures yours."
     kept = json.loads(path.read_text("utf-8"))
-    run, machine = kept["run"], kept["machine"]
+    run = kept["run"]
     said = (
         f"{run['minutes']:g} minutes on {kept['day']}, {run['rate']:,.0f} events a second, "
-        f"{run['senders']:,} senders, {run['partitions']} partitions; {machine['cpus']} cores, "
-        f"{machine['machine']}, Python {machine['python']}."
+        f"{run['senders']:,} senders, {run['partitions']} partitions; {place(kept['machine'])}."
     )
     if kept.get("remark"):
         said += f" {kept['remark']}"
@@ -45,4 +44,4 @@ def rows(kept: dict[str, Any]) -> list[list[str]]:
 if __name__ == "__main__":
     found = json.loads(Path("out/soak.json").read_text("utf-8"))
     del found["samples"]
-    KEPT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    keep(KEPT, found)
