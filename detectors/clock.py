@@ -14,7 +14,7 @@ here. Ticks are the full minutes that stream time crosses.
 >>> passed = clock.admit(times, at, none, none, np.array([5, 6, 7, 8]))
 >>> passed.pauses.tolist()
 []
->>> passed.kept.tolist(), passed.now.tolist(), [index for index, _ in passed.refused]
+>>> passed.kept.tolist(), passed.of_kept.now.tolist(), [index for index, _ in passed.refused]
 ([0, 2, 3], [5, 7, 7], [1])
 """
 
@@ -67,13 +67,27 @@ def _pass(
 
 
 @dataclass(frozen=True)
-class Passed:
-    """Which events the clock let pass, and stream time at each of them."""
+class Times:
+    """Of each event stream time when it was read, and how long the partition had been running."""
 
-    kept: NDArray[np.int64]
     now: NDArray[np.int64]
     ran: NDArray[np.int64]
-    """How long the partition had been running."""
+    minutes: NDArray[np.int64]
+
+    def take(self, order: NDArray[Any] | slice) -> Times:
+        """Return those of the events at these places."""
+        return Times(self.now[order], self.ran[order], self.minutes[order])
+
+
+NO_TIMES = Times(_NOWHERE, _NOWHERE, _NOWHERE)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Which events the clock let pass, and when."""
+
+    kept: NDArray[np.int64]
+    of_kept: Times
     refused: list[tuple[int, str]]
     reports: list[tuple[int, int]]
     """Which reports passed, and at which of ``times``."""
@@ -156,7 +170,8 @@ class PartitionClock:
             chosen = passed & is_event
             kept, now_kept, ran = order[chosen], now[chosen], ran[chosen]
         run = slice(skipped, None)
-        return Passed(kept, now_kept, ran, refused, reports, now[run], place[run], at_marks, pauses)
+        of_kept = Times(now_kept, ran, now_kept // MINUTE)
+        return Passed(kept, of_kept, refused, reports, now[run], place[run], at_marks, pauses)
 
     def _pauses(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the last pause and those within these stream times; remember the last."""

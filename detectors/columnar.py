@@ -10,27 +10,27 @@ with hostile tables holds this to the way through JSON, row by row.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Any, Final
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.batch import MOST_WEIGHT, Decoded, Decoder, EventBatch, Rejected
-from detectors.combinations import combinations, edges_of, prove
+from detectors.batch import Decoded, Decoder, EventBatch, Rejected
+from detectors.combinations import combinations, edges_of
 from detectors.config import Config
-from detectors.event import BELIEVED, EVENT, KINDS, PROVED_BY_ORDER, REASONS, VERDICTS, VERIFIED
-from detectors.naming import NotCanonicalError
+from detectors.event import BELIEVED, EVENT, KINDS, REASONS, VERDICTS
+from detectors.naming import NotCanonicalError, remember
 from detectors.plain_fields import agree, is_plain
-from detectors.rooms import zeros
+from detectors.rooms import empty, zeros
 from detectors.scanner import NO_TYPE
-from detectors.table_fields import FINGERPRINTS, FLAGS, NEEDED, Codes, Fields, Flags
+from detectors.table_fields import FINGERPRINTS, FLAGS, NEEDED, TIMES, Fields, Flags
+from detectors.table_rows import VERDICT_CODES, Word, code_of, write
 from ingest.schema import UNKNOWN_SENDER
 from ingest.sources import Lines
 from ingest.tables import Table
 
-BLOCK: Final = 2_048
-"""Rows whose records are written together: they stay in the processor's cache."""
 SLOW_ROWS: Final = 8_192
 """Rows that are rendered at a time."""
 _CODES: Final[Mapping[str, Mapping[str, int]]] = {
@@ -39,26 +39,106 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
     "reason": {str(name): code for name, code in REASONS.items()},
     "source_ip_from": {str(name): code for name, code in BELIEVED.items()},
 }
-_BY_ORDER: Final = np.zeros(max(REASONS.values()) + 1, np.bool_)
-_BY_ORDER[[REASONS[name] for name in REASONS if name in PROVED_BY_ORDER]] = True
+_WHOLE: Final = ("body_bytes", "status", "attempt", "asn")
+_OF_CLIENT: Final = ("user_agent", "tls_fp", "client_cert_fp")
+_ITSELF: Final = (
+    "receiver", "endpoint", "kind", "sender", "verdict", "reason", "key_id", "event_type",
+    "country",
+)  # fmt: skip
+"""Texts that stand for columns of an event by themselves, of the same name."""
+_NO_VALUES: Final = np.zeros((0, 0), np.int64)
 
 
 class _Texts:
-    """The dictionary of a column, and what was found out about its texts."""
+    """The dictionary of a column, and what was found out about its texts.
 
-    def __init__(self, dictionary: Any, missing: tuple[int, ...], *, needed: bool) -> None:
+    One more than it has stands for nothing.
+    """
+
+    def __init__(self, dictionary: Any, n: int, missing: tuple[int, ...], *, needed: bool) -> None:
         self.dictionary = dictionary
-        self.texts: list[str | None] = [None] * (len(dictionary) + 1)
-        self.ok = np.zeros(len(dictionary) + 1, np.bool_)
-        self.seen = np.zeros(len(dictionary) + 1, np.bool_)
-        self.values = np.zeros((len(missing), len(dictionary) + 1), np.int64)
-        self.values[:, -1] = missing  # the last stands for nothing
-        self.ok[-1] = not needed
-        self.seen[-1] = True
+        self.texts = np.full(n + 1, None, np.object_)
+        self.ok = np.zeros(n + 1, np.bool_)
+        self.seen = np.zeros(n + 1, np.bool_)
+        self.values = np.zeros((n + 1, len(missing)), np.int64)
+        self.values[n] = missing
+        self.ok[n] = not needed
+        self.seen[n] = True
+        self.left = n
+        """How many have not been seen."""
+        self.faults = 0
+        """How many of those seen are not plainly valid."""
 
-    def text(self, place: int) -> str:
-        """Return a text that is valid."""
-        return self.texts[place] or ""
+
+class _Field:
+    """One field of text: what its texts stand for, each distinct one looked at once."""
+
+    def __init__(
+        self,
+        name: str,
+        stands_for: Callable[[str], tuple[int, ...]] = lambda _: (),
+        missing: tuple[int, ...] = (),
+    ) -> None:
+        self.name = name
+        self._stands_for = stands_for
+        self._missing = missing
+        self._known: dict[str, tuple[int, ...] | None] = {}
+        self._texts = _Texts(None, 0, missing, needed=name in NEEDED)
+        self._codes = np.zeros(1, np.int32)
+
+    def look(self, fields: Fields) -> Word:
+        """Return what the texts of a table stand for; unmark rows with one that is not valid."""
+        dictionary, self._codes, has_missing = fields.text(self.name)
+        texts = self._texts
+        if texts.dictionary is None or not dictionary.equals(texts.dictionary):
+            needed = self.name in NEEDED
+            texts = _Texts(dictionary, len(dictionary), self._missing, needed=needed)
+            self._texts = texts
+        if texts.left:
+            used = np.zeros(len(texts.seen), np.bool_)
+            used[self._codes] = True
+            self._learn(texts, np.flatnonzero(used & ~texts.seen))
+        if texts.faults or (has_missing and not texts.ok[-1]):
+            fields.ok &= texts.ok[self._codes]
+        return self.word
+
+    def _learn(self, texts: _Texts, places: NDArray[np.int64]) -> None:
+        """Look at texts of a dictionary, of which most are known from the one before."""
+        known = self._known
+        strings = _strings(texts.dictionary, places)
+        values = [known[one] if one in known else self._values(one) for one in strings]
+        valid = np.array([one is not None for one in values], np.bool_)
+        took = places[valid]
+        if len(took):
+            texts.ok[took] = True
+            texts.values[took] = np.array(list(compress(values, valid)), np.int64)
+            texts.texts[took] = list(compress(strings, valid))
+        texts.seen[places] = True
+        texts.left -= len(places)
+        texts.faults += len(places) - len(took)
+
+    def _values(self, text: str | None) -> tuple[int, ...] | None:
+        """Return what a text stands for, None where it is not plainly valid."""
+        values = None
+        if text is None:
+            return None
+        if is_plain(self.name, text):
+            try:
+                values = self._stands_for(text)
+            except (NotCanonicalError, ValueError, KeyError):
+                values = None
+        return remember(self._known, text, values)
+
+    @property
+    def word(self) -> Word:
+        """What the texts of the last table stand for."""
+        return Word(self._codes, self._texts.values)
+
+    def text(self, row: int) -> str | None:
+        """Return a text of the last table, None where there is none or it is not valid."""
+        codes = self._codes
+        found: str | None = self._texts.texts[codes[row if len(codes) > 1 else 0]]
+        return found
 
 
 class ColumnDecoder:
@@ -69,8 +149,38 @@ class ColumnDecoder:
         self._decoder = decoder or Decoder(config)
         self._names = self._decoder.names
         self._edges = edges_of(config)
-        self._texts: dict[str, _Texts] = {}
-        self._agreed: dict[int, bool] = {}
+        self._ranged = np.array([bool(networks) for networks in config.networks], np.bool_)
+        self._accepted = np.zeros(0, np.bool_)
+        names = self._names
+
+        def name(text: str) -> tuple[int, ...]:
+            return (names.name(text, canonical=True),)
+
+        def sender(text: str) -> tuple[int, ...]:
+            key = names.name(text, canonical=True) * (text != UNKNOWN_SENDER)
+            return key, int(config.is_named(text))
+
+        def country(text: str) -> tuple[int, ...]:
+            return (26 * ord(text[0]) + ord(text[1]) - 1754,)  # AA = 1
+
+        self._fields = {
+            one.name: one
+            for one in (
+                _Field("event_type", name, (NO_TYPE,)),
+                _Field("endpoint", name, (0,)),
+                _Field("key_id", name, (0,)),
+                _Field("country", country, (0,)),
+                _Field("receiver", lambda text: names.receiver(text, canonical=True), (0, 0)),
+                _Field("sender", sender, (0, 0)),
+                _Field(
+                    "provider", lambda text: (config.who("", text, 0),), (config.who("", None, 0),)
+                ),
+                _Field("source_ip", names.address, (0, 0)),
+                *(_Field(one, _coded_by(codes), (0,)) for one, codes in _CODES.items()),
+                *(_Field(one) for one in ("content_type", "method")),
+                *(_Field(one) for one in _OF_CLIENT),
+            )
+        }
 
     def piece(self, piece: Lines | Table) -> Decoded:
         """Decode lines or a table; places are those of its values or rows."""
@@ -81,24 +191,30 @@ class ColumnDecoder:
     def table(self, table: Table) -> Decoded:
         """Decode a table; places are those of its rows."""
         n = len(table)
-        columns = zeros(n, EVENT)
-        ids = np.zeros(n, np.int64)
         ok = np.ones(n, np.bool_)
-        if getattr(numba.config, "DISABLE_JIT", 0):  # uncompiled it is no fast way
-            ok[:] = False
+        fields = Fields(table, ok)
+        if getattr(numba.config, "DISABLE_JIT", 0) or not fields.may_be():
+            ok[:] = False  # uncompiled it is no fast way
+            columns, ids = zeros(n, EVENT), np.zeros(n, np.int64)
         else:
-            self._fill(Fields(table, ok), columns, ids)
+            columns, ids = self._filled(fields)
         slow = np.flatnonzero(~ok)
         done = self._slowly(table, slow, columns, ids, ok)
         places = np.arange(n)
-        spans = np.stack([np.full(n, -1), places], axis=1)
+        spans = np.empty((n, 2), np.int64)
+        spans[:, 0], spans[:, 1] = -1, places
         if not ok.all():
             columns, ids, places, spans = columns[ok], ids[ok], places[ok], spans[ok]
         batch = EventBatch(columns, ids, places, b"", spans, tables=(table,))
         return Decoded(batch, done.rejected, done.reports, done.controls, done.newer_schema)
 
     def _slowly(
-        self, table: Table, rows: NDArray[np.int64], columns: NDArray[Any], ids: Codes, ok: Flags
+        self,
+        table: Table,
+        rows: NDArray[np.int64],
+        columns: NDArray[Any],
+        ids: NDArray[np.int64],
+        ok: Flags,
     ) -> Decoded:
         """Let the other ways decode these rows."""
         found = Decoded(EventBatch(columns[:0], ids[:0], ids[:0], b"", np.zeros((0, 2), np.int64)))
@@ -116,178 +232,93 @@ class ColumnDecoder:
             newer += done.newer_schema
         return Decoded(found.batch, found.rejected, found.reports, found.controls, newer)
 
-    def _fill(self, fields: Fields, columns: NDArray[Any], ids: Codes) -> None:
-        """Fill the columns of rows that are plainly valid; ``fields.ok`` tells which."""
-        if not fields.may_be():
-            return
-        ok = fields.ok
-        made: dict[str, NDArray[Any]] = {}
-        made["t"] = fields.time("received_at")
-        made["signed_at"] = fields.time("signed_at")
-        made["created_at"] = fields.time("event_created_at")
-        for name, missing in (("body_bytes", 0), ("status", 0), ("attempt", 0), ("asn", 0)):
-            made[name] = fields.number(name, missing).astype(np.int64)
-        made["asn"] &= 0x7FFFFFFF
-        made["duration_ms"] = fields.number("duration_ms", -1.0)
-        rate = fields.number("sample_rate", 1.0)
-        made["weight"] = np.minimum(1.0 / np.where(rate > 0.0, rate, 1.0), MOST_WEIGHT)
+    def _filled(self, fields: Fields) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return events and ids of the rows that are plainly valid, which ``fields.ok`` tells."""
+        numbers = {name: fields.time(name) for name in TIMES}
+        numbers |= {name: fields.number(name, 0) for name in _WHOLE}
+        numbers |= {name: fields.flag(name) for name in FLAGS}
+        numbers |= {name: fields.fingerprint(name) for name in FINGERPRINTS}
         fields.number("schema", 0)
-        made["signature_ok"], made["duplicate"] = (fields.flag(name) for name in FLAGS)
-        ids[:] = fields.id()
-        delivery, signature, _, path = (fields.fingerprint(name) for name in FINGERPRINTS)
-        self._words(fields, made)
-        self._senders(fields, made)
-        verdict, reason = made["verdict"], made["reason"]
-        flag = made["signature_ok"]
-        made["signed"] = (signature != 0).astype(np.int64)
-        both = (verdict * (len(REASONS) + 1) + reason) * 3 + flag + 1
-        ok &= self._agree(both)
-        proved = (verdict == VERIFIED) | (flag == 1) | (_BY_ORDER[reason] & (flag == -1))
-        made |= prove(proved, delivery, signature, path, made["endpoint"])
-        wanted = {name: column for name, column in made.items() if not _is_nothing(column)}
-        for start in range(0, len(columns), BLOCK):
-            block = columns[start : start + BLOCK]
-            for name, column in wanted.items():
-                block[name] = column[start : start + BLOCK]
-            self._decoder.announce(block)
-        columns[~ok] = np.zeros((), EVENT)
+        duration = fields.number("duration_ms", -1.0)
+        rate = fields.number("sample_rate", 1.0)
+        ids = fields.id()
+        of = {name: one.look(fields) for name, one in self._fields.items()}
+        if not fields.ok.any():
+            return zeros(len(ids), EVENT), ids
+        words = {name: of[name] for name in _ITSELF}
+        words["address"], words["believed"] = of["source_ip"], of["source_ip_from"]
+        words["client"] = self._clients(of)
+        words["who"] = who = self._who(of, numbers["received_at"])
+        words["registered"] = self._registered(of)
+        words["in_range"] = self._in_range(who, of["source_ip"])
+        columns = empty(len(fields.ok), EVENT)
+        if not len(self._accepted):
+            self._accepted = _accepted()
+        write(columns, fields.ok, words, numbers, duration, rate, self._accepted)
+        self._decoder.announce(columns)
+        return columns, ids
 
-    def _words(self, fields: Fields, made: dict[str, NDArray[Any]]) -> None:
-        """Fill what single texts stand for."""
-        names = self._names
-
-        def name(text: str) -> tuple[int, ...]:
-            return (names.name(text, canonical=True),)
-
-        def nothing(_: str) -> tuple[int, ...]:
-            return ()
-
-        def country(text: str) -> tuple[int, ...]:
-            return (26 * ord(text[0]) + ord(text[1]) - 1754,)  # AA = 1
-
-        (made["event_type"],) = self._look(fields, "event_type", name, (NO_TYPE,))
-        (made["endpoint"],) = self._look(fields, "endpoint", name, (0,))
-        (made["key_id"],) = self._look(fields, "key_id", name, (0,))
-        (made["country"],) = self._look(fields, "country", country, (0,))
-        made["receiver"], made["service"] = self._look(
-            fields, "receiver", lambda text: names.receiver(text, canonical=True), (0, 0)
+    def _clients(self, of: Mapping[str, Word]) -> Word:
+        agent, tls, certificate = (self._fields[name] for name in _OF_CLIENT)
+        return _combined(
+            [of[name] for name in _OF_CLIENT],
+            lambda row: self._names.client((agent.text(row), tls.text(row), certificate.text(row))),
         )
-        for field in ("content_type", "method"):
-            self._look(fields, field, nothing, ())
-        for column, field in (
-            ("kind", "kind"), ("verdict", "verdict"), ("reason", "reason"),
-            ("believed", "source_ip_from"),
-        ):  # fmt: skip
-            (made[column],) = self._look(fields, field, _coded_by(_CODES[field]), (0,))
-        client = [self._coded(fields, f) for f in ("user_agent", "tls_fp", "client_cert_fp")]
-        first, group = combinations([codes for _, codes in client])
-        keys = []
-        for row in first.tolist():
-            agent, tls, certificate = (texts.texts[codes[row]] for texts, codes in client)
-            keys.append(names.client((agent, tls, certificate)))
-        made["client"] = np.array(keys, np.int64)[group]
 
-    def _senders(self, fields: Fields, made: dict[str, NDArray[Any]]) -> None:
-        """Fill what depends on who calls, and from where."""
-        names, config = self._names, self.config
+    def _who(self, of: Mapping[str, Word], times: NDArray[np.int64]) -> Word:
+        """Return the classes of parameters: by the provider, if no sender has one of its own."""
+        if not of["sender"].values[:, 1].any():
+            return of["provider"]
+        sender, provider = self._fields["sender"], self._fields["provider"]
+        since = Word(np.searchsorted(self._edges, times, "right").astype(np.int32), _NO_VALUES)
+        return _combined(
+            [of["sender"], of["provider"], since],
+            lambda row: self.config.who(
+                sender.text(row) or "", provider.text(row), int(times[row])
+            ),
+        )
 
-        def sender(text: str) -> tuple[int, ...]:
-            key = names.name(text, canonical=True) * (text != UNKNOWN_SENDER)
-            return key, int(config.is_named(text))
+    def _registered(self, of: Mapping[str, Word]) -> Word:
+        register = self.config.register
+        if not register.senders and not register.endpoints:
+            return Word.of(0)
+        sender, endpoint = self._fields["sender"], self._fields["endpoint"]
+        return _combined(
+            [of["sender"], of["endpoint"]],
+            lambda row: register.bits(sender.text(row) or "", endpoint.text(row) or ""),
+        )
 
-        def provider(text: str) -> tuple[int, ...]:
-            return (config.who("", text, 0),)
+    def _in_range(self, who: Word, address: Word) -> Word:
+        if not self._ranged[who.values[:, 0]].any():
+            return Word.of(-1)
+        source_ip = self._fields["source_ip"]
 
-        made["sender"], named = self._look(fields, "sender", sender, (0, 0))
-        (who,) = self._look(fields, "provider", provider, (config.who("", None, 0),))
-        made["address"], made["source"] = self._look(fields, "source_ip", names.address, (0, 0))
-        senders, of_sender = self._coded(fields, "sender")
-        providers, of_provider = self._coded(fields, "provider")
-        endpoints, of_endpoint = self._coded(fields, "endpoint")
-        ips, of_ip = self._coded(fields, "source_ip")
-        if named.any():
-            rows = np.flatnonzero((named != 0) & fields.ok)
-            since = np.searchsorted(self._edges, made["t"][rows], "right")
-            first, group = combinations([of_sender[rows], of_provider[rows], since])
-            found = [
-                config.who(senders.text(of_sender[row]), providers.texts[of_provider[row]],
-                           int(made["t"][row]))
-                for row in rows[first].tolist()
-            ]  # fmt: skip
-            who = who.copy()
-            who[rows] = np.array(found, np.int64)[group]
-        made["who"] = who
-        made["registered"] = np.zeros(len(who), np.int64)
-        if config.register.senders or config.register.endpoints:
-            rows = np.flatnonzero(fields.ok)
-            first, group = combinations([of_sender[rows], of_endpoint[rows]])
-            bits = [
-                config.register.bits(senders.text(of_sender[row]), endpoints.text(of_endpoint[row]))
-                for row in rows[first].tolist()
-            ]
-            made["registered"][rows] = np.array(bits, np.int64)[group]
-        made["in_range"] = np.full(len(who), -1)
-        ranged = np.array([bool(networks) for networks in config.networks], np.bool_)
-        if ranged[who].any():
-            rows = np.flatnonzero(ranged[who] & fields.ok)
-            first, group = combinations([who[rows], of_ip[rows]])
-            inside = [names.in_range(int(who[row]), ips.text(of_ip[row]))
-                      for row in rows[first].tolist()]  # fmt: skip
-            made["in_range"][rows] = np.array(inside, np.int64)[group]
+        def inside(row: int) -> int:
+            text = source_ip.text(row)
+            at = int(who.codes[0 if who.is_alike else row])
+            return -1 if text is None else self._names.in_range(int(who.values[at, 0]), text)
 
-    def _coded(self, fields: Fields, name: str) -> tuple[_Texts, Codes]:
-        if name in ("user_agent", "tls_fp", "client_cert_fp"):
-            self._look(fields, name, lambda _: (), ())
-        return self._texts[name], fields.codes[name]
-
-    def _look(
-        self,
-        fields: Fields,
-        name: str,
-        stands_for: Callable[[str], tuple[int, ...]],
-        missing: tuple[int, ...],
-    ) -> NDArray[np.int64]:
-        """Return what the texts of a column stand for; each distinct one is looked at once."""
-        dictionary, codes = fields.text(name)
-        texts = self._texts.get(name)
-        if texts is None or not texts.dictionary.equals(dictionary):
-            texts = self._texts[name] = _Texts(dictionary, missing, needed=name in NEEDED)
-        if not len(dictionary):
-            fields.ok &= texts.ok[-1]
-            return np.broadcast_to(texts.values[:, -1:], (len(missing), len(codes)))
-        used = np.zeros(len(texts.seen), np.bool_)
-        used[codes] = True
-        new = np.flatnonzero(used & ~texts.seen)
-        for place, text in zip(new.tolist(), _strings(dictionary, new), strict=True):
-            texts.seen[place] = True
-            if text is None or not is_plain(name, text):
-                continue
-            try:
-                texts.values[:, place] = stands_for(text)
-            except (NotCanonicalError, ValueError, KeyError):
-                continue
-            texts.texts[place] = text
-            texts.ok[place] = True
-        if not texts.ok[used].all():
-            fields.ok &= texts.ok[codes]
-        return texts.values[:, codes]
-
-    def _agree(self, codes: Codes) -> Flags:
-        """Ask the model which combinations of verdict, reason and signature it accepts."""
-        used = np.flatnonzero(np.bincount(codes))
-        allowed = np.zeros(int(used.max(initial=0)) + 1, np.bool_)
-        for code in used.tolist():
-            if code not in self._agreed:
-                both, flag = divmod(code, 3)
-                verdict, reason = divmod(both, len(REASONS) + 1)
-                self._agreed[code] = agree(verdict, reason, flag - 1)
-            allowed[code] = self._agreed[code]
-        return allowed[codes]
+        return _combined([who, address], inside)
 
 
-def _is_nothing(column: NDArray[Any]) -> bool:
-    """Whether a column holds 0 alone, as records do before they are filled, by its form."""
-    return column.strides == (0,) and not column[:1].any()
+def _combined(words: Sequence[Word], stands_for: Callable[[int], int]) -> Word:
+    """Return what each combination stands for, as its first row has it."""
+    differing = [word.codes for word in words if not word.is_alike]
+    if not differing:
+        return Word.of(stands_for(0))
+    first, group = combinations(differing)
+    values = np.array([stands_for(row) for row in first.tolist()], np.int64)
+    return Word(group.astype(np.int32), values[:, np.newaxis])
+
+
+def _accepted() -> Flags:
+    """Ask the model which combinations of verdict, reason and signature it accepts."""
+    found = np.zeros(VERDICT_CODES, np.bool_)
+    for verdict in VERDICTS.values():
+        for reason in (0, *REASONS.values()):
+            for flag in (-1, 0, 1):
+                found[code_of(verdict, reason, flag)] = agree(verdict, reason, flag)
+    return found
 
 
 def _coded_by(codes: Mapping[str, int]) -> Callable[[str], tuple[int, ...]]:
@@ -298,10 +329,12 @@ def _strings(dictionary: Any, places: NDArray[np.int64]) -> Sequence[str | None]
     """Return texts of a dictionary, None for what is no UTF-8."""
     import pyarrow as pa
 
-    chosen = dictionary.take(pa.array(places))
+    if not len(places):
+        return []
+    chosen = dictionary if len(places) == len(dictionary) else dictionary.take(pa.array(places))
     try:
-        return list(chosen.to_pylist())
-    except UnicodeDecodeError:
+        return list(chosen.to_numpy(zero_copy_only=False))
+    except (UnicodeDecodeError, pa.ArrowException):
         return [_string(one) for one in chosen]
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.compile import lean
 from detectors.config import Config
 from detectors.tuning import NEVER
 from ingest.rfc3339 import to_us
 
 _MOST: Final = 2**62
+_FEW: Final = 4
+"""Possible combinations for each row that a table may have a place for."""
 
 
 def combinations(codes: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -31,20 +35,42 @@ def combinations(codes: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDAr
         low = int(code.min())
         width = int(code.max()) - low + 1
         if count * width > _MOST:
-            first, key = _distinct(key)
+            first, key = _distinct(key, count)
             count = len(first)
-        key, count = key * width + (code - low), count * width
-    return _distinct(key)
+        shifted = code.astype(np.int64) - low if low else code
+        key = key * width + shifted if count > 1 else shifted.astype(np.int64)
+        count *= width
+    return _distinct(key, count)
 
 
-def _distinct(key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _distinct(key: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the same for numbers below ``count``; by a table of them where they are few."""
     import pyarrow as pa
 
+    if count <= _FEW * len(key) and not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        group, firsts = np.empty(len(key), np.int64), np.empty(min(count, len(key)), np.int64)
+        found = _number(key, np.full(count, -1, np.int64), group, firsts)
+        return firsts[:found], group
     encoded = pa.array(key).dictionary_encode()  # by hash, in the order in which they come
     group = np.asarray(encoded.indices.to_numpy(), np.int64)
     first = np.zeros(len(encoded.dictionary), np.int64)
     first[group[::-1]] = np.arange(len(key))[::-1]  # what is written last stays
     return first, group
+
+
+@lean
+def _number(key: Any, numbers: Any, group: Any, firsts: Any) -> int:
+    """Number the keys in the order in which they come; return how many there are."""
+    found = 0
+    for e in range(len(key)):
+        number = int(numbers[int(key[e])])
+        if number < 0:
+            number = found
+            numbers[int(key[e])] = number
+            firsts[found] = e
+            found += 1
+        group[e] = number
+    return found
 
 
 def edges_of(config: Config) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ from detectors.base import (
     minute_of,
 )
 from detectors.batch import Decoded, Decoder, EventBatch, Rejected, ReportAt, no_events
-from detectors.clock import PartitionClock
+from detectors.clock import NO_TIMES, PartitionClock, Times
 from detectors.compile import walk_for
 from detectors.config import Config
 from detectors.controls import Controls, said_by
@@ -134,6 +134,7 @@ class Core:
         self._roster = Roster(self.table(SENDER), config.facts)
         self._hot = HotSenders()  # told, and no part of the state
         self.table(DELIVERY)
+        self._gatherer = KeyColumns(self._tables, ("sender", "t", "who"))
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
         tuning = Tuning(config.measures)
         self.controls = Controls(tuning)
@@ -257,7 +258,7 @@ class Core:
             self._pauses = self._clock.advance(until_us)
             now = until_us
         passage = Passage(np.array([now]), [], [])
-        return self._advance(no_events(), np.zeros(0, np.int64), now, passage)
+        return self._advance(no_events(), NO_TIMES, now, passage)
 
     def _feed(self, decoded: Decoded, broker_times: NDArray[np.int64] | None) -> Outcome:
         batch = decoded.batch
@@ -273,15 +274,14 @@ class Core:
             rejected.append(Rejected(index, "time_out_of_range", message))
         self._pauses = pass_.pauses
         self.count("reports", len(pass_.reports))
-        now = pass_.now
+        times = pass_.of_kept
         if len(pass_.kept) < len(batch):
             batch = batch.take(pass_.kept)
-        batch.columns["running"] = pass_.ran
-        seen = self._ids.locate(batch.ids, now // MINUTE)
+        seen = self._ids.locate(batch.ids, times.minutes)
         if (again := len(batch) - int(np.count_nonzero(seen.fresh))) > 0:
             self.count("duplicates", again)
             first = np.flatnonzero(seen.fresh)
-            batch, now = batch.take(first), now[first]
+            batch, times = batch.take(first), times.take(first)
         self.count("scored", len(batch))
         for fault in rejected:
             self.count(f"rejected.{fault.code}")
@@ -296,7 +296,7 @@ class Core:
             before = batch.take(slice(start, cut))
             passed, passage = passage.split(pass_.passed(place) - walked)
             walked += len(passed.times)
-            done = done.then(self._advance(before, now[start:cut], at, passed))
+            done = done.then(self._advance(before, times.take(slice(start, cut)), at, passed))
             told = self._obey(control, at)
             self.count("alerts", len(told))
             done = done.then(Outcome(told))
@@ -305,23 +305,23 @@ class Core:
             if self.health is not None:
                 self.health.note(passage.faults)
             return done
-        rest = batch.take(slice(start, None)) if start else batch
-        return done.then(self._advance(rest, now[start:], self._clock.now, passage))
+        if start:
+            batch, times = batch.take(slice(start, None)), times.take(slice(start, None))
+        return done.then(self._advance(batch, times, self._clock.now, passage))
 
-    def _advance(
-        self, batch: EventBatch, now: NDArray[np.int64], until: int, passage: Passage
-    ) -> Outcome:
+    def _advance(self, batch: EventBatch, times: Times, until: int, passage: Passage) -> Outcome:
         """Score a stretch of the log up to a stream time; what people held ends in between."""
         done = Outcome()
         while 0 < (end := self.incidents.next_thaw) <= until:
-            cut = int(np.searchsorted(now, end))
+            cut = int(np.searchsorted(times.now, end))
             passed, passage = passage.split(int(np.searchsorted(passage.times, end)))
-            done = done.then(self._score(batch.take(slice(0, cut)), now[:cut], end, passed))
+            past = slice(0, cut)
+            done = done.then(self._score(batch.take(past), times.take(past), end, passed))
             for slot in self.incidents.thaw(end):
                 row, _ = self._row(slot)
                 row["opened_at"] = abs(int(row["opened_at"]))
-            batch, now = batch.take(slice(cut, None)), now[cut:]
-        return done.then(self._score(batch, now, until, passage))
+            batch, times = batch.take(slice(cut, None)), times.take(slice(cut, None))
+        return done.then(self._score(batch, times, until, passage))
 
     def _obey(self, control: Control, now: int) -> list[Alert]:
         """Let a control record take effect, at its place in the log."""
@@ -364,29 +364,35 @@ class Core:
         keyed.dirty[position] = 1
         return keyed.rows[detector.id][position], table
 
-    def _score(
-        self, batch: EventBatch, now: NDArray[np.int64], until: int, passage: Passage
-    ) -> Outcome:
+    def _score(self, batch: EventBatch, times: Times, until: int, passage: Passage) -> Outcome:
         events = batch.columns
         self.controls.mark(events)
         located: dict[tuple[str, ...], Located] = {}
-        minutes = now // MINUTE
+        minutes = times.minutes
         ticks = minutes * MINUTE
-        keys = KeyColumns(events)
+        gathered = self._gatherer.of(events)
         for key, table in self._tables.items():
-            wanted = keys.of(key)
+            wanted = gathered.keys[key]
             located[key] = (
                 self._none(len(batch)) if wanted is None else table.locate(wanted, minutes)
             )
         repeats = located[DELIVERY].before  # 0 where there is no delivery
-        self._roster.meet(batch, located[SENDER], now, repeats)
-        self._hot.see(events["sender"])
+        self._roster.meet(batch, located[SENDER], times, repeats)
+        self._hot.see(gathered.columns["sender"])
         final = max(until - until % MINUTE, 0)
         happenings: list[tuple[tuple[int, ...], Happening]] = []
         pauses = self._pauses
         if self.health is not None:  # first: who is not heard is not silent
             where = located[SENDER]
-            scored = Scored(events, now, where.position, where.fresh, batch.sender)
+            scored = Scored(
+                events,
+                gathered.columns["t"],
+                gathered.columns["who"],
+                times.now,
+                where.position,
+                where.fresh,
+                batch.sender,
+            )
             happenings += self.health.walk(passage, scored)
             if len(unheard := self.health.unheard):
                 pauses = np.concatenate([pauses, unheard])

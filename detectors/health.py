@@ -200,7 +200,7 @@ class Health:
         if clock.slot < 0:
             self._begin(int(times[0]))
         active = _active(clock, times)
-        late = scored.now - scored.columns["t"] > int(self.params.late_s * SECOND)
+        late = scored.now - scored.t > int(self.params.late_s * SECOND)
         troubled = scored.now[np.flatnonzero(late | (scored.fresh > 1))]
         heard = times[[at for at, _ in passage.reports]]
         faulty = np.array(
@@ -290,7 +290,7 @@ class Health:
         recent = self._recent
         recent.scored += stop - start
         recent.late += int(np.count_nonzero(late[start:stop]))
-        self._used[scored.columns["who"][start:stop]] = True
+        self._used[scored.who[start:stop]] = True
         new = np.flatnonzero(scored.fresh[start:stop]) + start
         if len(new) == 0:
             return

@@ -110,6 +110,8 @@ class Scored:
     """The events of a batch that are scored, and their senders' rows."""
 
     columns: NDArray[Any]
+    t: NDArray[np.int64]
+    who: NDArray[np.int64]
     now: NDArray[np.int64]
     position: NDArray[np.int64]
     fresh: NDArray[np.int8]

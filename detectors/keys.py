@@ -9,6 +9,8 @@ table; results never depend on places.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -17,8 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.compile import lean
+from detectors.event import EVENT
 from models.kernel import kernel
+from models.prefetch import prefetch
 
+_WORD_BYTES = 8
+_BLOCK = 128
+"""Events that are gathered together."""
+_EVENT_WORDS = EVENT.itemsize // _WORD_BYTES
 PLACE_BITS = 31
 PLACE_MASK = (1 << PLACE_BITS) - 1
 SECRET = 2 * secrets.randbits(63) + 1 - 2**63
@@ -74,66 +82,99 @@ def _mix(x: NDArray[np.uint64]) -> None:
             np.multiply(x, factor, out=x)
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """What was gathered from a batch's events."""
+
+    keys: Mapping[tuple[str, ...], NDArray[np.int64] | None]
+    """Of each event's row, by key columns: 0 where any of them is 0.
+
+    None where no event has a key: most streams have no redirects.
+    """
+    columns: Mapping[str, NDArray[np.int64]]
+
+
 class KeyColumns:
-    """The columns of a batch as keys of rows, each gathered and mixed once."""
+    """Keys of rows and columns of events: all are gathered in one pass over a batch.
 
-    def __init__(self, columns: NDArray[Any]) -> None:
-        self._columns = columns
-        self._gathered: dict[str, NDArray[np.int64]] = {}
-        self._combined: dict[tuple[str, ...], NDArray[np.int64] | None] = {}
+    Each event is five lines of memory; to fetch them once for every column took three times as
+    long.
+    """
 
-    def __getitem__(self, name: str) -> NDArray[np.int64]:
-        """Return a column's values, one after the other in memory."""
-        if name not in self._gathered:
-            self._gathered[name] = np.ascontiguousarray(self._columns[name], np.int64)
-        return self._gathered[name]
+    def __init__(self, keys: Iterable[tuple[str, ...]], columns: Iterable[str] = ()) -> None:
+        self._keys, self._columns = tuple(keys), tuple(columns)
+        self._steps: dict[tuple[str, ...], int] = {}
+        program: list[tuple[int, int, int, int]] = []
+        for key in (*self._keys, *((name,) for name in self._columns)):
+            for end in range(1, len(key) + 1):
+                if key[:end] not in self._steps:
+                    self._steps[key[:end]] = len(program)
+                    program.append((self._steps.get(key[: end - 1], -1), *_place_of(key[end - 1])))
+        self._program = np.array(program, np.int64).reshape(-1, 4)
 
-    def of(self, names: tuple[str, ...]) -> NDArray[np.int64] | None:
-        """Return one key for each row of several key columns; 0 where any of them is 0.
+    def of(self, events: NDArray[Any]) -> Gathered:
+        """Gather from a batch's events."""
+        if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+            found = [combine([events[name] for name in key]) for key in self._steps]
+            some = [bool(column.any()) for column in found]
+        else:
+            events = np.ascontiguousarray(events)
+            words = events.view(np.uint64).reshape(-1, _EVENT_WORDS)
+            made = np.empty((len(self._program), len(events)), np.uint64)
+            seen = np.zeros(len(self._program), np.uint64)
+            _gather(events, words, self._program, made, seen)
+            found, some = list(made.view(np.int64)), (seen != 0).tolist()
+        steps = [(key, self._steps[key]) for key in self._keys]
+        return Gathered(
+            {key: found[at] if some[at] else None for key, at in steps},
+            {name: found[self._steps[name,]] for name in self._columns},
+        )
 
-        None where all are 0 since a short column is: the kind, where all are webhooks.
-        """
-        if len(names) == 1:
-            return self[names[0]]
-        if names not in self._combined:
-            before, column = self.of(names[:-1]), self._columns[names[-1]]
-            short = column.itemsize < np.int64().itemsize
-            if before is None or (short and not column.any()):
-                self._combined[names] = None
-            else:
-                self._combined[names] = _joined(before, column)
-        return self._combined[names]
+
+def _place_of(name: str) -> tuple[int, int, int]:
+    """Return in which word of an event a column is, and how far to shift it left and then right."""
+    kind, offset = EVENT.fields[name][:2]  # type: ignore[index]
+    word, byte = divmod(offset, _WORD_BYTES)
+    return word, 8 * (_WORD_BYTES - byte - kind.itemsize), 8 * (_WORD_BYTES - kind.itemsize)
+
+
+@lean
+def _gather(events: Any, words: Any, program: Any, keys: Any, some: Any) -> None:
+    """Take the steps one after the other, over so few events that these stay in the cache."""
+    for start in range(0, len(words), _BLOCK):
+        stop = min(start + _BLOCK, len(words))
+        for e in range(start, stop):
+            prefetch(events, e + _BLOCK)
+        for s in range(len(program)):
+            before, at = int(program[s, 0]), int(program[s, 1])
+            up, down = np.uint64(program[s, 2]), int(program[s, 3])
+            seen = _NULL
+            for e in range(start, stop):
+                x = np.uint64(np.int64(words[e, at] << up) >> down)
+                if before >= 0:
+                    key = keys[before, e]
+                    x = _mixed(key, x) if key != _NULL and x != _NULL else _NULL
+                keys[s, e] = x
+                seen |= x
+            some[s] |= seen
+
+
+@kernel
+def _mixed(key: Any, more: Any) -> Any:
+    """Return the key of a pair, never 0."""
+    x = key * _ODD + more
+    x = (x ^ (x >> _S1)) * _M1
+    x = (x ^ (x >> _S2)) * _M2
+    x ^= x >> _S3
+    return x if x != _NULL else _ONE
 
 
 def combine(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return one key for each row of several key columns; 0 where any of them is 0."""
-    key = np.ascontiguousarray(columns[0])
+    key = np.ascontiguousarray(columns[0], np.int64)
     for column in columns[1:]:
         key = joined_by_columns(key, column)
     return key
-
-
-def _joined(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the keys of pairs; 0 where one of a pair is 0. The column is one of an event's."""
-    if column.dtype != key.dtype or numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return joined_by_columns(key, column)
-    joined = np.empty(len(key), np.uint64)
-    _join(key.view(np.uint64), column.view(np.uint64), joined)
-    return joined.view(np.int64)
-
-
-@lean
-def _join(key: Any, column: Any, joined: Any) -> None:
-    """Mix each pair in one go: a number that numpy mixes goes through memory for every step."""
-    for e in range(len(key)):
-        if key[e] == _NULL or column[e] == _NULL:
-            joined[e] = _NULL
-            continue
-        x = key[e] * _ODD + column[e]
-        x = (x ^ (x >> _S1)) * _M1
-        x = (x ^ (x >> _S2)) * _M2
-        x ^= x >> _S3
-        joined[e] = x if x != _NULL else _ONE
 
 
 def joined_by_columns(key: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -98,13 +98,18 @@ def zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     >>> int(zeros(5, np.dtype("i8")).sum())
     0
     """
+    made = empty(count, dtype)
+    made.view(np.uint8)[:] = 0
+    return made
+
+
+def empty(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """As `np.empty`; where it is large, in a room of this thread."""
     size = count * dtype.itemsize
     rooms: Rooms | None = getattr(_OWN, "rooms", None)
     if rooms is None:
         rooms = _OWN.rooms = Rooms(OF_COLUMNS)
     if size < LEAST:
         rooms.rest()
-        return np.zeros(count, dtype)
-    raw = np.frombuffer(rooms.take(size), np.uint8)
-    raw[:] = 0
-    return raw.view(dtype)
+        return np.empty(count, dtype)
+    return np.frombuffer(rooms.take(size), np.uint8).view(dtype)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detectors.base import minute_of
 from detectors.batch import EventBatch
+from detectors.clock import Times
 from detectors.compile import lean
 from detectors.config import FACTS
 from detectors.event import DAY, MINUTE
@@ -62,12 +63,13 @@ def ticks_since(last: int, tick: int) -> int:
 
 @lean
 def _pace(
-    events: Any, facts: Any, now: Any, repeats: Any, position: Any, fresh: Any, before: Any,
-    rows: Any, blank: Any,
+    events: Any, facts: Any, now: Any, ran: Any, repeats: Any, position: Any, fresh: Any,
+    before: Any, rows: Any, blank: Any,
 ) -> None:  # fmt: skip
     for e in range(len(events)):
         if e + AHEAD < len(events):
             prefetch(rows, int(position[e + AHEAD]))
+            prefetch(events, e + AHEAD)
         fact = facts[min(max(int(events[e]["who"]), 0), len(facts) - 1)]
         events[e]["freshness"] = int(fact["freshness"])
         events[e]["policy"] = int(fact["policy"])
@@ -76,6 +78,7 @@ def _pace(
         events[e]["overlap"] = int(fact["overlap"])
         events[e]["max_attempts"] = int(fact["max_attempts"])
         events[e]["now"] = int(now[e])
+        events[e]["running"] = int(ran[e])
         events[e]["repeats"] = int(repeats[e])
         p = int(position[e])
         if p < 0:
@@ -116,9 +119,9 @@ class Roster:
         """Names that a position had in this batch before it was given to another sender."""
 
     def meet(
-        self, batch: EventBatch, where: Located, now: NDArray[np.int64], repeats: NDArray[np.int64]
+        self, batch: EventBatch, where: Located, times: Times, repeats: NDArray[np.int64]
     ) -> None:
-        """Note new senders, and fill the columns now, repeats, gap, age and events.
+        """Note new senders, and fill the columns now, running, repeats, gap, age and events.
 
         So are those of what is known of the class of senders that an event belongs to
         (``config.FACTS``). One pass does it all: a column written by itself fetches every event's
@@ -138,7 +141,8 @@ class Roster:
         _pace(
             batch.columns,
             self._facts,
-            now,
+            times.now,
+            times.ran,
             repeats,
             where.position,
             where.fresh,

@@ -86,8 +86,18 @@ def moments(column: Any, there: NDArray[np.bool_], ok: NDArray[np.bool_]) -> NDA
 
 def halves_of_bytes(column: Any, there: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return both halves of values of 16 bytes as signed numbers, 0 where there is none."""
+    halves = _halves(column).astype(np.int64)
+    if not there.all():
+        halves[~there] = 0
+    return halves
+
+
+def first_halves(column: Any) -> NDArray[np.int64]:
+    """Return the first half of each value of 16 bytes, whatever it is where there is none."""
+    return _halves(column)[:, 0].astype(np.int64)
+
+
+def _halves(column: Any) -> NDArray[Any]:
     _, data = column.buffers()
     halves = np.frombuffer(data, ">i8").reshape(-1, 2)
-    halves = halves[column.offset : column.offset + len(column)].astype(np.int64)
-    halves[~there] = 0
-    return halves
+    return halves[column.offset : column.offset + len(column)]

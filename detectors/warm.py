@@ -31,8 +31,7 @@ from detectors.batch import Decoder, ReportAt, no_events
 from detectors.compile import cache_folder, reached, walk_name
 from detectors.config import Config
 from detectors.core import Core
-from detectors.event import DAY, EVENT
-from detectors.keys import KeyColumns
+from detectors.event import DAY
 from detectors.registry import detectors_found
 from detectors.tables import KeyedTable, TableSpec
 from detectors.walk import walk_source
@@ -200,13 +199,10 @@ def fill(table: KeyedTable) -> None:
 def load(core: Core) -> None:
     """Compile or load all that a core runs, before it gets events.
 
-    A moment without events passes for it, new tables grow, and texts are learned; a column of one
-    event is another kind of array than that of two.
+    A moment without events passes for it, new tables grow, and texts are learned.
     """
     core.feed_sorted(no_events(), reports=[ReportAt(0, DAY, None)])
     fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
-    for events in (1, 2):
-        KeyColumns(np.ones(events, EVENT)).of(("sender", "source"))
     Words().add(NAME, ["text"], (1, 0, 0))
 
 

@@ -348,7 +348,7 @@ def test_combinations_depend_on_order_and_are_null_with_any_part() -> None:
 
 
 def test_keys_of_pairs_are_the_same_compiled_and_plain() -> None:
-    """Mixing pair by pair gives the keys that mixing whole columns gives, nulls included."""
+    """What is gathered in one pass is what whole columns give, nulls and short ones included."""
     chance = np.random.default_rng(7)
     for null in (0.0, 0.3):
         a, b = (
@@ -357,9 +357,15 @@ def test_keys_of_pairs_are_the_same_compiled_and_plain() -> None:
         )
         events = np.zeros(5000, EVENT)
         events["sender"], events["source"] = a, b
-        found = KeyColumns(events).of(("sender", "source"))
-        assert found is not None
-        assert (found == combine([a, b])).all()
+        events["kind"], events["who"] = chance.integers(0, 2, 5000), chance.integers(-9, 9, 5000)
+        keys = [("sender", "source"), ("sender",), ("sender", "kind", "source")]
+        found = KeyColumns(keys, ["who", "t"]).of(events)
+        for key in keys:
+            whole = combine([events[name] for name in key])
+            assert found.keys[key] is not None, key
+            assert (found.keys[key] == whole).all(), key
+        assert (found.columns["who"] == events["who"]).all()
+        assert KeyColumns(keys).of(np.zeros(3, EVENT)).keys == dict.fromkeys(keys)
 
 
 def test_places_fit_their_field() -> None:
