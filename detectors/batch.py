@@ -189,6 +189,22 @@ def chosen(records: NDArray[Any], order: NDArray[Any] | slice) -> NDArray[Any]:
     return found
 
 
+def joined(first: EventBatch, second: EventBatch) -> EventBatch:
+    """Return the events of two batches of tables, one after the other."""
+    whole = np.dtype((np.void, first.columns.dtype.itemsize))
+    columns = np.concatenate([first.columns.view(whole), second.columns.view(whole)])
+    spans = np.concatenate([first.spans, second.spans])
+    spans[len(first) :, 0] -= len(first.tables)
+    return EventBatch(
+        columns.view(first.columns.dtype),
+        np.concatenate([first.ids, second.ids]),
+        np.concatenate([first.index, second.index]),
+        b"",
+        spans,
+        tables=first.tables + second.tables,
+    )
+
+
 class ReportAt(NamedTuple):
     """A receiver's report, where and when."""
 

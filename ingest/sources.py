@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from .errors import SourceError
+from .outlook import Later, of_files
 from .wire import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
@@ -74,9 +75,11 @@ def read_pieces(
     so that the decoder refuses it as too large. SourceError of one line names an input that
     cannot be read; the lines before the fault were handed out.
     """
-    for path in paths:
+    names = [str(path) for path in paths]
+    outlook = of_files(names)
+    for which, path in enumerate(names):
         try:
-            yield from _read(str(path), chunk_bytes)
+            yield from _read(path, chunk_bytes, outlook(which))
         except (gzip.BadGzipFile, zlib.error):
             msg = f"{path}: gzip data is damaged"
             raise SourceError(msg) from None
@@ -122,7 +125,7 @@ def cut(place: str, first_line: int, buffer: bytes) -> Lines:
     return Lines(place, first_line, buffer, np.column_stack((starts, ends)).astype(np.int64))
 
 
-def _read(path: str, chunk_bytes: int) -> "Iterator[Lines | Table]":
+def _read(path: str, chunk_bytes: int, later: Later) -> "Iterator[Lines | Table]":
     with ExitStack() as stack:
         file: IO[bytes]
         file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
@@ -135,7 +138,7 @@ def _read(path: str, chunk_bytes: int) -> "Iterator[Lines | Table]":
                     "-: Parquet needs a file that can seek; standard input takes JSON lines or gzip"
                 )
                 raise SourceError(msg)
-            yield from parquet_tables(path)
+            yield from parquet_tables(path, later)
             return
         whole: IO[bytes] = io.BufferedReader(_Rejoined(head, file), 1 << 16)
         if head.startswith(_GZIP):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import SourceError
+from .outlook import TIME, Later, are_events, is_clear, names_in, outlook_of, stretches_of
 from .rows import arrow_columns, frame_columns, json_values
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Table(Protocol):
     def __len__(self) -> int:
         """How many rows."""
 
+    @property
+    def earliest_after(self) -> int | None:
+        """The earliest time of all that is read after this table, microseconds, where known."""
+
     def names(self) -> list[str]:
         """The names of the columns; the last of equal ones counts."""
 
@@ -53,6 +58,18 @@ class Table(Protocol):
 
 class _Columns:
     """What all tables have in common."""
+
+    first_row: int
+    _later: Later | None
+
+    def __len__(self) -> int:
+        """How many rows."""
+        raise NotImplementedError
+
+    @property
+    def earliest_after(self) -> int | None:
+        """The earliest time of all that is read after this table, microseconds, where known."""
+        return None if self._later is None else self._later(self.first_row - 1 + len(self))
 
     def column(self, name: str) -> "pa.Array | None":
         """A column."""
@@ -70,8 +87,11 @@ class ArrowTable(_Columns):
 
     nan_is_missing = False
 
-    def __init__(self, place: str, first_row: int, batch: "pa.RecordBatch") -> None:
+    def __init__(
+        self, place: str, first_row: int, batch: "pa.RecordBatch", later: Later | None = None
+    ) -> None:
         self.place = place
+        self._later = later
         self.first_row = first_row
         self.batch = batch
         self._places = {name: i for i, name in enumerate(batch.schema.names)}
@@ -117,8 +137,15 @@ class FrameTable(_Columns):
     nan_is_missing = True
     place = "frame"
 
-    def __init__(self, first_row: int, frame: "pd.DataFrame", whole: "dict[str, Any]") -> None:
+    def __init__(
+        self,
+        first_row: int,
+        frame: "pd.DataFrame",
+        whole: "dict[str, Any]",
+        later: Later | None = None,
+    ) -> None:
         self.first_row = first_row
+        self._later = later
         self.frame = frame
         self._whole = whole
 
@@ -148,7 +175,7 @@ def from_bytes(place: str, first_row: int, data: memoryview) -> ArrowTable:
         return ArrowTable(place, first_row, stream.read_next_batch())
 
 
-def parquet_tables(path: str) -> Iterator[ArrowTable]:
+def parquet_tables(path: str, later: Later | None = None) -> Iterator[ArrowTable]:
     """The rows of a Parquet file, some ten thousand at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -159,8 +186,11 @@ def parquet_tables(path: str) -> Iterator[ArrowTable]:
         leaves = {known.schema.column(i).path for i in range(len(known.schema))}
         texts = [name for name in REPEATED if name in leaves]
         with pq.ParquetFile(path, metadata=known, read_dictionary=texts) as file:
-            for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
-                yield ArrowTable(path, row, batch)
+            names = names_in(file.schema_arrow)
+            wanted = None if len(names) == len(file.schema_arrow) else names
+            size = _rows_at_once(file.metadata)
+            for batch in file.iter_batches(batch_size=size, columns=wanted):
+                yield ArrowTable(path, row, batch, later)
                 row += batch.num_rows
     except pa.ArrowException as error:
         msg = f"{path}: no readable Parquet: {' '.join(str(error).split())[:200]}"
@@ -177,8 +207,17 @@ def frame_tables(frame: "pd.DataFrame") -> Iterator[FrameTable]:
     """The rows of a DataFrame, some ten thousand at a time."""
     frame_columns(frame.iloc[:0])  # names that repeat are refused
     whole = {str(name): _arrow(frame[name]) for name in frame.columns}
+    later = _later_in(whole)
     for start in range(0, len(frame), MOST_ROWS):
-        yield FrameTable(start + 1, frame.iloc[start : start + MOST_ROWS], whole)
+        yield FrameTable(start + 1, frame.iloc[start : start + MOST_ROWS], whole, later)
+
+
+def _later_in(whole: "dict[str, Any]") -> Later | None:
+    times = whole.get(TIME)
+    if times is None or not are_events(list(whole)) or not is_clear(times.type):
+        return None
+    starts = range(0, len(times), MOST_ROWS)
+    return outlook_of(stretches_of(times.slice(start, MOST_ROWS) for start in starts)).after
 
 
 def _arrow(column: "pd.Series[Any]") -> "pa.Array | None":

@@ -1,7 +1,7 @@
 """The local engine: events of files, pipes and frames, in one process.
 
-Such input has no log order. So everything is read, sorted by time (stable, all inputs together) and
-then walked: no single bad time can blind the rest. Partitions split events as Kafka does.
+Such input has no log order. So events are walked in the order of their times (stable, all inputs
+together): no single bad time can blind the rest. Partitions split events as Kafka does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from detectors.batch import EventBatch, ReportAt
 from detectors.clock import LATEST
 from detectors.columnar import ColumnDecoder
 from detectors.config import Config
-from detectors.engines.spool import Reports, Spool
-from detectors.event import DAY, HOUR, MINUTE
+from detectors.engines.in_order import Alone, InOrder, Ordered
+from detectors.engines.spool import NO_REPORTS, Reports, Spool
+from detectors.event import HOUR, MINUTE
 from detectors.shared import Partitions
 from detectors.warm import warm_up
 from ingest.control import Control
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK = 20_000
-ALONE_EVENTS = 3
-ALONE_DAYS = 2
-MAX_WARNINGS = 10
 
 
 @dataclass(frozen=True)
@@ -106,32 +104,23 @@ def run_local(
     state = state or Partitions(config, partitions)
     result = LocalResult(state=state)
     before = [dict(core.counters) for core in (*state.cores, state.shared.core)]
-    found: list[Alert] = []
-    spool = Spool()
+    said = [*controls]
+    result.read += len(said)
+    walk = _Walk(state, partitions, said, on_progress)
+    spool, alone = Spool(), Alone()
     try:
-        said = [*controls]
-        result.read += len(said)
-        _read(lines, config, now_us, spool, state, result, on_bad, on_progress, said)
-        said.sort(key=lambda control: control.at_us)
-        batch = spool.batch()
-        reports = spool.reports(batch.buffer)
-        order = np.argsort(batch.columns["t"], kind="stable")
-        result.warnings += _alone(batch, order)
-        where = _partition_of(batch, partitions)
-        done = 0
-        for p in range(len(state.cores)):
-            mine = order if partitions == 1 else order[where[order] == p]
-            placed = _placed(said, p, partitions, batch.columns["t"][mine])
-            for start, end, told in _chunks(batch.columns["t"][mine], reports):
-                chunk = batch.take(mine[start:end])
-                last = end == len(mine)
-                here = [(n - start, c) for n, c in placed if start <= n and (last or n < end)]
-                placed = placed[len(here) :]
-                found += state.feed_sorted(p, chunk, here, told).alerts
-                done += len(chunk)
-                if on_progress is not None:
-                    on_progress("detect", done)
-        found += state.finish(until_us)
+        events = InOrder(spool)
+        for batch, place, earliest_after in _read(
+            lines, config, now_us, spool, state, result, on_bad, on_progress, said
+        ):
+            ready = events.add(batch, place, earliest_after)
+            alone.see(ready)
+            walk.take(ready)
+        rest = events.rest()
+        alone.see(rest)
+        result.warnings += alone.warnings()
+        walk.finish(rest, spool.reports(rest.batch.buffer))
+        found = walk.found + state.finish(until_us)
         reached = [core.stream_time_us for core in state.cores]
         result.warnings += config.expired(max((t for t in reached if t is not None), default=0))
     finally:
@@ -155,6 +144,67 @@ def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: A
         text = f"{bad:,} of {result.read:,} rows were rejected; the first: {result.rejected[0]}"
         warnings.warn(text, stacklevel=2)
     return result.alerts
+
+
+class _Walk:
+    """Feeds the partitions with events by time, and with the control records that are due."""
+
+    def __init__(
+        self,
+        state: Partitions,
+        partitions: int,
+        said: list[Control],
+        on_progress: Progress | None,
+    ) -> None:
+        self.found: list[Alert] = []
+        self._state = state
+        self._partitions = partitions
+        self._said = said
+        self._obeyed = [0] * len(state.cores)
+        self._on_progress = on_progress
+        self._done = 0
+
+    def take(self, events: Ordered) -> None:
+        """Walk events after which others come."""
+        if len(events):
+            self._walk(events, NO_REPORTS, last=False)
+
+    def finish(self, events: Ordered, reports: Reports) -> None:
+        """Walk the last events, and with them all reports and the control records that are left."""
+        self._walk(events, reports, last=True)
+
+    def _walk(self, events: Ordered, reports: Reports, *, last: bool) -> None:
+        where = _partition_of(events.batch, self._partitions)
+        for p in range(len(self._state.cores)):
+            mine = events if self._partitions == 1 else events.where(where == p)
+            times = mine.times
+            placed = self._placed(p, times, last=last)
+            for start, end, told in _chunks(times, reports):
+                ends = end == len(times)
+                here = [(n - start, c) for n, c in placed if start <= n and (ends or n < end)]
+                placed = placed[len(here) :]
+                chunk = mine.take(start, end)
+                self.found += self._state.feed_sorted(p, chunk, here, told).alerts
+                self._done += len(chunk)
+                if self._on_progress is not None:
+                    self._on_progress("detect", self._done)
+
+    def _placed(
+        self, partition: int, times: NDArray[np.int64], *, last: bool
+    ) -> list[tuple[int, Control]]:
+        """Return control records that are due, each with the event before which it takes effect.
+
+        One for whose time another event may still come waits.
+        """
+        n = self._partitions
+        said = sorted(self._said, key=lambda control: control.at_us)
+        mine = [c for c in said if partition_for(record_key_of(c.sender), n) == partition]
+        left = mine[self._obeyed[partition] :]
+        at = np.array([control.at_us for control in left], np.int64)
+        places = np.searchsorted(times, at, side="right")
+        due = len(left) if last else int(np.searchsorted(places, len(times)))
+        self._obeyed[partition] += due
+        return list(zip(places[:due].tolist(), left[:due], strict=True))
 
 
 def _chunks(
@@ -187,8 +237,12 @@ def _read(
     on_bad: Callable[[BadLine], None] | None,
     on_progress: Progress | None,
     said: list[Control],
-) -> None:
-    """Decode everything into the spool, and name what is not accepted."""
+) -> Iterator[tuple[EventBatch, int, int | None]]:
+    """Decode everything, and name what is not accepted.
+
+    Yields events with the place of the first value of their piece, and the earliest time after it
+    where that is known.
+    """
     decoder = ColumnDecoder(config)
     last = LATEST if now_us is None else now_us + int(config.stream.ahead_minutes * MINUTE)
     seen = [core.stream_time_us for core in state.cores if core.stream_time_us is not None]
@@ -228,7 +282,7 @@ def _read(
             refuse(piece, int(batch.index[i]), "time_out_of_range", message)
         said += [control for _, control in decoded.controls]
         outside = ahead | past
-        spool.add(batch.take(~outside) if outside.any() else batch, result.read)
+        place = result.read
         reports = [one for one in decoded.reports if first <= one.t <= last]
         for one in decoded.reports:
             if not first <= one.t <= last:
@@ -244,6 +298,8 @@ def _read(
                 result.counts[name] = result.counts.get(name, 0) + more
         if on_progress is not None:
             on_progress("read", result.read)
+        earliest_after = None if isinstance(piece, Lines) else piece.earliest_after
+        yield batch.take(~outside) if outside.any() else batch, place, earliest_after
 
 
 def _line_numbers(piece: Lines | Table) -> NDArray[np.int64]:
@@ -263,35 +319,6 @@ def _count(result: LocalResult, state: Partitions, before: list[dict[str, int]])
         for name in sorted(told | held):
             more = core.counters.get(name, 0) - earlier.get(name, 0)
             result.counts[name] = result.counts.get(name, 0) + more
-
-
-def _alone(batch: EventBatch, order: NDArray[np.int64]) -> list[str]:
-    """Name events that lie alone, days away from all others: their time is probably wrong."""
-    t = batch.columns["t"][order]
-    if len(t) < 10 * ALONE_EVENTS:
-        return []
-    gaps = np.flatnonzero(np.diff(t) > ALONE_DAYS * DAY) + 1
-    starts = np.concatenate([[0], gaps])
-    ends = np.concatenate([gaps, [len(t)]])
-    few = [(s, e) for s, e in zip(starts, ends, strict=True) if e - s <= ALONE_EVENTS]
-    named = []
-    for start, end in few[:MAX_WARNINGS]:
-        for i in order[start:end]:
-            event = batch.event(int(i))
-            at = to_rfc3339(int(batch.columns["t"][i]))
-            named.append(f"event {event.id} at {at} lies alone, days away from all others")
-    if len(few) > MAX_WARNINGS:
-        named.append(f"{len(few) - MAX_WARNINGS} more groups of events lie alone")
-    return named
-
-
-def _placed(
-    said: list[Control], partition: int, partitions: int, times: NDArray[np.int64]
-) -> list[tuple[int, Control]]:
-    """Return a partition's control records, each with the event before which it takes effect."""
-    mine = [c for c in said if partition_for(record_key_of(c.sender), partitions) == partition]
-    places = np.searchsorted(times, np.array([c.at_us for c in mine], np.int64), side="right")
-    return list(zip(places.tolist(), mine, strict=True))
 
 
 def _partition_of(batch: EventBatch, partitions: int) -> NDArray[np.int64]:

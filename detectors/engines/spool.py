@@ -43,6 +43,9 @@ class Reports:
         ]
 
 
+NO_REPORTS = Reports(np.zeros((0, 4), np.int64), b"")
+
+
 class Spool:
     """Takes batches in the order of reading and gives them back as one batch.
 

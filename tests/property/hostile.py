@@ -156,7 +156,7 @@ def with_controls(log: Log, alerts: list[Alert], seed: int, key: bytes) -> Log:
         first = bisect_left(log.times, alert.opened_at)
         place = min(max(0, first + chance.choice((-30, 0, 1, 5, 40))), len(log))
         now = log.times[min(place, len(log) - 1)]
-        value = dump_control(_said(chance, alert, now), chance.choice((key,) * 4 + (b"x" * 16,)))
+        value = dump_control(said_of(chance, alert, now), chance.choice((key,) * 4 + (b"x" * 16,)))
         places.append((place, n, value))
         if chance.random() < 0.3:  # somebody copies it to a later place
             places.append((min(place + chance.randrange(60), len(log)), n, value))
@@ -172,7 +172,9 @@ def with_controls(log: Log, alerts: list[Alert], seed: int, key: bytes) -> Log:
     return Log(values, list(range(len(values))), times)
 
 
-def _said(chance: random.Random, alert: Alert, now: int) -> Control:
+def said_of(chance: random.Random, alert: Alert, now: int) -> Control:
+    """Return what somebody says of an alert at a time."""
+
     def time(us: int) -> datetime:
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
 

@@ -382,3 +382,17 @@ def test_a_frame_without_a_needed_column_is_refused_row_by_row() -> None:
     assert isinstance(table, FrameTable)
     messages = [fault.message for fault in DECODER.table(table).rejected]
     assert messages == ["kind: is missing"] * 2
+
+
+def test_an_index_that_pandas_wrote_along_is_no_field(tmp_path: Path) -> None:
+    """Rows that somebody chose from a frame are events; an index with a name is a column."""
+    good = {name: given_[0] for name, given_ in GOOD.items()}
+    frame = made([good] * 4)
+    frame["id"] = [f"{i:08x}{UUID_TEXT[8:]}" for i in range(4)]
+    path = tmp_path / "x.parquet"
+    frame.iloc[[3, 0, 1]].to_parquet(path)
+    assert "__index_level_0__" in pq.read_schema(path).names
+    assert run_local(read_pieces([path]), CONFIG).accepted == 3
+    frame.iloc[[3, 0, 1]].rename_axis("mine").to_parquet(path)
+    found = run_local(read_pieces([path]), CONFIG)
+    assert [fault.message[:26] for fault in found.rejected] == ["mine: is no known field; a"] * 3
