@@ -134,13 +134,13 @@ class Core:
         self._roster = Roster(self.table(SENDER), config.facts)
         self._hot = HotSenders()  # told, and no part of the state
         self.table(DELIVERY)
-        self._gatherer = KeyColumns(self._tables, ("sender", "t", "who"))
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
         tuning = Tuning(config.measures)
         self.controls = Controls(tuning)
         self.health = None if shared else self._watch(partitions)
         told: tuple[Described, ...] = detectors if shared else (*detectors, described_of(health))
         self.incidents = Incidents(told, config.hash, tuning=tuning, count=self.count)
+        self._gatherer = KeyColumns(self._tables, ("sender", "t", "who"))
 
     @property
     def stream_time_us(self) -> int | None:

@@ -203,6 +203,9 @@ def load(core: Core) -> None:
     """
     core.feed_sorted(no_events(), reports=[ReportAt(0, DAY, None)])
     fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
+    nothing = np.zeros(0, np.int64)
+    for table in core.events_tables.values():
+        table.locate(nothing, nothing)
     Words().add(NAME, ["text"], (1, 0, 0))
 
 

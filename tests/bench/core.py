@@ -9,12 +9,12 @@ import sys
 from time import process_time
 
 from tests.bench.figures import Figure
+from tests.bench.river_way import EVENTS, calls, four_statistics
 from tests.bench.traffic import batches
 
 SIZES = (1_000, 100_000, 1_000_000)
 SENDERS = 100_000
 PLAIN_EVENTS = 6_000
-RIVER_EVENTS = 100_000
 MISSION = ("payload-volume", "replay-burst", "signature-failure-spike", "spoofed-source")
 PER_EVENT = ("sender+unit", "sender+delivery", "id")
 """Tables whose size depends on deliveries, not on senders."""
@@ -80,44 +80,15 @@ def plain() -> dict[str, float]:
     return found
 
 
-def river_scorers(senders: int) -> float:
-    """Return events per CPU-second of river with four statistics for each sender."""
-    from river import anomaly, drift, stats
-
-    from detectors.config import Config
-
-    events = [
-        (int(s), float(b), int(t))
-        for batch in batches(Config(), senders, RIVER_EVENTS)
-        for s, b, t in zip(
-            batch.columns["sender"], batch.columns["body_bytes"], batch.columns["t"], strict=True
-        )
-    ]
-    models: dict[int, tuple[anomaly.GaussianScorer, stats.EWMean, drift.PageHinkley, list[int]]]
-    models = {}
-    started = process_time()
-    for sender, size, t in events:
-        found = models.get(sender)
-        if found is None:
-            found = models[sender] = (
-                anomaly.GaussianScorer(), stats.EWMean(0.01), drift.PageHinkley(), [t],
-            )  # fmt: skip
-        scorer, gap, failures, last = found
-        scorer.score_one(None, size)
-        scorer.learn_one(None, size)
-        gap.update(float(t - last[0]))
-        failures.update(0.0)
-        last[0] = t
-    return RIVER_EVENTS / (process_time() - started)
-
-
 def figures() -> list[Figure]:
     """Measure everything in one go."""
+    from detectors.config import Config
+
     uncompiled = plain()["per_second"]
     found = []
     four = 0.0
     for senders in SIZES:
-        river = river_scorers(senders)
+        river = four_statistics(calls(batches(Config(), senders, EVENTS)))
         run(1000, 20_000, everything=True)  # compile or load
         result = best(senders)
         unit = "events per CPU-second"

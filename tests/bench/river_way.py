@@ -1,0 +1,145 @@
+"""The same traffic through river: with four statistics, and with those that callwatch keeps.
+
+river's own class wherever it has one; where it has none (which deliveries, networks, keys and types
+a sender has had), a set or dictionary of Python, which is quicker than river's sketches, and
+unbounded. Nothing is reported, no clock is kept and no state is saved: all of that is callwatch's
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import process_time
+from typing import Any, Final, NamedTuple
+
+from detectors.batch import EventBatch
+from detectors.event import HOUR, REJECTED
+
+EVENTS: Final = 100_000
+
+
+class Call(NamedTuple):
+    """What river is told of an event, made beforehand."""
+
+    sender: int
+    t: int
+    size: float
+    event_type: int
+    source: int
+    key: int
+    unit: int
+    delivery: int
+    id: int
+    offset: float
+    failed: float
+
+
+def calls(batches: Iterable[EventBatch], most: int = EVENTS) -> list[Call]:
+    """Return what events say, as plain numbers."""
+    found: list[Call] = []
+    for batch in batches:
+        c = batch.columns
+        columns: list[Any] = [c["sender"], c["t"], c["body_bytes"].astype(float), c["event_type"],
+                              c["source"], c["key_id"], c["unit"], c["delivery"], batch.ids,
+                              (c["t"] - c["signed_at"]) / 1e6,
+                              (c["verdict"] == REJECTED).astype(float)]  # fmt: skip
+        found += map(Call._make, zip(*(column.tolist() for column in columns), strict=True))
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def four_statistics(told: list[Call]) -> float:
+    """Return events per CPU-second with four statistics for each sender."""
+    from river import anomaly, drift, stats
+
+    models: dict[int, tuple[anomaly.GaussianScorer, stats.EWMean, drift.PageHinkley, list[int]]]
+    models = {}
+    started = process_time()
+    for call in told:
+        found = models.get(call.sender)
+        if found is None:
+            found = models[call.sender] = (
+                anomaly.GaussianScorer(), stats.EWMean(0.01), drift.PageHinkley(), [call.t],
+            )  # fmt: skip
+        scorer, gap, failures, last = found
+        scorer.score_one(None, call.size)
+        scorer.learn_one(None, call.size)
+        gap.update(float(call.t - last[0]))
+        failures.update(call.failed)
+        last[0] = call.t
+    return len(told) / (process_time() - started)
+
+
+class _Sender:
+    """What callwatch keeps of a sender of webhooks, detector by detector, as river has it."""
+
+    def __init__(self, t: int) -> None:
+        from river import anomaly, drift, stats
+
+        self.last = t
+        self.gap = stats.EWMean(0.01)  # all of them
+        self.offset = stats.EWMean(0.01)  # clock-skew
+        self.spread = stats.EWVar(0.01)
+        self.failures = stats.EWMean(0.01)  # signature-failure-spike: what is usual,
+        self.fast = drift.PageHinkley(delta=0.1)  # and two charts
+        self.slow = drift.PageHinkley(delta=0.01)
+        self.strangers = drift.PageHinkley()  # spoofed-source
+        self.repeats = drift.PageHinkley()  # replay-burst
+        self.longest = stats.Max()  # sender-silence
+        self.hour, self.count, self.bytes = t // HOUR, 0, 0.0  # payload-volume, by the hour
+        self.counts = anomaly.GaussianScorer()
+        self.volumes = anomaly.GaussianScorer()
+        self.sizes: dict[int, anomaly.GaussianScorer] = {}  # and by type
+        self.networks: dict[int, int] = {}  # five detectors
+        self.keys: dict[int, int] = {}  # stale-key
+        self.types: set[int] = set()  # unregistered
+
+
+def same_statistics(told: list[Call]) -> float:
+    """Return events per CPU-second with what callwatch keeps of webhooks, for each sender."""
+    from river import anomaly
+
+    senders: dict[int, _Sender] = {}
+    ids: set[int] = set()
+    units: dict[tuple[int, int], int] = {}  # replay-burst
+    deliveries: set[tuple[int, int]] = set()  # duplicate-acceptance
+    started = process_time()
+    for call in told:
+        if call.id in ids:
+            continue
+        ids.add(call.id)
+        mine = senders.get(call.sender)
+        if mine is None:
+            mine = senders[call.sender] = _Sender(call.t)
+        again = units.get((call.sender, call.unit), 0)
+        units[call.sender, call.unit] = again + 1
+        deliveries.add((call.sender, call.delivery))
+        gap = float(call.t - mine.last)
+        mine.last = call.t
+        mine.gap.update(gap)
+        mine.longest.update(gap)
+        mine.offset.update(call.offset)
+        mine.spread.update(call.offset)
+        mine.failures.update(call.failed)
+        mine.fast.update(call.failed)
+        mine.slow.update(call.failed)
+        mine.repeats.update(float(again > 0))
+        mine.strangers.update(float(call.source not in mine.networks))
+        mine.networks[call.source] = mine.networks.get(call.source, 0) + 1
+        mine.keys[call.key] = call.t
+        mine.types.add(call.event_type)
+        sizes = mine.sizes.get(call.event_type)
+        if sizes is None:
+            sizes = mine.sizes[call.event_type] = anomaly.GaussianScorer()
+        sizes.score_one(None, call.size)
+        sizes.learn_one(None, call.size)
+        hour = call.t // HOUR
+        if hour > mine.hour:
+            for scorer, value in ((mine.counts, mine.count), (mine.volumes, mine.bytes)):
+                scorer.score_one(None, value)
+                scorer.learn_one(None, value)
+            mine.hour, mine.count, mine.bytes = hour, 0, 0.0
+        mine.count += 1
+        mine.bytes += call.size
+    return len(told) / (process_time() - started)
