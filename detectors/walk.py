@@ -119,8 +119,7 @@ def walk(events, first, ticks, final_tick, clock, params, records, pauses{models
     for e in range(first, len(events)):
         if n >= room:
             return n, e
-        if e + AHEAD < len(events):
-            prefetch(events, e + AHEAD)
+        prefetch(events, e + 2 * AHEAD)
         if {comes}:{ahead}
         tick = int(ticks[e])
         if tick > int(clock[LAST_TICK]):

@@ -18,6 +18,7 @@ from .schema import CallbackEvent
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 TIME: Final = "received_at"
 EVER: Final = 2**62
@@ -112,15 +113,25 @@ def of_files(paths: Sequence[str]) -> "Callable[[int], Later]":
     return of
 
 
+def open_parquet(path: str, **options: Any) -> "pq.ParquetFile":
+    """Open a file that is read piece by piece.
+
+    Arrow would read all of it ahead otherwise: gigabytes of new memory, which takes longer to have
+    than to fill.
+    """
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, pre_buffer=False, **options)
+
+
 def _stretches_of_file(path: str) -> list[tuple[int, int]] | None:
     """Look at a file's times; None where it is no Parquet of events alone, or cannot be read."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if path == "-" or not Path(path).is_file():
         return None
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             schema = file.schema_arrow
             if not are_events(names_in(schema)) or not is_clear(schema.field(TIME).type):
                 return None

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import SourceError
-from .outlook import TIME, Later, are_events, is_clear, names_in, outlook_of, stretches_of
+from .outlook import (
+    TIME,
+    Later,
+    are_events,
+    is_clear,
+    names_in,
+    open_parquet,
+    outlook_of,
+    stretches_of,
+)
 from .rows import arrow_columns, frame_columns, json_values
 
 if TYPE_CHECKING:
@@ -185,7 +194,7 @@ def parquet_tables(path: str, later: Later | None = None) -> Iterator[ArrowTable
         known = pq.read_metadata(path)
         leaves = {known.schema.column(i).path for i in range(len(known.schema))}
         texts = [name for name in REPEATED if name in leaves]
-        with pq.ParquetFile(path, metadata=known, read_dictionary=texts) as file:
+        with open_parquet(path, metadata=known, read_dictionary=texts) as file:
             names = names_in(file.schema_arrow)
             wanted = None if len(names) == len(file.schema_arrow) else names
             size = _rows_at_once(file.metadata)
