@@ -135,7 +135,7 @@ def _stretches_of_file(path: str) -> list[tuple[int, int]] | None:
             schema = file.schema_arrow
             if not are_events(names_in(schema)) or not is_clear(schema.field(TIME).type):
                 return None
-            batches = file.iter_batches(columns=[TIME], batch_size=_ROWS)
+            batches = file.iter_batches(columns=[TIME], batch_size=_ROWS, use_threads=False)
             return list(stretches_of(batch.column(0) for batch in batches))
     except (pa.ArrowException, OSError):
         return None  # who reads it says what is wrong

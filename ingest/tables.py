@@ -5,6 +5,7 @@ of its rows as the JSON value that it stands for, which is what decides.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import SourceError
@@ -198,12 +199,25 @@ def parquet_tables(path: str, later: Later | None = None) -> Iterator[ArrowTable
             names = names_in(file.schema_arrow)
             wanted = None if len(names) == len(file.schema_arrow) else names
             size = _rows_at_once(file.metadata)
-            for batch in file.iter_batches(batch_size=size, columns=wanted):
+            batches = file.iter_batches(batch_size=size, columns=wanted, use_threads=False)
+            for batch in _ahead(batches):
                 yield ArrowTable(path, row, batch, later)
                 row += batch.num_rows
     except pa.ArrowException as error:
         msg = f"{path}: no readable Parquet: {' '.join(str(error).split())[:200]}"
         raise SourceError(msg) from None
+
+
+def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    """Hand out batches, of which the next is read while one is used.
+
+    By one thread: threads for each column take a quarter more of the processor for the same.
+    """
+    with ThreadPoolExecutor(1, "callwatch-read") as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _rows_at_once(metadata: Any) -> int:

@@ -93,7 +93,8 @@ def run_local(
         partitions: Into how many partitions senders are split.
         now_us: Events later than this plus ``stream.ahead_minutes`` are refused; None: no limit.
         until_us: Let time run on to here after the last event.
-        state: Go on from here; it has as many partitions.
+        state: Go on from here; it has as many partitions. After an error it is of no use: some
+            events may have been walked.
         controls: Control records beside those of the input, merged by their time ``at``: after the
             events of that time.
         on_bad: Told of each bad line at once.
