@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.bench.figures import Figure
 
@@ -245,7 +246,15 @@ async def _limit(servers: str, meter: Meter, topic: str = EVENTS) -> None:
             return
 
 
-def _measure(row: str, servers: str) -> float | None:
+class Measured(NamedTuple):
+    """What a process of its own found."""
+
+    per_second: float
+    peak_bytes: float
+    """The most memory that it had at once."""
+
+
+def _measure(row: str, servers: str) -> Measured | None:
     from tests.integration.pipeline import delete_topics
 
     delete_topics(servers, ["callwatch.state"])  # or a worker would have seen all of it
@@ -264,7 +273,7 @@ def _measure(row: str, servers: str) -> float | None:
     if not lines:
         logging.getLogger("bench").warning("%s: no figure: %s", row, done.stderr[-2000:])
         return None
-    return float(lines[-1].split()[1])
+    return Measured(*map(float, lines[-1].split()[1:]))
 
 
 def figures() -> list[Figure]:
@@ -283,12 +292,13 @@ def figures() -> list[Figure]:
             logging.getLogger("bench").warning("the engine is left out: %s", error)
             return []
         _publish(broker.servers)
-        measured: dict[str, list[float | None]] = {row: [] for row in rows}
+        measured: dict[str, list[Measured | None]] = {row: [] for row in rows}
         for turn in range(TURNS):
             for row in rows:
                 if turn == 0 or row in COMPARED:
                     measured[row].append(_measure(row, broker.servers))
-        found = {row: max(filter(None, all_), default=None) for row, all_ in measured.items()}
+    best = {row: max(filter(None, all_), default=None) for row, all_ in measured.items()}
+    found = {row: None if one is None else one.per_second for row, one in best.items()}
     names = {
         "records": "the same, record by record through aiokafka",
         "stock": "stock Faust take, doing nothing",
@@ -305,6 +315,8 @@ def figures() -> list[Figure]:
         for row, value in found.items()
         if row in names and value is not None
     ]
+    peaks = [one.peak_bytes for row in COMPARED if row[:3] == "raw" for one in measured[row] if one]
+    figures.append(Figure("worker catching up, memory at its highest", max(peaks) / 2**20, "MiB"))
     for codec in PACKED:
         packed = found.get(f"raw-{codec}")
         if packed is not None:
@@ -323,7 +335,8 @@ def has(*modules: str) -> bool:
 
 def tell(meter: Meter) -> int:
     """Write the figure where `_measure` reads it; the process's exit code."""
-    sys.stdout.write(f"per_second {meter.per_second}\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    sys.stdout.write(f"per_second {meter.per_second} {peak}\n")
     sys.stdout.flush()
     return 0
 
