@@ -44,6 +44,8 @@ from ingest.schema import (
 from ingest.tables import Table
 
 MOST_WEIGHT = 1e6
+FEW_ROWS = 64
+"""A table is given up for those of its rows that are still needed where they are so few a part."""
 """An event stands for a million at most: a sample rate near 0 must not swallow every count."""
 
 _TIME = re.compile(
@@ -190,18 +192,57 @@ def chosen(records: NDArray[Any], order: NDArray[Any] | slice) -> NDArray[Any]:
 
 
 def joined(first: EventBatch, second: EventBatch) -> EventBatch:
-    """Return the events of two batches of tables, one after the other."""
+    """Return the events of two batches, one after the other."""
     whole = np.dtype((np.void, first.columns.dtype.itemsize))
     columns = np.concatenate([first.columns.view(whole), second.columns.view(whole)])
     spans = np.concatenate([first.spans, second.spans])
-    spans[len(first) :, 0] -= len(first.tables)
+    later = spans[len(first) :]
+    of_table = later[:, 0] < 0
+    later[of_table, 0] -= len(first.tables)
+    later[~of_table] += len(first.buffer)
     return EventBatch(
         columns.view(first.columns.dtype),
         np.concatenate([first.ids, second.ids]),
         np.concatenate([first.index, second.index]),
-        b"",
+        bytes(first.buffer) + bytes(second.buffer),
         spans,
         tables=first.tables + second.tables,
+    )
+
+
+def kept_apart(batch: EventBatch) -> EventBatch:
+    """Return the same events in memory of their own, without what else their memory holds.
+
+    Rows of a table of which few are left become JSON; of others the table is kept as it is.
+    """
+    spans = np.full((len(batch), 2), 0, np.int64)
+    values: list[bytes] = []
+    tables: list[Table] = []
+    end = 0
+    for which in np.unique(batch.spans[:, 0].clip(max=0)).tolist():
+        mine = np.flatnonzero(batch.spans[:, 0].clip(max=0) == which)
+        table = batch.tables[-1 - which] if which < 0 else None
+        if table is not None and FEW_ROWS * len(mine) > len(table):
+            tables.append(table)
+            spans[mine, 0], spans[mine, 1] = -len(tables), batch.spans[mine, 1]
+            continue
+        if table is not None:
+            said = table.values(batch.spans[mine, 1].tolist())
+        else:
+            said = [batch.value(i) for i in mine.tolist()]
+        ends = end + np.cumsum([len(value) for value in said], dtype=np.int64)
+        spans[mine, 1] = ends
+        spans[mine, 0] = np.concatenate([[end], ends[:-1]])
+        values += said
+        end = int(ends[-1])
+    everything = np.arange(len(batch))
+    return EventBatch(
+        chosen(batch.columns, everything),
+        batch.ids.copy(),
+        everything,
+        b"".join(values),
+        spans,
+        tables=tuple(tables),
     )
 
 

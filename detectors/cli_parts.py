@@ -55,7 +55,7 @@ class Progress:
         """Say how far it is, five times a second."""
         if time.monotonic() - self.last > 0.2:
             self.last = time.monotonic()
-            click.echo(f"\r{phase}: {done:,} events ", nl=False, err=True)
+            click.echo(f"\r{f'{phase}: {done:,} events':<40}", nl=False, err=True)
 
 
 def by_detector(alerts: Iterable[Alert]) -> dict[str, dict[str, int]]:

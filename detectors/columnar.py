@@ -31,6 +31,8 @@ from ingest.schema import UNKNOWN_SENDER
 from ingest.sources import Lines
 from ingest.tables import Table
 
+MOST_REMEMBERED: Final = 256
+"""Characters of a text that is remembered beyond its table; no longer one is valid."""
 SLOW_ROWS: Final = 8_192
 """Rows that are rendered at a time."""
 _CODES: Final[Mapping[str, Mapping[str, int]]] = {
@@ -127,6 +129,8 @@ class _Field:
                 values = self._stands_for(text)
             except (NotCanonicalError, ValueError, KeyError):
                 values = None
+        if len(text) > MOST_REMEMBERED:
+            return values
         return remember(self._known, text, values)
 
     @property
@@ -267,12 +271,20 @@ class ColumnDecoder:
 
     def _who(self, of: Mapping[str, Word], times: NDArray[np.int64]) -> Word:
         """Return the classes of parameters: by the provider, if no sender has one of its own."""
-        if not of["sender"].values[:, 1].any():
+        codes, values = of["sender"]
+        is_named = values[:, 1] != 0
+        if not is_named.any():
             return of["provider"]
         sender, provider = self._fields["sender"], self._fields["provider"]
-        since = Word(np.searchsorted(self._edges, times, "right").astype(np.int32), _NO_VALUES)
+        named = is_named[codes]  # all others are alike
+        since = np.where(named, np.searchsorted(self._edges, times, "right"), 0)
+        names = np.where(named, codes, len(values) - 1)
         return _combined(
-            [of["sender"], of["provider"], since],
+            [
+                Word(names.astype(np.int32), values),
+                of["provider"],
+                Word(since.astype(np.int32), _NO_VALUES),
+            ],
             lambda row: self.config.who(
                 sender.text(row) or "", provider.text(row), int(times[row])
             ),

@@ -5,6 +5,7 @@ need not hold all of them then. An input whose times are texts has no outlook, n
 holds anything but events.
 """
 
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+PARQUET: Final = b"PAR1"
+"""With these a file begins."""
 TIME: Final = "received_at"
 EVER: Final = 2**62
 """Microseconds; no event is so late."""
@@ -65,8 +68,11 @@ def are_events(names: Sequence[str]) -> bool:
 
 def names_in(schema: "pa.Schema") -> list[str]:
     """The names of a file's columns, but for an index without a name that pandas wrote along."""
-    index = (schema.pandas_metadata or {}).get("index_columns", ())
-    unnamed = {name for name in index if isinstance(name, str) and _INDEX.fullmatch(name)}
+    try:
+        index = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+        unnamed = {name for name in index if isinstance(name, str) and _INDEX.fullmatch(name)}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        unnamed = set()  # whatever wrote this, it was not pandas
     return [name for name in schema.names if name not in unnamed]
 
 
@@ -85,7 +91,8 @@ def stretches_of(columns: "Iterable[pa.Array]") -> Iterator[tuple[int, int]]:
     for column in columns:
         end += len(column)
         least: Any = pc.min(column).value
-        yield end, EVER if least is None else least * _NANOSECONDS[column.type.unit] // 1_000
+        time = EVER if least is None else least * _NANOSECONDS[column.type.unit] // 1_000
+        yield end, max(-EVER, min(time, EVER))
 
 
 def of_files(paths: Sequence[str]) -> "Callable[[int], Later]":
@@ -93,6 +100,8 @@ def of_files(paths: Sequence[str]) -> "Callable[[int], Later]":
 
     @cache
     def found() -> list[Outlook] | None:
+        if not all(map(_is_parquet, paths)):
+            return None
         known: list[Outlook] = []
         beyond = EVER
         for path in reversed(paths):
@@ -124,12 +133,20 @@ def open_parquet(path: str, **options: Any) -> "pq.ParquetFile":
     return pq.ParquetFile(path, pre_buffer=False, **options)
 
 
+def _is_parquet(path: str) -> bool:
+    try:
+        if path == "-" or not Path(path).is_file():
+            return False
+        with Path(path).open("rb") as file:
+            return file.read(len(PARQUET)) == PARQUET
+    except OSError:
+        return False  # who reads it says what is wrong
+
+
 def _stretches_of_file(path: str) -> list[tuple[int, int]] | None:
-    """Look at a file's times; None where it is no Parquet of events alone, or cannot be read."""
+    """Look at a file's times; None where others than events may be in it, or it is damaged."""
     import pyarrow as pa
 
-    if path == "-" or not Path(path).is_file():
-        return None
     try:
         with open_parquet(path) as file:
             schema = file.schema_arrow

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from .errors import SourceError
-from .outlook import Later, of_files
+from .outlook import PARQUET, Later, of_files
 from .wire import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 _ROWS_AT_ONCE: Final = 8_192
 _GZIP: Final = b"\x1f\x8b"
-_PARQUET: Final = b"PAR1"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -47,6 +46,10 @@ class Lines:
 
     def __len__(self) -> int:
         return len(self.spans)
+
+    @property
+    def earliest_after(self) -> None:
+        """Of lines nobody knows what time comes next."""
 
     def line_of(self, index: int) -> int:
         """The number of the line that span `index` covers; blank lines count."""
@@ -129,8 +132,8 @@ def _read(path: str, chunk_bytes: int, later: Later) -> "Iterator[Lines | Table]
     with ExitStack() as stack:
         file: IO[bytes]
         file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
-        head = file.read(len(_PARQUET))
-        if head == _PARQUET:
+        head = file.read(len(PARQUET))
+        if head == PARQUET:
             from .tables import parquet_tables
 
             if path == "-":

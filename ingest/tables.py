@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 1 << 16
 MOST_BYTES: Final = 1 << 26
 """Of a table, as the file's own account of its rows has it."""
+LEAST_ROWS: Final = 64
+"""Whatever that account says."""
 REPEATED: Final = (
     "receiver", "endpoint", "kind", "sender", "verdict", "source_ip", "source_ip_from", "provider",
     "reason", "key_id", "event_type", "content_type", "method", "country", "user_agent", "tls_fp",
@@ -52,6 +54,10 @@ class Table(Protocol):
     @property
     def earliest_after(self) -> int | None:
         """The earliest time of all that is read after this table, microseconds, where known."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that nobody else holds."""
 
     def names(self) -> list[str]:
         """The names of the columns; the last of equal ones counts."""
@@ -109,6 +115,11 @@ class ArrowTable(_Columns):
     def __len__(self) -> int:
         return int(self.batch.num_rows)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the batch."""
+        return int(self.batch.get_total_buffer_size())
+
     def names(self) -> list[str]:
         """The names of the columns."""
         return list(self._places)
@@ -145,6 +156,7 @@ class FrameTable(_Columns):
     """Some rows of a DataFrame."""
 
     nan_is_missing = True
+    nbytes = 0
     place = "frame"
 
     def __init__(
@@ -223,7 +235,7 @@ def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
 def _rows_at_once(metadata: Any) -> int:
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     widest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-    return max(1, min(MOST_ROWS, MOST_BYTES // max(widest, 1)))
+    return max(LEAST_ROWS, min(MOST_ROWS, MOST_BYTES // max(widest, 1)))
 
 
 def frame_tables(frame: "pd.DataFrame") -> Iterator[FrameTable]:

@@ -8,18 +8,22 @@ size. All else is spooled and sorted at the end. Both give the same events in th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import to_rfc3339
-from detectors.batch import EventBatch, joined, no_events
+from detectors.batch import EventBatch, joined, kept_apart, no_events
 from detectors.engines.spool import Spool
 from detectors.event import DAY
+from ingest.errors import SourceError
+from ingest.outlook import EVER
+from ingest.sources import Lines
+from ingest.tables import Table
 
-MOST_WAITING: Final = 1 << 19
-"""Events that may wait in memory for earlier ones, some 150 MB; with more all is spooled."""
+MOST_WAITING: Final = 1 << 28
+"""Bytes that may wait in memory for earlier events, their tables included; else all is spooled."""
 ALONE_EVENTS: Final = 3
 ALONE_DAYS: Final = 2
 MOST_WARNINGS: Final = 10
@@ -39,18 +43,22 @@ class Ordered:
     @property
     def times(self) -> NDArray[np.int64]:
         """When each came, microseconds."""
-        times: NDArray[np.int64] = self.batch.columns["t"]
-        return np.ascontiguousarray(times if self.order is None else times[self.order])
+        return np.ascontiguousarray(self.column("t"), np.int64)
 
     def take(self, start: int, stop: int) -> EventBatch:
         """Return some of them, without copying where that is possible."""
         places = slice(start, stop)
         return self.batch.take(places if self.order is None else self.order[places])
 
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of the events, in this order."""
+        column: NDArray[Any] = self.batch.columns[name]
+        return column if self.order is None else column[self.order]
+
     def where(self, chosen: NDArray[np.bool_]) -> Ordered:
-        """Return those whose place in the batch is chosen."""
+        """Return those that are chosen."""
         order = np.arange(len(self.batch)) if self.order is None else self.order
-        return Ordered(self.batch, order[chosen[order]])
+        return Ordered(self.batch, order[chosen])
 
 
 class InOrder:
@@ -60,33 +68,54 @@ class InOrder:
         self._spool = spool
         self._spools = False
         self._waiting = no_events()
+        self._promised = -EVER
 
-    def add(self, batch: EventBatch, first_place: int, earliest_after: int | None) -> Ordered:
-        """Take a batch; return what nothing that is still to come can precede.
+    def add(self, batch: EventBatch, piece: Lines | Table) -> Ordered:
+        """Take the events of a piece; return what nothing that is still to come can precede.
 
-        ``first_place`` is the place of the batch's index 0 among all values that are read,
-        ``earliest_after`` the least time of all that come later, None where it is unknown.
+        SourceError where they are earlier than the pieces before said.
         """
-        if self._spools or earliest_after is None:
+        if len(batch) and int(batch.columns["t"].min()) < self._promised:
+            msg = (
+                f"{piece.place}: holds earlier events than its times said when it was first looked "
+                "at; it was changed meanwhile, or pieces of several inputs were put together"
+            )
+            raise SourceError(msg)
+        earliest_after = None if self._spools else piece.earliest_after
+        if earliest_after is None:
             self._spool_all()
-            self._spool.add(batch, first_place)
+            self._spool.add(batch)
             return Ordered(no_events())
+        self._promised = max(self._promised, earliest_after)
         known = joined(self._waiting, batch) if len(self._waiting) else batch
         times = np.ascontiguousarray(known.columns["t"])
-        if bool((times[1:] >= times[:-1]).all()):
-            ready = int(np.searchsorted(times, earliest_after, side="right"))
-            self._waiting = known.take(slice(ready, None))
+        order = None
+        if not bool((times[1:] >= times[:-1]).all()):
+            order = np.argsort(times, kind="stable")
+            times = times[order]
+        ready = int(np.searchsorted(times, self._promised, side="right"))
+        self._wait(known, np.arange(ready, len(known)) if order is None else order[ready:])
+        if order is None:
             return Ordered(known.take(slice(0, ready)))
-        order = np.argsort(times, kind="stable")
-        ready = int(np.searchsorted(times[order], earliest_after, side="right"))
-        self._waiting = known.take(np.sort(order[ready:]))  # as they were read
-        if len(self._waiting) > MOST_WAITING:
-            self._spool_all()
         return Ordered(known, order[:ready])
+
+    def _wait(self, known: EventBatch, places: NDArray[np.int64]) -> None:
+        """Let these events wait, in the order in which they were read."""
+        self._waiting = no_events()
+        if len(places):
+            self._waiting = kept_apart(known.take(np.sort(places)))
+        if self.waiting_bytes > MOST_WAITING:
+            self._spool_all()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of what waits, tables of which something waits included."""
+        tables = sum(table.nbytes for table in self._waiting.tables)
+        return self._waiting.columns.nbytes + len(self._waiting.buffer) + tables
 
     def _spool_all(self) -> None:
         self._spools = True
-        self._spool.add(self._waiting, 0)
+        self._spool.add(self._waiting)
         self._waiting = no_events()
 
     def rest(self) -> Ordered:

@@ -23,6 +23,7 @@ from detectors.config import Config
 from detectors.engines.in_order import Alone, InOrder, Ordered
 from detectors.engines.spool import NO_REPORTS, Reports, Spool
 from detectors.event import HOUR, MINUTE
+from detectors.naming import remember
 from detectors.shared import Partitions
 from detectors.warm import warm_up
 from ingest.control import Control
@@ -88,7 +89,8 @@ def run_local(
     """Find alerts in finite input.
 
     Args:
-        lines: The input, in pieces.
+        lines: The input, in pieces: of one call of ``read_pieces`` or ``frame_tables``, since
+            tables tell what comes after them.
         config: The configuration.
         partitions: Into how many partitions senders are split.
         now_us: Events later than this plus ``stream.ahead_minutes`` are refused; None: no limit.
@@ -111,17 +113,17 @@ def run_local(
     spool, alone = Spool(), Alone()
     try:
         events = InOrder(spool)
-        for batch, place, earliest_after in _read(
+        for batch, piece in _read(
             lines, config, now_us, spool, state, result, on_bad, on_progress, said
         ):
-            ready = events.add(batch, place, earliest_after)
+            ready = events.add(batch, piece)
             alone.see(ready)
             walk.take(ready)
         rest = events.rest()
         alone.see(rest)
         result.warnings += alone.warnings()
         walk.finish(rest, spool.reports(rest.batch.buffer))
-        found = walk.found + state.finish(until_us)
+        found = walk.found() + state.finish(until_us)
         reached = [core.stream_time_us for core in state.cores]
         result.warnings += config.expired(max((t for t in reached if t is not None), default=0))
     finally:
@@ -157,7 +159,10 @@ class _Walk:
         said: list[Control],
         on_progress: Progress | None,
     ) -> None:
-        self.found: list[Alert] = []
+        self._found: list[list[Alert]] = [[] for _ in range(len(state.cores) + 1)]
+        """Of each partition, and of what they share: so it is no matter who came first."""
+        self._shared = {detector.id for detector in state.config.shared}
+        self._homes: dict[int, int] = {}
         self._state = state
         self._partitions = partitions
         self._said = said
@@ -175,7 +180,7 @@ class _Walk:
         self._walk(events, reports, last=True)
 
     def _walk(self, events: Ordered, reports: Reports, *, last: bool) -> None:
-        where = _partition_of(events.batch, self._partitions)
+        where = self._partition_of(events)
         for p in range(len(self._state.cores)):
             mine = events if self._partitions == 1 else events.where(where == p)
             times = mine.times
@@ -185,10 +190,32 @@ class _Walk:
                 here = [(n - start, c) for n, c in placed if start <= n and (ends or n < end)]
                 placed = placed[len(here) :]
                 chunk = mine.take(start, end)
-                self.found += self._state.feed_sorted(p, chunk, here, told).alerts
+                for alert in self._state.feed_sorted(p, chunk, here, told).alerts:
+                    self._found[-1 if alert.detector in self._shared else p].append(alert)
                 self._done += len(chunk)
                 if self._on_progress is not None:
                     self._on_progress("detect", self._done)
+
+    def found(self) -> list[Alert]:
+        """Return all alerts, by partition."""
+        return [alert for alerts in self._found for alert in alerts]
+
+    def _partition_of(self, events: Ordered) -> NDArray[np.int64]:
+        """Return the partition of each event: by sender; by source for those without one."""
+        if self._partitions == 1:
+            return np.zeros(len(events), np.int64)
+        sender = events.column("sender")
+        keys = np.where(sender != 0, sender, events.column("source"))
+        distinct, first, member = np.unique(keys, return_index=True, return_inverse=True)
+        homes = []
+        for key, i in zip(distinct.tolist(), first.tolist(), strict=True):
+            if (home := self._homes.get(key)) is None:
+                event = events.take(i, i + 1).event(0)
+                home = remember(
+                    self._homes, key, partition_for(record_key(event), self._partitions)
+                )
+            homes.append(home)
+        return np.array(homes, np.int64)[member]
 
     def _placed(
         self, partition: int, times: NDArray[np.int64], *, last: bool
@@ -238,12 +265,8 @@ def _read(
     on_bad: Callable[[BadLine], None] | None,
     on_progress: Progress | None,
     said: list[Control],
-) -> Iterator[tuple[EventBatch, int, int | None]]:
-    """Decode everything, and name what is not accepted.
-
-    Yields events with the place of the first value of their piece, and the earliest time after it
-    where that is known.
-    """
+) -> Iterator[tuple[EventBatch, Lines | Table]]:
+    """Decode everything, and name what is not accepted; yield events with their piece."""
     decoder = ColumnDecoder(config)
     last = LATEST if now_us is None else now_us + int(config.stream.ahead_minutes * MINUTE)
     seen = [core.stream_time_us for core in state.cores if core.stream_time_us is not None]
@@ -283,7 +306,6 @@ def _read(
             refuse(piece, int(batch.index[i]), "time_out_of_range", message)
         said += [control for _, control in decoded.controls]
         outside = ahead | past
-        place = result.read
         reports = [one for one in decoded.reports if first <= one.t <= last]
         for one in decoded.reports:
             if not first <= one.t <= last:
@@ -299,8 +321,7 @@ def _read(
                 result.counts[name] = result.counts.get(name, 0) + more
         if on_progress is not None:
             on_progress("read", result.read)
-        earliest_after = None if isinstance(piece, Lines) else piece.earliest_after
-        yield batch.take(~outside) if outside.any() else batch, place, earliest_after
+        yield batch.take(~outside) if outside.any() else batch, piece
 
 
 def _line_numbers(piece: Lines | Table) -> NDArray[np.int64]:
@@ -320,16 +341,3 @@ def _count(result: LocalResult, state: Partitions, before: list[dict[str, int]])
         for name in sorted(told | held):
             more = core.counters.get(name, 0) - earlier.get(name, 0)
             result.counts[name] = result.counts.get(name, 0) + more
-
-
-def _partition_of(batch: EventBatch, partitions: int) -> NDArray[np.int64]:
-    """Return the partition of each event: by sender; by source for those without one."""
-    where = np.zeros(len(batch), np.int64)
-    if partitions == 1:
-        return where
-    sender = batch.columns["sender"]
-    keys = np.where(sender != 0, sender, batch.columns["source"])
-    _, first, member = np.unique(keys, return_index=True, return_inverse=True)
-    of_key = [partition_for(record_key(batch.event(int(i))), partitions) for i in first]
-    where[:] = np.array(of_key, np.int64)[member]
-    return where

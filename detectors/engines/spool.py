@@ -19,7 +19,7 @@ from ingest.tables import ArrowTable, Table, from_bytes
 
 MEMORY_BYTES = 512 * 1024 * 1024
 _WHOLE = np.dtype((np.void, EVENT.itemsize))  # copied at once, and not field by field
-ROW = np.dtype([("id", "i8"), ("place", "i8"), ("start", "i8"), ("end", "i8"), ("event", _WHOLE)])
+ROW = np.dtype([("id", "i8"), ("start", "i8"), ("end", "i8"), ("event", _WHOLE)])
 
 
 @dataclass(frozen=True)
@@ -64,31 +64,31 @@ class Spool:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, batch: EventBatch, first_place: int) -> None:
-        """Append a batch; ``first_place`` is the place of its index 0 among all lines."""
+    def add(self, batch: EventBatch) -> None:
+        """Append a batch."""
         n = len(batch)
         if n == 0:
             return
         rows = np.zeros(n, ROW)
-        rows["id"], rows["place"] = batch.ids, batch.index
+        rows["id"] = batch.ids
         rows["event"] = batch.columns.view(_WHOLE)
-        rows["place"] += first_place
-        if batch.tables:
-            rows["start"] = batch.spans[:, 0] - len(self._tables)
-            rows["end"] = batch.spans[:, 1]
-            for table in batch.tables:
-                self._tables.add(table)
-        else:
-            lengths = batch.spans[:, 1] - batch.spans[:, 0]
-            rows["end"] = self._end + np.cumsum(lengths)
-            rows["start"] = rows["end"] - lengths
-            self._values.write(b"".join(batch.value(i) for i in range(n)))
-            self._end = int(rows["end"][-1])
+        rows["start"], rows["end"] = batch.spans[:, 0], batch.spans[:, 1]
+        of_table = rows["start"] < 0
+        rows["start"][of_table] -= len(self._tables)
+        for table in batch.tables:
+            self._tables.add(table)
+        lines = np.flatnonzero(~of_table)
+        if len(lines):
+            lengths = rows["end"][lines] - rows["start"][lines]
+            ends = self._end + np.cumsum(lengths)
+            rows["end"][lines], rows["start"][lines] = ends, ends - lengths
+            self._values.write(b"".join(batch.value(i) for i in lines.tolist()))
+            self._end = int(ends[-1])
         self._rows.write(rows.view(np.uint8).data)
         self._count += n
 
     def add_reports(self, reports: Sequence[ReportAt], first_place: int) -> None:
-        """Append reports of receivers; places as with ``add``."""
+        """Append reports; ``first_place`` is the place of the first value among all lines."""
         for one in reports:
             if one.report is None:
                 continue
@@ -110,7 +110,12 @@ class Spool:
         spans = np.stack([rows["start"], rows["end"]], axis=1)
         tables = self._tables.all()
         return EventBatch(
-            rows["event"].view(EVENT), rows["id"], rows["place"], buffer, spans, tables=tables
+            rows["event"].view(EVENT),
+            rows["id"],
+            np.arange(len(rows)),
+            buffer,
+            spans,
+            tables=tables,
         )
 
     def close(self) -> None:

@@ -3,12 +3,12 @@
 river's own class wherever it has one; where it has none (which deliveries, networks, keys and types
 a sender has had), a set or dictionary of Python, which is quicker than river's sketches, and
 unbounded. Nothing is reported, no clock is kept and no state is saved: all of that is callwatch's
-alone.
+alone. As with callwatch, senders are known before the time begins, and the best of three counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import process_time
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,8 @@ from detectors.batch import EventBatch
 from detectors.event import HOUR, REJECTED
 
 EVENTS: Final = 100_000
+"""Those whose time is taken."""
+TURNS: Final = 3
 
 
 class Call(NamedTuple):
@@ -34,8 +36,8 @@ class Call(NamedTuple):
     failed: float
 
 
-def calls(batches: Iterable[EventBatch], most: int = EVENTS) -> list[Call]:
-    """Return what events say, as plain numbers."""
+def calls(batches: Iterable[EventBatch], most: int) -> list[Call]:
+    """Return what the first events say, as plain numbers."""
     found: list[Call] = []
     for batch in batches:
         c = batch.columns
@@ -49,26 +51,44 @@ def calls(batches: Iterable[EventBatch], most: int = EVENTS) -> list[Call]:
     return found[:most]
 
 
-def four_statistics(told: list[Call]) -> float:
-    """Return events per CPU-second with four statistics for each sender."""
+Way = Callable[[Iterable[Call]], None]
+
+
+def speed(way: Callable[[], Way], told: list[Call], known: int) -> float:
+    """Return events per CPU-second, after ``known`` events whose time does not count."""
+    best = 0.0
+    play = way()
+    play(told[:known])
+    for start in range(known, known + TURNS * EVENTS, EVENTS):
+        part = told[start : start + EVENTS]
+        started = process_time()
+        play(part)
+        best = max(best, len(part) / (process_time() - started))
+    return best
+
+
+def four_statistics() -> Way:
+    """Return what keeps four statistics for each sender."""
     from river import anomaly, drift, stats
 
     models: dict[int, tuple[anomaly.GaussianScorer, stats.EWMean, drift.PageHinkley, list[int]]]
     models = {}
-    started = process_time()
-    for call in told:
-        found = models.get(call.sender)
-        if found is None:
-            found = models[call.sender] = (
-                anomaly.GaussianScorer(), stats.EWMean(0.01), drift.PageHinkley(), [call.t],
-            )  # fmt: skip
-        scorer, gap, failures, last = found
-        scorer.score_one(None, call.size)
-        scorer.learn_one(None, call.size)
-        gap.update(float(call.t - last[0]))
-        failures.update(call.failed)
-        last[0] = call.t
-    return len(told) / (process_time() - started)
+
+    def play(told: Iterable[Call]) -> None:
+        for call in told:
+            found = models.get(call.sender)
+            if found is None:
+                found = models[call.sender] = (
+                    anomaly.GaussianScorer(), stats.EWMean(0.01), drift.PageHinkley(), [call.t],
+                )  # fmt: skip
+            scorer, gap, failures, last = found
+            scorer.score_one(None, call.size)
+            scorer.learn_one(None, call.size)
+            gap.update(float(call.t - last[0]))
+            failures.update(call.failed)
+            last[0] = call.t
+
+    return play
 
 
 class _Sender:
@@ -96,50 +116,52 @@ class _Sender:
         self.types: set[int] = set()  # unregistered
 
 
-def same_statistics(told: list[Call]) -> float:
-    """Return events per CPU-second with what callwatch keeps of webhooks, for each sender."""
+def same_statistics() -> Way:
+    """Return what keeps the same as callwatch of webhooks, for each sender."""
     from river import anomaly
 
     senders: dict[int, _Sender] = {}
     ids: set[int] = set()
     units: dict[tuple[int, int], int] = {}  # replay-burst
     deliveries: set[tuple[int, int]] = set()  # duplicate-acceptance
-    started = process_time()
-    for call in told:
-        if call.id in ids:
-            continue
-        ids.add(call.id)
-        mine = senders.get(call.sender)
-        if mine is None:
-            mine = senders[call.sender] = _Sender(call.t)
-        again = units.get((call.sender, call.unit), 0)
-        units[call.sender, call.unit] = again + 1
-        deliveries.add((call.sender, call.delivery))
-        gap = float(call.t - mine.last)
-        mine.last = call.t
-        mine.gap.update(gap)
-        mine.longest.update(gap)
-        mine.offset.update(call.offset)
-        mine.spread.update(call.offset)
-        mine.failures.update(call.failed)
-        mine.fast.update(call.failed)
-        mine.slow.update(call.failed)
-        mine.repeats.update(float(again > 0))
-        mine.strangers.update(float(call.source not in mine.networks))
-        mine.networks[call.source] = mine.networks.get(call.source, 0) + 1
-        mine.keys[call.key] = call.t
-        mine.types.add(call.event_type)
-        sizes = mine.sizes.get(call.event_type)
-        if sizes is None:
-            sizes = mine.sizes[call.event_type] = anomaly.GaussianScorer()
-        sizes.score_one(None, call.size)
-        sizes.learn_one(None, call.size)
-        hour = call.t // HOUR
-        if hour > mine.hour:
-            for scorer, value in ((mine.counts, mine.count), (mine.volumes, mine.bytes)):
-                scorer.score_one(None, value)
-                scorer.learn_one(None, value)
-            mine.hour, mine.count, mine.bytes = hour, 0, 0.0
-        mine.count += 1
-        mine.bytes += call.size
-    return len(told) / (process_time() - started)
+
+    def play(told: Iterable[Call]) -> None:
+        for call in told:
+            if call.id in ids:
+                continue
+            ids.add(call.id)
+            mine = senders.get(call.sender)
+            if mine is None:
+                mine = senders[call.sender] = _Sender(call.t)
+            again = units.get((call.sender, call.unit), 0)
+            units[call.sender, call.unit] = again + 1
+            deliveries.add((call.sender, call.delivery))
+            gap = float(call.t - mine.last)
+            mine.last = call.t
+            mine.gap.update(gap)
+            mine.longest.update(gap)
+            mine.offset.update(call.offset)
+            mine.spread.update(call.offset)
+            mine.failures.update(call.failed)
+            mine.fast.update(call.failed)
+            mine.slow.update(call.failed)
+            mine.repeats.update(float(again > 0))
+            mine.strangers.update(float(call.source not in mine.networks))
+            mine.networks[call.source] = mine.networks.get(call.source, 0) + 1
+            mine.keys[call.key] = call.t
+            mine.types.add(call.event_type)
+            sizes = mine.sizes.get(call.event_type)
+            if sizes is None:
+                sizes = mine.sizes[call.event_type] = anomaly.GaussianScorer()
+            sizes.score_one(None, call.size)
+            sizes.learn_one(None, call.size)
+            hour = call.t // HOUR
+            if hour > mine.hour:
+                for scorer, value in ((mine.counts, mine.count), (mine.volumes, mine.bytes)):
+                    scorer.score_one(None, value)
+                    scorer.learn_one(None, value)
+                mine.hour, mine.count, mine.bytes = hour, 0, 0.0
+            mine.count += 1
+            mine.bytes += call.size
+
+    return play

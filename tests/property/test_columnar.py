@@ -393,6 +393,41 @@ def test_an_index_that_pandas_wrote_along_is_no_field(tmp_path: Path) -> None:
     frame.iloc[[3, 0, 1]].to_parquet(path)
     assert "__index_level_0__" in pq.read_schema(path).names
     assert run_local(read_pieces([path]), CONFIG).accepted == 3
+    columns = pq.read_table(path)
+    for said in (b"garbage", b"\xff", b"5", b"[]", b'{"index_columns": null}', b"[" * 9_000):
+        pq.write_table(columns.replace_schema_metadata({"pandas": said}), path)
+        assert len(run_local(read_pieces([path]), CONFIG).rejected) == 3
     frame.iloc[[3, 0, 1]].rename_axis("mine").to_parquet(path)
     found = run_local(read_pieces([path]), CONFIG)
     assert [fault.message[:26] for fault in found.rejected] == ["mine: is no known field; a"] * 3
+
+
+def test_only_senders_with_a_class_of_their_own_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Senders without overrides go by their provider, however many there are."""
+    good = {name: given_[0] for name, given_ in GOOD.items()} | {"provider": "stripe"}
+    names = ["beta", *(f"s{i}" for i in range(300))]
+    frame = made([good | {"sender": name} for name in names])
+    decoder = ColumnDecoder(CONFIG)
+    asked: list[str] = []
+    who = CONFIG.who
+
+    def counted(sender: str, provider: str | None, t: int) -> int:
+        asked.append(sender)
+        return who(sender, provider, t)
+
+    monkeypatch.setattr(CONFIG, "who", counted)
+    (table,) = frame_tables(frame)
+    assert len(decoder.table(table).batch) == 301
+    assert len([sender for sender in asked if sender]) == 2
+
+
+def test_texts_that_are_too_long_are_not_remembered() -> None:
+    """A field that somebody fills with megabytes costs the memory of its table alone."""
+    good = {name: given_[0] for name, given_ in GOOD.items()}
+    (table,) = frame_tables(made([good, good | {"user_agent": "x" * 5_000}]))
+    decoder = ColumnDecoder(CONFIG)
+    assert len(decoder.table(table).rejected) + len(decoder.table(table).batch) == 2
+    remembered = decoder._fields["user_agent"]._known
+    assert max(map(len, remembered), default=0) < 300
