@@ -1,4 +1,4 @@
-"""What columns have in common: their distinct combinations, and what proves an event.
+"""What columns have in common: their distinct combinations.
 
 Rows repeat their words, so a combination is looked at once and all its rows take over the result.
 """
@@ -79,20 +79,3 @@ def edges_of(config: Config) -> NDArray[np.int64]:
     for plan in config.inventory.planned:
         times |= {to_us(plan.start), to_us(plan.end)}
     return np.array(sorted(times - {NEVER}), np.int64)
-
-
-def prove(
-    proved: NDArray[np.bool_],
-    delivery: NDArray[np.int64],
-    signature: NDArray[np.int64],
-    path: NDArray[np.int64],
-    endpoint: NDArray[np.int64],
-) -> dict[str, NDArray[np.int64]]:
-    """Return the columns that say what was signed, delivered and asked for, from the keys."""
-    claimed = np.where(delivery != 0, delivery, signature)
-    return {
-        "unit": np.where(signature != 0, signature, delivery) * proved,
-        "claimed": claimed,
-        "delivery": claimed * proved,
-        "path": np.where(path != 0, path, endpoint),
-    }

@@ -19,7 +19,7 @@ from detectors.batch import Decoder, EventBatch
 from detectors.benchmark.columns import Rows, Vocabulary
 from detectors.benchmark.errors import BenchmarkError
 from detectors.benchmark.jsonl import marked, render
-from detectors.combinations import combinations, edges_of, prove
+from detectors.combinations import combinations, edges_of
 from detectors.config import Config
 from detectors.event import SECOND
 from detectors.keys import id_keys
@@ -92,7 +92,7 @@ def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.b
     columns["signed_at"] = np.maximum(rows["signed_at"] // SECOND * SECOND, 0)
     columns["created_at"] = np.maximum(rows["created_at"] // SECOND * SECOND, 0)
     asked = _key(rows["path"], np.asarray(rows["path"].any(axis=1)))
-    for name, column in prove(proved, delivery, signature, asked, columns["endpoint"]).items():
+    for name, column in _prove(proved, delivery, signature, asked, columns["endpoint"]).items():
         columns[name] = column
     columns["body_bytes"] = rows["body_bytes"]
     columns["duration_ms"] = np.round(rows["duration_ms"], 1)
@@ -102,3 +102,20 @@ def _numbers(columns: npt.NDArray[Any], rows: Rows, there: list[npt.NDArray[np.b
 def _key(bits: npt.NDArray[np.uint64], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     high = np.ascontiguousarray(bits[:, 0]).view(np.int64)
     return np.where(there, np.where(high == 0, 1, high), 0)
+
+
+def _prove(
+    proved: npt.NDArray[np.bool_],
+    delivery: npt.NDArray[np.int64],
+    signature: npt.NDArray[np.int64],
+    path: npt.NDArray[np.int64],
+    endpoint: npt.NDArray[np.int64],
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the columns that say what was signed, delivered and asked for, from the keys."""
+    claimed = np.where(delivery != 0, delivery, signature)
+    return {
+        "unit": np.where(signature != 0, signature, delivery) * proved,
+        "claimed": claimed,
+        "delivery": claimed * proved,
+        "path": np.where(path != 0, path, endpoint),
+    }
