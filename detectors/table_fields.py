@@ -173,6 +173,9 @@ class Fields:
             found = column.fill_null(0.0).to_numpy(zero_copy_only=False)
             there = there & ~np.isnan(found)
             self.ok &= (found == 0.0) | (found == 1.0) | ~there
+        elif pa.types.is_integer(column.type):  # as its convert_dtypes makes of them
+            found = column.fill_null(0).to_numpy(zero_copy_only=False)
+            self.ok &= (found == 0) | (found == 1) | ~there
         elif pa.types.is_boolean(column.type):
             column = column.fill_null(False) if column.null_count else column
             found = column.to_numpy(zero_copy_only=False)

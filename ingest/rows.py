@@ -57,6 +57,8 @@ def json_values(
                 if math.isnan(kept):
                     continue  # pandas has no other way to say that a flag or a count is missing
                 kept = _whole(name, kept)
+            elif name in _BOOLEANS and type(kept) is int and kept in (0, 1):
+                kept = bool(kept)  # pandas' convert_dtypes makes integers of such floats
             elif isinstance(value, bytes) and len(value) == 16 and name in _SIXTEEN:
                 kept = str(UUID(bytes=value)) if name == "id" else value.hex()
             row[name] = kept

@@ -431,3 +431,17 @@ def test_texts_that_are_too_long_are_not_remembered() -> None:
     assert len(decoder.table(table).rejected) + len(decoder.table(table).batch) == 2
     remembered = decoder._fields["user_agent"]._known
     assert max(map(len, remembered), default=0) < 300
+
+
+@pytest.mark.parametrize("kind", ["bool", "float64", "Int64", "int8", "uint8"])
+def test_flags_are_known_however_pandas_holds_them(kind: str) -> None:
+    """A flag beside a missing one becomes a float, and with convert_dtypes an integer."""
+    good = {name: given_[0] for name, given_ in GOOD.items()}
+    flags = [True, False, True] if "nt8" in kind or kind == "bool" else [True, False, None]
+    frame = made([good | {"verdict": "unverified"}] * 3)
+    frame["id"] = [f"{i:08x}{UUID_TEXT[8:]}" for i in range(3)]
+    frame["signature_ok"] = pd.array(flags, dtype="boolean").astype(kind)
+    (table,) = frame_tables(frame)
+    assert assert_same(table, DECODER) == 3
+    known = DECODER.table(table).batch.columns["signature_ok"]
+    assert known.tolist() == [-1 if flag is None else int(flag) for flag in flags]
