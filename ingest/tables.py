@@ -6,6 +6,7 @@ of its rows as the JSON value that it stands for, which is what decides.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import SourceError
@@ -201,6 +202,9 @@ def parquet_tables(path: str, later: Later | None = None) -> Iterator[ArrowTable
     """The rows of a Parquet file, some ten thousand at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    with suppress(ImportError):  # Arrow would import it later, and swallow a Ctrl-C meanwhile
+        import pandas as pd  # noqa: F401
 
     row = 1
     try:
