@@ -44,9 +44,9 @@ from ingest.schema import (
 from ingest.tables import Table
 
 MOST_WEIGHT = 1e6
+"""An event stands for a million at most: a sample rate near 0 must not swallow every count."""
 FEW_ROWS = 64
 """A table is given up for those of its rows that are still needed where they are so few a part."""
-"""An event stands for a million at most: a sample rate near 0 must not swallow every count."""
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
@@ -215,21 +215,22 @@ def kept_apart(batch: EventBatch) -> EventBatch:
 
     Rows of a table of which few are left become JSON; of others the table is kept as it is.
     """
-    spans = np.full((len(batch), 2), 0, np.int64)
+    spans = np.zeros((len(batch), 2), np.int64)
     values: list[bytes] = []
     tables: list[Table] = []
     end = 0
-    for which in np.unique(batch.spans[:, 0].clip(max=0)).tolist():
-        mine = np.flatnonzero(batch.spans[:, 0].clip(max=0) == which)
-        table = batch.tables[-1 - which] if which < 0 else None
-        if table is not None and FEW_ROWS * len(mine) > len(table):
-            tables.append(table)
-            spans[mine, 0], spans[mine, 1] = -len(tables), batch.spans[mine, 1]
-            continue
-        if table is not None:
-            said = table.values(batch.spans[mine, 1].tolist())
-        else:
+    of = batch.spans[:, 0].clip(max=0)  # its table, 0 for the buffer
+    for which in np.unique(of).tolist():
+        mine = np.flatnonzero(of == which)
+        if which == 0:
             said = [batch.value(i) for i in mine.tolist()]
+        else:
+            table, rows = batch.tables[-1 - which], batch.spans[mine, 1]
+            if FEW_ROWS * len(mine) > len(table):
+                tables.append(table)
+                spans[mine, 0], spans[mine, 1] = -len(tables), rows
+                continue
+            said = table.values(rows.tolist())
         ends = end + np.cumsum([len(value) for value in said], dtype=np.int64)
         spans[mine, 1] = ends
         spans[mine, 0] = np.concatenate([[end], ends[:-1]])

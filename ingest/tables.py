@@ -4,6 +4,7 @@ A table hands out its columns as Arrow holds them, for whoever reads whole colum
 of its rows as the JSON value that it stands for, which is what decides.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -73,24 +74,24 @@ class Table(Protocol):
         """Some rows as JSON values."""
 
 
-class _Columns:
+class _Columns(ABC):
     """What all tables have in common."""
 
     first_row: int
     _later: Later | None
 
+    @abstractmethod
     def __len__(self) -> int:
         """How many rows."""
-        raise NotImplementedError
 
     @property
     def earliest_after(self) -> int | None:
         """The earliest time of all that is read after this table, microseconds, where known."""
         return None if self._later is None else self._later(self.first_row - 1 + len(self))
 
+    @abstractmethod
     def column(self, name: str) -> "pa.Array | None":
         """A column."""
-        raise NotImplementedError
 
     def text(self, name: str, row: int) -> str | None:
         """A text as it stands in a column, None where something else stands there."""
