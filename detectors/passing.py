@@ -7,7 +7,8 @@ shortened. Widening it moves rows: nobody may keep their positions. A table may
 have a memory of its keys (``detectors.memory``), from the moment when a row has to go: then it
 holds the keys of all rows, and each new one from its first use on, so that one look at its bucket
 is all that it costs. Almost every look-up brings a new key here, so all of it is in one loop whose
-counters are local: with state in memory it took three times as long.
+counters are local: with state in memory it took three times as long. Where a key's row is, says
+``detectors.buckets``.
 """
 
 from __future__ import annotations
@@ -16,41 +17,31 @@ from typing import Any, Final
 
 import numpy as np
 
+from detectors.buckets import (
+    ALL_HERE,
+    after,
+    bucket_ahead,
+    bucket_of,
+    go_on,
+    has_mark,
+    is_full,
+    look_in,
+    oldest_of,
+    row_of,
+)
 from detectors.compile import lean
 from detectors.keys import place_of
 from detectors.memory import enter, is_crowded, look_ahead, turn
 from models.kernel import kernel
-from models.prefetch import AHEAD, prefetch
+from models.prefetch import AHEAD
 
-USED, HAND, EVICTED, COUNT, FILLED, WANTED = range(6)
+USED, HAND, EVICTED, COUNT, NEXT, WANTED, FULL = range(7)
 """Of a table's state: positions in use, the oldest row's, keys that had to go, rows of the ring;
-from ``FILLED`` on not in a snapshot."""
+then, not in a snapshot: the next row's number, what is wanted, and buckets that are full."""
 ROWS, INDEX, MEMORY = range(1, 4)
 """What must be made larger, or built again, before a look-up can go on."""
 NEW, TAKEN, REMEMBERED = range(1, 4)
 NO_MEMORY: Final = (np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64))
-
-
-@kernel
-def index_ahead(keys: Any, e: int, secret: int, index: Any, shift: int) -> None:
-    """Ask for the entry with which a later look-up begins."""
-    if e < len(keys):
-        place = place_of(int(keys[e]), secret)
-        prefetch(index, (place & ((1 << shift) - 1)) * len(index) >> shift)
-
-
-@kernel
-def probe(index: Any, slots: Any, key: int, place: int, shift: int) -> int:
-    """Return the entry of the index that leads to a key; or the free one where it would stand."""
-    low = (1 << shift) - 1
-    at = (place & low) * len(index) >> shift
-    entry = int(index[at])
-    while entry >= 0:
-        if (entry ^ place) >> shift == 0 and int(slots[entry & low]["key"]) == key:
-            break
-        at = at + 1 if at + 1 < len(index) else 0
-        entry = int(index[at])
-    return at
 
 
 @kernel
@@ -75,17 +66,16 @@ def enter_rows(
 @lean
 def pass_by(  # noqa: C901 -- calls would cost as much as what they do
     first: int, wanted: Any, secret: int, now: Any, index: Any, slots: Any, state: Any,
-    shift: int, ttl: int, limit: int, most: int, dirty: Any, places: Any, written: Any, memory: Any,
+    bits: int, ttl: int, limit: int, most: int, dirty: Any, places: Any, written: Any, memory: Any,
     position: Any, fresh: Any, before: Any,
 ) -> int:  # fmt: skip
     """Locate from event ``first`` on; return where something is ``WANTED``, or the end."""
-    low = (1 << shift) - 1
-    room = len(index) * 3 // 4
+    low = (1 << bits) - 1
     used, hand, count = int(state[USED]), int(state[HAND]), int(state[COUNT])
-    filled, evicted = int(state[FILLED]), int(state[EVICTED])
+    number, evicted = int(state[NEXT]), int(state[EVICTED])
     done = len(wanted)
     for e in range(first, len(wanted)):
-        index_ahead(wanted, e + AHEAD, secret, index, shift)
+        bucket_ahead(index, wanted, e + AHEAD, secret, bits)
         if len(places) > 0 and e + AHEAD < len(wanted):
             look_ahead(places, written, memory, int(wanted[e + AHEAD]))
         key = int(wanted[e])
@@ -94,18 +84,28 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
             continue
         t = int(now[e])
         place = place_of(key, secret)
-        at = probe(index, slots, key, place, shift)
-        found = int(index[at])
-        p = found & low
-        if found >= 0 and is_within(p, hand, count, used) and t - int(slots[p]["seen"]) <= ttl:
+        bucket = bucket_of(index, place, bits)
+        entry = 0
+        p = -1
+        while True:
+            seen = look_in(index, bucket, place, bits, count, number)
+            if has_mark(seen):
+                p = row_of(index, bucket, place, bits, slots, key, hand, count, used, number)
+            which = oldest_of(seen, count)
+            if entry == 0 and which > 0:
+                entry = bucket + which
+            if p >= 0 or int(index[bucket]) == ALL_HERE:
+                break
+            bucket = after(index, bucket)
+        if p >= 0 and t - int(slots[p]["seen"]) <= ttl:
             hits = int(slots[p]["hits"])
             slots[p]["hits"] = min(hits + 1, most)
             dirty[p] = 1
             position[e] = p
             before[e] = hits
             continue
-        if found < 0 and filled >= room:  # first: how full the index is, is no part of the state
-            state[WANTED] = INDEX
+        if entry == 0 and number > count and is_full(index, int(state[FULL])):
+            state[WANTED] = INDEX  # first: how full the index is, is no part of the state
             done = e
             break
         for _ in range(2):
@@ -123,10 +123,15 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
             state[WANTED] = wants
             done = e
             break
-        ended = found >= 0 and is_within(p, hand, count, used)
+        ended = p >= 0 and is_within(p, hand, count, used)
         if ended:  # its time ended before the hand came there: it has a newer row from now on
             slots[p]["key"] = 0
             dirty[p] = 1
+        while entry == 0:  # all buckets up to this one are full of rows that are there
+            state[FULL] += go_on(index, bucket)
+            bucket = after(index, bucket)
+            which = oldest_of(look_in(index, bucket, place, bits, count, number), count)
+            entry = bucket + which if which > 0 else 0
         how = NEW
         if count == used:
             p = hand
@@ -138,9 +143,8 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
             count += 1
         if len(places) > 0 and enter(places, written, memory, key, t) and not ended:
             how = REMEMBERED
-        index[at] = place & ~low | p
-        if found < 0:
-            filled += 1
+        index[entry] = place & ~low | number & low
+        number += 1
         hits = 1 if how == REMEMBERED else 0
         slots[p]["key"] = key
         slots[p]["seen"] = t
@@ -150,5 +154,5 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
         position[e] = p
         before[e] = hits
     state[USED], state[HAND], state[COUNT] = used, hand, count
-    state[FILLED], state[EVICTED] = filled, evicted
+    state[NEXT], state[EVICTED] = number, evicted
     return done

@@ -5,14 +5,14 @@ a sender cost one look-up. Rows stand at positions 0..used-1. A row that was not
 of stream time starts afresh; at the limit the row goes that was needed longest ago among 16 spread
 over the table (sampled LRU, as Redis does it), where a key that was seen 30 times or more counts as
 a week younger: a flood of random names evicts itself first. Rows that are not renewed by use are a
-ring (``detectors.passing``). All of it depends on the order of events only, never on the cut of
-batches.
+ring (``detectors.passing``) with an index of its own (``detectors.buckets``). All of it depends on
+the order of events only, never on the cut of batches.
 
 A position that goes to another key leaves its entry in the index behind: whoever meets it sees that
-the key there is another. That spares a search through memory for each new delivery; when entries
-fill the index up, it is built again. An entry holds the upper bits of its place beside the
-position, so that rows of other keys are hardly ever looked at; where in the index it stands, the
-lower bits say, as a share of its length: so an index need be no power of two.
+the key there is another. When entries fill the index up, it is built again. An entry holds the
+upper bits of its place beside the position, so that rows of other keys are hardly ever looked at;
+where in the index it stands, the lower bits say, as a share of its length: so an index need be no
+power of two.
 
 A table whose rows come and go in the order of their first use may remember the keys of rows that
 had to go (``detectors.memory``, a tenth of a row's bytes): such a key starts afresh as one that was
@@ -35,31 +35,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.buckets import empty_index, link_ring, number_bits, words_for
 from detectors.compile import lean
 from detectors.keys import SECRET, place_of
 from detectors.memory import Memory
 from detectors.passing import (
     COUNT,
     EVICTED,
-    FILLED,
+    FULL,
     HAND,
     INDEX,
     NEW,
+    NEXT,
     NO_MEMORY,
     ROWS,
     TAKEN,
     USED,
     WANTED,
     enter_rows,
-    index_ahead,
     pass_by,
-    probe,
 )
 from detectors.snapshot import PATCH, RUNS, in_one_piece, picked, runs_of
 from models.guard import INT8_MAX, INT32_MAX
 from models.kernel import kernel
 from models.prefetch import AHEAD, prefetch
 
+FILLED = NEXT
+"""Where rows are renewed by use, the state has there how many entries of the index are in use."""
 SAMPLE = 16
 ESTABLISHED_HITS = 30
 ESTABLISHED_BONUS = 7 * 24 * 60
@@ -142,6 +144,28 @@ def _choose(slots: Any, state: Any, now: int, ttl: int, limit: int) -> int:
     return best
 
 
+@kernel
+def _ahead(keys: Any, e: int, secret: int, index: Any, shift: int) -> None:
+    """Ask for the entry with which a later look-up begins."""
+    if e < len(keys):
+        place = place_of(int(keys[e]), secret)
+        prefetch(index, (place & ((1 << shift) - 1)) * len(index) >> shift)
+
+
+@kernel
+def _probe(index: Any, slots: Any, key: int, place: int, shift: int) -> int:
+    """Return the entry of the index that leads to a key; or the free one where it would stand."""
+    low = (1 << shift) - 1
+    at = (place & low) * len(index) >> shift
+    entry = int(index[at])
+    while entry >= 0:
+        if (entry ^ place) >> shift == 0 and int(slots[entry & low]["key"]) == key:
+            break
+        at = at + 1 if at + 1 < len(index) else 0
+        entry = int(index[at])
+    return at
+
+
 @lean
 def _locate(
     first: int, wanted: Any, secret: int, now: Any, index: Any, slots: Any, state: Any,
@@ -151,7 +175,7 @@ def _locate(
     """Locate from event ``first`` on; return where something is ``WANTED``, or the end."""
     low = (1 << shift) - 1
     for e in range(first, len(wanted)):
-        index_ahead(wanted, e + 2 * AHEAD, secret, index, shift)
+        _ahead(wanted, e + 2 * AHEAD, secret, index, shift)
         if e + AHEAD < len(wanted):
             later = place_of(int(wanted[e + AHEAD]), secret)
             entry = int(index[(later & low) * len(index) >> shift])
@@ -163,7 +187,7 @@ def _locate(
             continue
         t = int(now[e])
         place = place_of(key, secret)
-        at = probe(index, slots, key, place, shift)
+        at = _probe(index, slots, key, place, shift)
         p = int(index[at])
         if p >= 0:
             p &= low
@@ -201,9 +225,9 @@ class KeyedTable:
 
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
-        self.state = np.zeros(6, np.int64)
-        # Bits of a place that say where in the index it is; passing tables have longer ones.
-        self._shift = min(spec.limit.bit_length() + (0 if spec.refresh else 2), 31)
+        self.state = np.zeros(FULL + 1, np.int64)
+        self._shift = min(spec.limit.bit_length(), 31) if spec.refresh else number_bits(spec.limit)
+        """Lower bits of an entry, which say where the row is: of its position, or its number."""
         self.memory = Memory(spec.ttl, spec.remembered) if spec.remembered else None
         self.rows: dict[str, NDArray[Any]] = {}
         self._allocate(FIRST_CAPACITY)
@@ -212,16 +236,13 @@ class KeyedTable:
         self.slots = np.zeros(capacity, SLOT if self.spec.counted else SMALL_SLOT)
         self.dirty = np.zeros(capacity, np.uint8)
         """1 where a row was used, or woken, since the last ``clean``."""
-        self.index = np.full(self._entries(capacity), -1, np.int32)
+        self.index = empty_index(self._entries(capacity))
 
     def _entries(self, capacity: int) -> int:
-        """Return the size of the index, with room for entries left behind.
-
-        Where every event brings a new key and an old one goes, half of the entries are old ones.
-        """
+        """Return the size of the index, with room for entries left behind."""
         if self.spec.refresh:
             return max(capacity // 6, 1) * 8  # four thirds, in whole eighths
-        return 1 << (max(3 * capacity, 8) - 1).bit_length()
+        return words_for(capacity)
 
     @property
     def used(self) -> int:
@@ -284,26 +305,23 @@ class KeyedTable:
         for name, rows in self.rows.items():
             self.rows[name] = _grown(rows, capacity)
         if len(self.index) != self._entries(capacity):
-            self.index = np.empty(self._entries(capacity), np.int32)
+            self.index = empty_index(self._entries(capacity))
             self.reindex()
 
     def reindex(self) -> None:
         """Build the index again from the keys (after growth, or a restore with other places)."""
         keys = np.ascontiguousarray(self.slots["key"][: self.used])
-        hand, count = self._span
         self.index[:] = -1
-        self.state[FILLED] = _link(self.index, keys, SECRET, hand, count, self._shift)
-
-    @property
-    def _span(self) -> tuple[int, int]:
-        """Where the rows begin, and how many there are."""
         if self.spec.refresh:
-            return 0, self.used
-        return int(self.state[HAND]), int(self.state[COUNT])
+            self.state[FILLED] = _link(self.index, keys, SECRET, self._shift)
+            return
+        hand, count = int(self.state[HAND]), int(self.state[COUNT])
+        self.state[FULL] = link_ring(self.index, keys, SECRET, hand, count, self._shift)
+        self.state[NEXT] = count
 
     def _ring(self) -> NDArray[np.int64]:
         """Return the positions of rows that pass, the oldest first."""
-        hand, count = self._span
+        hand, count = int(self.state[HAND]), int(self.state[COUNT])
         ring = np.arange(hand, hand + count)
         return np.where(ring < self.used, ring, ring - self.used)
 
@@ -323,7 +341,7 @@ class KeyedTable:
             located[:] = np.where(located >= 0, (located - hand) % used, located)
         self.state[[USED, HAND]] = wider, 0
         if len(self.index) != self._entries(capacity):
-            self.index = np.empty(self._entries(capacity), np.int32)
+            self.index = empty_index(self._entries(capacity))
         self.reindex()
 
     def locate(self, keys: NDArray[np.int64], now: NDArray[np.int64]) -> Located:
@@ -445,13 +463,12 @@ def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
 
 
 @lean
-def _link(index: Any, keys: Any, secret: int, hand: int, count: int, shift: int) -> int:
-    """Enter rows into an empty index, the oldest first; return how many there are."""
+def _link(index: Any, keys: Any, secret: int, shift: int) -> int:
+    """Enter all rows into an empty index; return how many there are."""
     low = (1 << shift) - 1
     linked = 0
-    for i in range(count):
-        p = hand + i if hand + i < len(keys) else hand + i - len(keys)
-        index_ahead(keys, p + AHEAD, secret, index, shift)
+    for p in range(len(keys)):
+        _ahead(keys, p + AHEAD, secret, index, shift)
         if int(keys[p]) == 0:
             continue
         place = place_of(int(keys[p]), secret)

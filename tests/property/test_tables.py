@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
+from detectors.buckets import ALL_HERE, WIDTH, empty_index
 from detectors.event import EVENT
 from detectors.keys import KeyColumns, combine, hex_key, name_key, place_of
+from detectors.passing import FULL
 from detectors.snapshot import merge, pack
 from detectors.tables import (
     ESTABLISHED_BONUS,
@@ -386,3 +388,23 @@ def test_rows_of_another_layout_are_refused() -> None:
     other.add_rows("user", np.dtype([("mark", "f4"), ("pair", "i2", 2)]))
     with pytest.raises(ValueError, match="layout"):
         other.restore(parts)
+
+
+@pytest.mark.parametrize("words", [128, 256, 1024])
+def test_full_buckets_let_look_ups_go_on(words: int) -> None:
+    """Rows are found in an index with hardly more room than rows, and so are those that follow."""
+    spec = TableSpec(("id",), 10**6, limit=110, refresh=False)
+    table, usual = table_of(spec), table_of(spec)
+    keys = np.random.default_rng(5).integers(1, 2**62, 2_000)
+    for start in range(0, len(keys), 50):
+        table.index = empty_index(words)
+        table.reindex()
+        part = np.concatenate([keys[max(start - 60, 0) : start], keys[start : start + 50]])
+        found, expected = (one.locate(part, np.full(len(part), start)) for one in (table, usual))
+        assert found.fresh.tolist() == expected.fresh.tolist()
+        assert found.position.tolist() == expected.position.tolist()
+        assert not found.fresh[:-50].any()
+        assert found.fresh[-50:].all()
+    full = table.index[::WIDTH] != ALL_HERE
+    assert int(np.count_nonzero(full)) == table.state[FULL]
+    assert full.any() == (words == 128)
