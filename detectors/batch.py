@@ -473,6 +473,8 @@ class Decoder:
         remember(self._clean, texts, True)
 
     def _time(self, text: str) -> int:
+        if text.endswith("+00:00"):  # as Python's isoformat writes it
+            text = text[:-6] + "Z"
         if len(text) > 27 or not _TIME.fullmatch(text):
             raise NotCanonicalError
         day = self._days.get(text[:10])

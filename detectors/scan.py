@@ -103,6 +103,8 @@ BAD: Final = -(1 << 62)
 NOTHING = np.uint64(0)
 HALF = np.uint64(32)
 SPACE: Final = 0x20
+NO_OFFSET = np.uint64(int.from_bytes(b"+00:00", "little"))
+NO_OFFSET_BYTES = np.uint64((1 << 48) - 1)
 COMMA, COLON, OPEN, CLOSE, MINUS, POINT = 0x2C, 0x3A, 0x7B, 0x7D, 0x2D, 0x2E
 FIRST_YEAR: Final = 1970  # what was before is left to others: no day is below 0
 ZERO, NINE, NULL, T = 0x30, 0x39, 0x6E, 0x74
@@ -403,9 +405,18 @@ def day_of(text: Any, at: int, memo: Any) -> int:
 
 @kernel
 def time_of(text: Any, start: int, end: int, memo: Any) -> int:
-    """Return a UTC time with at most six decimals in microseconds; BAD for other forms."""
-    length = end - start
-    if length < 20 or length > 27 or byte_at(text, end - 1) != 0x5A:
+    """Return a UTC time with at most six decimals in microseconds; BAD for other forms.
+
+    It ends with ``Z``, or with ``+00:00`` as Python's ``isoformat`` writes it.
+    """
+    length = end - start - 1
+    if length < 19 or length > 31:
+        return BAD
+    if byte_at(text, end - 1) != 0x5A:
+        if word_at(text, end - 6) & NO_OFFSET_BYTES != NO_OFFSET:
+            return BAD
+        length -= 5
+    if length > 26 or length < 19:
         return BAD
     if byte_at(text, start + 10) != 0x54:
         return BAD
@@ -413,8 +424,8 @@ def time_of(text: Any, start: int, end: int, memo: Any) -> int:
     if days == BAD or seconds < 0:
         return BAD
     micro = 0
-    if length > 20:
-        places = length - 21
+    if length > 19:
+        places = length - 20
         if byte_at(text, start + 19) != POINT or places == 0:
             return BAD
         micro = digits(text, start + 20, places)
