@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from alerts.explain import format_count
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.doctor import Grade, Trouble, examine, ranked
 from detectors.doctor_machine import asked_for, of_broker, of_machine
 from detectors.errors import ConfigError

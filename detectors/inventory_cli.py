@@ -9,7 +9,7 @@ import click
 
 from alerts.explain import format_duration, format_quantity, safe
 from detectors.cli import restored
-from detectors.config import load_config
+from detectors.config_file import load_config
 from detectors.core import SenderBaselines
 from detectors.errors import DetectorError
 from detectors.options import profiles_option

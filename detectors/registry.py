@@ -29,3 +29,12 @@ def alerting_found() -> tuple[Described, ...]:
     """Return everything that can alert, in the order of the ids: the detectors, and health."""
     found = (*detectors_found(), described_of(health))
     return tuple(sorted(found, key=lambda one: one.id))
+
+
+def unknown_detector(name: object) -> str:
+    """Return what is wrong with a name that none of them has.
+
+    >>> unknown_detector("replay-brust").startswith("unknown detector 'replay-brust'; allowed: ")
+    True
+    """
+    return f"unknown detector {name!r}; allowed: {', '.join(one.id for one in alerting_found())}"

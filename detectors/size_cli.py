@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from alerts.explain import format_bytes, format_count, format_duration
-from detectors.config import load_config
+from detectors.config_file import load_config
 from detectors.errors import DetectorError
 from detectors.sizing import SPEEDS, Sized, Stream, sized
 from ingest.errors import IngestError

@@ -14,7 +14,7 @@ from alerts.cli_time import Time
 from alerts.explain import format_count, safe
 from detectors.cli import _refuse_overwriting, _replace
 from detectors.cli_parts import BadLines, Progress
-from detectors.config import load_config
+from detectors.config_file import load_config
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from detectors.training import collect, fit

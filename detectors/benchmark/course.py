@@ -27,7 +27,8 @@ from detectors.benchmark.steps import OfStream, Resend
 from detectors.benchmark.stream import feed_as_log, published
 from detectors.benchmark.traffic import benign
 from detectors.benchmark.world import World
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.shared import Partitions
 from detectors.warm import warm_up
 from ingest.inventory import load_inventory

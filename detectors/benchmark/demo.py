@@ -24,7 +24,8 @@ from detectors.benchmark.labels import labels_json
 from detectors.benchmark.report import report
 from detectors.benchmark.score import Score, score
 from detectors.benchmark.whole_files import GzipWriter, staged
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from ingest.inventory import load_inventory
 from ingest.sources import Lines, cut
 

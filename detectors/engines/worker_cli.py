@@ -11,7 +11,8 @@ from typing import Final
 
 import click
 
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.engines.cores import ConfiguredCores, ConfiguredSources
 from detectors.engines.errors import EngineError
 from detectors.engines.hooks import check_hooks

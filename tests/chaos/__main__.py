@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from detectors.config import load_config
+from detectors.config_file import load_config
 from detectors.core import Core
 from tests.chaos.brokers import chaos_broker
 from tests.chaos.cases import CASES

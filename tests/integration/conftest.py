@@ -10,7 +10,8 @@ import pytest
 
 from detectors.benchmark.day import labelled_day
 from detectors.benchmark.jsonl import render
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.core import Core
 from detectors.engines.local import run_local
 from ingest.sources import read_events

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from detectors.benchmark.demo import run_demo
 from detectors.benchmark.demo_cli import commands
 from detectors.benchmark.labels import SEVERITIES
-from detectors.config import load_config
+from detectors.config_file import load_config
 from detectors.engines.local import run_local
 from ingest.inventory import load_inventory
 from ingest.sources import read_events

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alerts.alert import from_rfc3339
-from detectors.config import Config, Override, StreamSettings, load_config
+from detectors.config import Config, Override, StreamSettings
+from detectors.config_file import load_config
 from detectors.errors import ConfigError
 from detectors.event import POLICIES
 from detectors.registry import detectors_found
@@ -112,6 +114,24 @@ detector = "nothing"
 def test_nothing_that_a_file_can_hold_is_more_than_a_fault(tmp_path: Path, text: str) -> None:
     """Whatever stands where something else belongs is a fault of one line, never a crash."""
     assert refused(tmp_path, text)
+
+
+def test_all_faults_of_parameters_in_python_come_at_once() -> None:
+    """A notebook that names a detector or parameter wrong is told, as a file is."""
+    wrong = {
+        "replay-brust": {"threshold": 7.5},
+        "replay-burst": {"treshold": 7.5, "threshold": 0, "close_after_s": float("nan")},
+    }
+    with pytest.raises(ConfigError) as caught:
+        Config(wrong)
+    told = str(caught.value).splitlines()
+    assert [line.split("; ")[0].split(" (got")[0] for line in told] == [
+        "replay-burst.close_after_s must be a number from 60 to 604800",
+        "replay-burst.threshold must be a number from 1 to 100",
+        "unknown detector 'replay-brust'",
+        "unknown key replay-burst.treshold",
+    ]
+    assert Config({"replay-burst": {"threshold": np.float32(8)}}).settings
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

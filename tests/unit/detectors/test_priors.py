@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.errors import ConfigError
 from detectors.priors import Fit, Prior, SizePrior, fit_share, fit_size, load_priors, text_of
 from detectors.priors_cli import priors

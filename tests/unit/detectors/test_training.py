@@ -14,7 +14,8 @@ import callwatch
 from detectors.benchmark.day import labelled_day
 from detectors.benchmark.jsonl import render
 from detectors.benchmark.whole_files import GzipWriter
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.core import Core
 from detectors.errors import ConfigError
 from detectors.learned import SHIPPED, read_model

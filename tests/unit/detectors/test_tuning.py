@@ -10,7 +10,8 @@ import pytest
 
 from alerts.alert import Alert
 from detectors.base import CONTRIBUTES, EXPIRED
-from detectors.config import Config, Override, load_config
+from detectors.config import Config, Override
+from detectors.config_file import load_config
 from detectors.core import Core
 from detectors.errors import ConfigError, StateError
 from detectors.event import DAY, HOUR, MINUTE, SECOND
