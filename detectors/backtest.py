@@ -110,6 +110,9 @@ class Summary:
     """Hash of its parameters."""
     read: int
     scored: int
+    rejected: int
+    duplicates: int
+    """Published twice: the same id."""
     senders: int
     sender_days: float
     alerts: Mapping[tuple[str, str], int]
@@ -130,6 +133,8 @@ class Summary:
             "config": self.config,
             "read": self.read,
             "scored": self.scored,
+            "rejected": self.rejected,
+            "duplicates": self.duplicates,
             "senders": self.senders,
             "sender_days": round(self.sender_days, 2),
             "alerts": by,
@@ -147,6 +152,8 @@ def summary(result: LocalResult, config: Config) -> Summary:
         config.hash,
         result.read,
         result.accepted,
+        sum(n for name, n in result.counts.items() if name.startswith("rejected.")),
+        result.counts.get("duplicates", 0),
         len(days),
         sum(days),
         Counter((one.detector, one.severity.value) for one in latest if not one.shadow),

@@ -15,7 +15,8 @@ import click
 from alerts.alert import Alert, Severity
 from alerts.explain import format_count, safe
 from detectors.cli_parts import BadLines, Progress, json_option, now_option, until_option
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.engines.local import run_local
 from detectors.errors import DetectorError
 from detectors.options import profiles_option
@@ -78,7 +79,7 @@ def backtest(
     as_json: bool,
     fail_on: str | None,
 ) -> None:
-    """Play archived EVENTS under a configuration: JSON lines, gzip, Parquet, an export; - once.
+    """Play archived EVENTS under a configuration: JSON lines, gzip, Parquet, or -.
 
     Counts alerts by detector and severity and for each sender and day; --against names what another
     configuration says differently.
@@ -164,9 +165,9 @@ def _tell(played: list[Played], *, as_json: bool) -> None:
             ]
         click.echo(json.dumps(record))
         return
+    for text in dict.fromkeys(text for one in played for text in one.warnings):
+        click.echo(f"warning: {safe(text, 300)}", err=True)
     for name, one in zip(names, played, strict=False):
-        for text in one.warnings:
-            click.echo(f"warning: {safe(text, 300)}", err=True)
         click.echo("\n".join(lines(f"--{name}", one.summary)))
     if len(played) > 1:
         click.echo("\n".join(difference_lines(_difference(played))))
@@ -175,6 +176,8 @@ def _tell(played: list[Played], *, as_json: bool) -> None:
 def lines(title: str, summary: Summary) -> list[str]:
     """Return what one configuration said, for people."""
     found = [f"{title} ({summary.config}): {summary.read:,} read, {summary.scored:,} scored, "]
+    found[0] += f"{summary.rejected:,} rejected, " if summary.rejected else ""
+    found[0] += f"{summary.duplicates:,} published twice, " if summary.duplicates else ""
     found[0] += f"{format_count(summary.senders, 'sender')}, {summary.sender_days:,.0f} sender-days"
     for (detector, severity), n in sorted(summary.alerts.items()):
         rate = n / summary.sender_days if summary.sender_days else 0.0

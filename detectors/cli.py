@@ -23,7 +23,8 @@ from detectors.cli_parts import (
     now_option,
     until_option,
 )
-from detectors.config import Config, load_config
+from detectors.config import Config
+from detectors.config_file import load_config
 from detectors.engines.local import BadLine, LocalResult, run_local
 from detectors.errors import DetectorError, StateError
 from detectors.options import profiles_option
@@ -60,7 +61,7 @@ SHOWN_ALERTS = 50
     type=click.IntRange(1, 1024),
     default=1,
     show_default=True,
-    help="Split senders as Kafka does.",
+    help="Split senders as Kafka does; not with --state.",
 )
 @click.option(
     "--control",
@@ -156,6 +157,9 @@ def detect(
         msg = f"{error.filename or '-'}: {error.strerror or error}"
         raise click.ClickException(msg) from None
     _finish(result, as_json=as_json)
+    if 0 < result.read == report_bad.count:
+        msg = "no valid event in all that was read"
+        raise click.ClickException(msg)
     worst = max((alert.severity for alert in result.alerts if not alert.shadow), default=None)
     if fail_on is not None and worst is not None and worst >= Severity(fail_on):
         raise SystemExit(3)

@@ -13,5 +13,9 @@ class ContractError(DetectorError):
     """A detector's file breaks the contract of ``detectors.base``."""
 
 
+class SpoolError(DetectorError):
+    """Events cannot be kept on disk until all are read."""
+
+
 class StateError(DetectorError):
     """A snapshot is damaged, or was made by another layout of rows."""

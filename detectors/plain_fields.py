@@ -11,9 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from detectors.event import REASONS, VERDICTS
 from ingest.errors import EventError
-from ingest.schema import SCHEMA_VERSION, CallbackEvent, Kind, SourceIpFrom, check_event
+from ingest.schema import FIELDS, SCHEMA_VERSION, Kind, SourceIpFrom, check_event
 
-_FIELDS = {field.alias or name: field for name, field in CallbackEvent.model_fields.items()}
 _WORDS = {"kind", "verdict", "reason", "source_ip_from"}
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -29,7 +28,7 @@ class Bounds(NamedTuple):
 
 @cache
 def _asked(name: str) -> TypeAdapter[Any]:
-    field = _FIELDS[name]
+    field = FIELDS[name]
     asked: Any = Annotated[(field.annotation, *field.metadata, name)]  # known only here
     return TypeAdapter(asked)
 
@@ -60,7 +59,7 @@ def bounds(name: str) -> Bounds:
     low: Any = -sys.float_info.max
     high: Any = sys.float_info.max
     above: Any = None
-    for rule in _FIELDS[name].metadata:
+    for rule in FIELDS[name].metadata:
         match rule:
             case Ge(ge):
                 low = ge

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detectors.keys import id_keys
 from detectors.plain_fields import bounds
 from detectors.texts import fingerprints, first_halves, halves_of_bytes, moments, uuids
-from ingest.schema import CallbackEvent
+from ingest.schema import FIELDS
 from ingest.tables import REPEATED, Table
 
 TIMES: Final = ("received_at", "signed_at", "event_created_at")
@@ -22,9 +22,7 @@ FINGERPRINTS: Final = ("delivery_fp", "signature_fp", "body_fp", "path_fp")
 NUMBERS: Final = ("schema", "body_bytes", "status", "attempt", "asn", "duration_ms", "sample_rate")
 FLAGS: Final = ("signature_ok", "duplicate")
 KNOWN: Final = {*REPEATED, *TIMES, *FINGERPRINTS, *NUMBERS, *FLAGS, "id"}
-NEEDED: Final = {
-    field.alias or name for name, field in CallbackEvent.model_fields.items() if field.is_required()
-}
+NEEDED: Final = {name for name, field in FIELDS.items() if field.is_required()}
 _ZERO: Final = np.zeros(1, np.int64)
 _NO_FLAG: Final = np.full(1, -1, np.int64)
 _LAST_TIME: Final = 253_370_764_800_000_000

@@ -12,7 +12,7 @@ from .fingerprint import TEST_VECTORS, Label, fingerprint
 from .partition import murmur2, partition_for
 from .prefix import source_prefix
 from .records import event_record
-from .schema import CallbackEvent, json_schema, parse_event
+from .schema import FIELDS, CallbackEvent, json_schema, parse_event
 from .vocabulary import PATTERN_MEANS, Reason
 
 
@@ -25,8 +25,7 @@ def field_table() -> str:
     """A row for every field of the event: name, type and limits, meaning."""
     schema = json_schema()
     rows = ["| field | type | meaning |", "|---|---|---|"]
-    for name, field in CallbackEvent.model_fields.items():
-        shown = field.alias or name
+    for shown, field in FIELDS.items():
         kind = _kind(schema["properties"][shown], schema["$defs"])
         label = f"**`{shown}`**" if field.is_required() else f"`{shown}`"
         rows.append(f"| {label} | {kind} | {field.description} |")

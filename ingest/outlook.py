@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .schema import CallbackEvent
+from .schema import FIELDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,11 +27,9 @@ TIME: Final = "received_at"
 EVER: Final = 2**62
 """Microseconds; no event is so late."""
 _INDEX: Final = re.compile(r"__index_level_[0-9]+__")
-_ROWS: Final = 1 << 16
+_ROWS: Final = 1 << 13
+"""Of a stretch: where a table ends within one, the rest of it has to wait."""
 _NANOSECONDS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-_FIELDS: Final = frozenset(
-    field.alias or name for name, field in CallbackEvent.model_fields.items()
-)
 Later = Callable[[int], int | None]
 """The earliest time from a row (from 0) on, microseconds; None where it is unknown."""
 
@@ -63,7 +61,7 @@ def outlook_of(stretches: Iterable[tuple[int, int]], beyond: int = EVER) -> Outl
 
 def are_events(names: Sequence[str]) -> bool:
     """Tell whether columns can hold nothing but events, each with its time."""
-    return _FIELDS.issuperset(names) and TIME in names and len(set(names)) == len(names)
+    return FIELDS.keys() >= set(names) and TIME in names and len(set(names)) == len(names)
 
 
 def names_in(schema: "pa.Schema") -> list[str]:

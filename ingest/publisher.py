@@ -27,6 +27,7 @@ from .outbox import Drop, DropPolicy, Outbox, Stats
 from .records import Record, event_record
 from .rfc3339 import format_time
 from .schema import (
+    FIELDS,
     MAX_EVENT_BYTES,
     SCHEMA_VERSION,
     CallbackEvent,
@@ -41,9 +42,6 @@ from .version import __version__
 Hook = Callable[[CallbackEvent], CallbackEvent | None]
 
 _CONTAINERS: Final = (Mapping, AbstractSet, list, tuple)
-_FIELDS: Final = frozenset(
-    field.alias or name for name, field in CallbackEvent.model_fields.items()
-)
 _MOST_EXT: Final = 8  # as the schema says
 _FIXED_COST: Final = 2_048  # bytes of Python objects that an event holds until it is a record
 
@@ -367,7 +365,7 @@ def _bounded(event: Mapping[str, Any]) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     for name, value in event.items():
-        if name not in _FIELDS:
+        if name not in FIELDS:
             kept["(unknown)"] = None
         elif name == "ext" and isinstance(value, Mapping):
             kept[name] = _ext(value)

@@ -1,33 +1,34 @@
 """Rows of a table as JSON lines, the form in which every event is judged.
 
 Only the representation is mended, never a value: nulls are left out, times become RFC 3339, a
-UUID or a fingerprint of 16 bytes becomes text, and a whole number or a flag that a missing
-neighbour turned into a float becomes itself again.
+UUID or a fingerprint of 16 bytes becomes text, a decimal a number, and a whole number or a flag
+that a missing neighbour turned into a float becomes itself again.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, get_args
 from uuid import UUID
 
 from .errors import SourceError
 from .rfc3339 import format_time
-from .schema import CallbackEvent
+from .schema import FIELDS
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 _INTEGERS: Final = frozenset(
-    field.alias or name
-    for name, field in CallbackEvent.model_fields.items()
+    name
+    for name, field in FIELDS.items()
     if field.annotation is int or int in get_args(field.annotation)
 )
 _BOOLEANS: Final = frozenset(
     name
-    for name, field in CallbackEvent.model_fields.items()
+    for name, field in FIELDS.items()
     if field.annotation is bool or bool in get_args(field.annotation)
 )
 _WHOLE: Final = _INTEGERS | _BOOLEANS
@@ -71,6 +72,13 @@ def _whole(name: str, value: float) -> Any:
     if name in _BOOLEANS:
         return bool(value) if value in (0.0, 1.0) else value
     return int(value) if value.is_integer() else value
+
+
+def with_index(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """A DataFrame with a column for each level of its index that has the name of a field."""
+    mine = {str(name) for name in frame.columns}
+    names = [name for name in frame.index.names if name in FIELDS and name not in mine]
+    return frame.reset_index(level=names) if names else frame
 
 
 def frame_columns(frame: "pd.DataFrame") -> dict[str, list[Any]]:
@@ -128,6 +136,9 @@ def _plain(value: Any, *, nan_is_missing: bool) -> Any:
             return str(value) if isinstance(value, str) else value
         case float():
             return _MISSING if nan_is_missing and math.isnan(value) else value
+        case Decimal():
+            whole = value.is_finite() and value == value.to_integral_value()
+            return int(value) if whole else _plain(float(value), nan_is_missing=nan_is_missing)
         case datetime():
             return format_time(value) if value.tzinfo else value.isoformat()
         case bytes():

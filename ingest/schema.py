@@ -40,6 +40,7 @@ from .vocabulary import (
 from .wire import MAX_EVENT_BYTES, dump_model, explained, parse_model
 
 __all__ = [
+    "FIELDS",
     "MAX_EVENT_BYTES",
     "SCHEMA_VERSION",
     "UNKNOWN_SENDER",
@@ -192,6 +193,10 @@ class CallbackEvent(Wire):
     def received_at_us(self) -> int:
         """Microseconds since 1970 at which the request arrived."""
         return rfc3339.to_us(self.received_at)
+
+
+FIELDS: Final = {field.alias or name: field for name, field in CallbackEvent.model_fields.items()}
+"""Of the event, by their names in JSON."""
 
 
 class Report(Wire):

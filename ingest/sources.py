@@ -11,7 +11,10 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from errno import EACCES, EISDIR
+from os import R_OK, access, strerror
 from pathlib import Path
+from stat import S_ISDIR
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from .errors import SourceError
@@ -79,6 +82,8 @@ def read_pieces(
     cannot be read; the lines before the fault were handed out.
     """
     names = [str(path) for path in paths]
+    for name in names:
+        _look_for(name)
     outlook = of_files(names)
     for which, path in enumerate(names):
         try:
@@ -90,15 +95,37 @@ def read_pieces(
             msg = f"{path}: gzip data ends early: the file is truncated"
             raise SourceError(msg) from None
         except OSError as error:
-            msg = f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
-            raise SourceError(msg) from None
+            raise _unreadable(path, error) from None
+
+
+def _look_for(path: str) -> None:
+    """Raise SourceError where there is no such file: before hours are spent on those before it."""
+    if path == "-":
+        return
+    try:
+        found = Path(path).stat() if path else None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if found is None:
+        msg = "'': allowed is the name of a file, or - for standard input"
+        raise SourceError(msg)
+    if S_ISDIR(found.st_mode):
+        raise _unreadable(path, OSError(EISDIR, strerror(EISDIR)))
+    if not access(path, R_OK):
+        raise _unreadable(path, OSError(EACCES, strerror(EACCES)))
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> SourceError:
+    told = error.strerror if isinstance(error, OSError) else None
+    return SourceError(f"{path}: cannot be read: {(told or str(error)).lower()}")
 
 
 def frame_lines(frame: "pd.DataFrame") -> Lines:
     """The rows of a DataFrame as JSON lines; missing values are left out."""
-    from .rows import frame_columns, json_lines
+    from .rows import frame_columns, json_lines, with_index
 
-    return cut("frame", 1, json_lines(frame_columns(frame), len(frame), nan_is_missing=True))
+    columns = frame_columns(with_index(frame))
+    return cut("frame", 1, json_lines(columns, len(frame), nan_is_missing=True))
 
 
 def table_lines(table: "Table") -> Iterator[Lines]:
@@ -145,7 +172,11 @@ def _read(path: str, chunk_bytes: int, later: Later) -> "Iterator[Lines | Table]
             return
         whole: IO[bytes] = io.BufferedReader(_Rejoined(head, file), 1 << 16)
         if head.startswith(_GZIP):
-            whole = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=whole)))
+            packed = stack.enter_context(gzip.GzipFile(fileobj=whole))
+            if packed.peek(len(PARQUET)).startswith(PARQUET):
+                msg = f"{path}: is Parquet inside of gzip; unpack it, since its end is read first"
+                raise SourceError(msg)
+            whole = cast("IO[bytes]", packed)
         elif path.endswith(".gz") and head:
             msg = f"{path}: is no gzip data, though it is named so"
             raise SourceError(msg)

@@ -21,7 +21,7 @@ from .outlook import (
     outlook_of,
     stretches_of,
 )
-from .rows import arrow_columns, frame_columns, json_values
+from .rows import arrow_columns, frame_columns, json_values, with_index
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,7 +244,8 @@ def _rows_at_once(metadata: Any) -> int:
 
 
 def frame_tables(frame: "pd.DataFrame") -> Iterator[FrameTable]:
-    """The rows of a DataFrame, some ten thousand at a time."""
+    """The rows of a DataFrame, some ten thousand at a time; row 1 is the first."""
+    frame = with_index(frame)
     frame_columns(frame.iloc[:0])  # names that repeat are refused
     whole = {str(name): _arrow(frame[name]) for name in frame.columns}
     later = _later_in(whole)

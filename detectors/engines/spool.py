@@ -5,7 +5,8 @@ from __future__ import annotations
 import mmap
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.batch import EventBatch, ReportAt
+from detectors.errors import SpoolError
 from detectors.event import EVENT
 from ingest.schema import dump_report, parse_report
 from ingest.tables import ArrowTable, Table, from_bytes
@@ -69,6 +71,10 @@ class Spool:
         n = len(batch)
         if n == 0:
             return
+        with _on_disk():
+            self._add(batch, n)
+
+    def _add(self, batch: EventBatch, n: int) -> None:
         rows = np.zeros(n, ROW)
         rows["id"] = batch.ids
         rows["event"] = batch.columns.view(_WHOLE)
@@ -93,7 +99,8 @@ class Spool:
             if one.report is None:
                 continue
             value = dump_report(one.report)
-            self._values.write(value)
+            with _on_disk():
+                self._values.write(value)
             self._reports.extend((one.t, first_place + one.place, self._end, len(value)))
             self._end += len(value)
 
@@ -105,10 +112,12 @@ class Spool:
 
     def batch(self) -> EventBatch:
         """Return everything as one batch, in the order of reading."""
-        buffer = _mapped(self._values, self._end)
-        rows: NDArray[Any] = np.frombuffer(_mapped(self._rows, self._count * ROW.itemsize), ROW)
+        with _on_disk():
+            buffer = _mapped(self._values, self._end)
+            written = _mapped(self._rows, self._count * ROW.itemsize)
+            tables = self._tables.all()
+        rows: NDArray[Any] = np.frombuffer(written, ROW)
         spans = np.stack([rows["start"], rows["end"]], axis=1)
-        tables = self._tables.all()
         return EventBatch(
             rows["event"].view(EVENT),
             rows["id"],
@@ -180,6 +189,19 @@ class _Tables:
         """Give the file back."""
         if self._file is not None:
             self._file.close()
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """Let an error of the disk say which folder it is about."""
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"{tempfile.gettempdir()}: events that are not in order are sorted there, but: "
+            f"{(error.strerror or str(error)).lower()}; TMPDIR can name another folder"
+        )
+        raise SpoolError(msg) from None
 
 
 def _mapped(file: Any, size: int) -> Any:

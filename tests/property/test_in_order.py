@@ -29,6 +29,7 @@ from detectors.shared import Partitions
 from ingest import outlook, tables
 from ingest.control import Control
 from ingest.errors import SourceError
+from ingest.schema import FIELDS
 from ingest.sources import read_events, read_pieces
 from ingest.tables import ArrowTable, frame_tables, parquet_tables
 from tests.property.hostile import START, hostile, said_of
@@ -39,7 +40,7 @@ GIVEN: dict[str, Any] = {
     "schema": 1, "receiver": "r", "endpoint": "/h", "kind": "webhook", "sender": "s",
     "verdict": "verified", "body_bytes": 1, "source_ip": "192.0.2.1", "source_ip_from": "socket",
 }  # fmt: skip
-EVENTS = {name for name in outlook._FIELDS if name != "ext"}
+EVENTS = {name for name in FIELDS if name != "ext"}
 
 
 def batch_of(times: list[int], first: int) -> EventBatch:

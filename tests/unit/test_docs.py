@@ -21,7 +21,7 @@ from detectors.benchmark.day import labelled_day
 from detectors.benchmark.demo import SEED
 from detectors.benchmark.labels import Kind
 from detectors.cli import detect
-from detectors.config import load_config
+from detectors.config_file import load_config
 from detectors.errors import ConfigError
 from detectors.priors import Prior, text_of
 from detectors.registry import alerting_found, detectors_found
@@ -33,6 +33,7 @@ from ingest.transports import MemoryTransport
 from tests.docs.__main__ import rendered, stale
 from tests.docs.bench import figures, kept
 from tests.docs.parts import commands
+from tests.unit.detectors.streams import encode, traffic
 
 ROOT = Path(__file__).parents[2]
 PAGES = {page: page.read_text("utf-8") for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]}
@@ -262,6 +263,23 @@ def test_kept_figures_become_a_table(tmp_path: Path) -> None:
         "| start | 1.25 s |  |  |",
     ]
     assert "make bench" in figures(tmp_path / "none")
+
+
+def test_the_archive_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON lines become Parquet, that an archive, and both what detection reads."""
+    monkeypatch.chdir(tmp_path)
+    lines = encode(traffic(days=1))
+    Path("events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    Path("detectors.toml").write_text("[detectors.replay-burst]\nthreshold = 8\n")
+    Path("inventory.toml").write_text("[senders.acme]\n")
+    found: dict[str, object] = {}
+    for example in fences(ROOT / "docs" / "archives.md", "python"):
+        exec(compile(example, "archives.md", "exec"), found)
+    for path in ("events.parquet", "archive.parquet"):
+        done = CliRunner().invoke(detect, [path, "--json"])
+        record = json.loads(done.stdout)
+        assert (record["accepted"], record["rejected"]) == (len(lines), {})
+    assert found["alerts"] == []
 
 
 @pytest.mark.parametrize("example", fences(ROOT / "docs" / "signatures.md", "python"))

@@ -135,6 +135,9 @@ def test_bad_rows_are_named_once(tmp_path: Path) -> None:
     done = invoke(path, "--against", "defaults")
     assert done.exit_code == 0
     assert done.stderr.count("not_json") == 1
+    assert done.stdout.count(f"{len(lines) + 1:,} scored, 1 rejected, 1 sender") == 2
+    again = json.loads(invoke(path, path, "--json").stdout)["config"]
+    assert (again["rejected"], again["duplicates"]) == (2, len(lines) + 1)
 
 
 @pytest.mark.parametrize(

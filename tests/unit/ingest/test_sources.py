@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 from collections import deque
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -146,6 +147,7 @@ def _damaged_gzip() -> bytes:
         ("events.gz", _damaged_gzip(), "gzip data is damaged"),
         ("events.parquet", b"{1}\n", "is no Parquet file, though it is named so"),
         ("events.parquet", b"PAR1garbage", "no readable Parquet: "),
+        ("events.gz", gzip.compress(b"PAR1 and more", mtime=0), "is Parquet inside of gzip"),
         ("none.jsonl", None, "cannot be read: no such file or directory"),
         ("", None, "cannot be read: is a directory"),
     ],
@@ -161,6 +163,21 @@ def test_what_cannot_be_read_is_named(
         list(read_events([path]))
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [("none.jsonl", "none.jsonl: cannot be read"), ("", "'': allowed is the name of a file, or -")],
+)
+def test_a_file_that_is_not_there_is_named_before_others_are_read(
+    tmp_path: Path, wrong: str, says: str
+) -> None:
+    """Hours may pass until it is its turn."""
+    (tmp_path / "events.jsonl").write_bytes(b"{1}\n")
+    pieces = read_events([tmp_path / "events.jsonl", wrong])
+    with pytest.raises(SourceError) as caught:
+        next(pieces)
+    assert says in str(caught.value)
 
 
 def test_lines_before_a_fault_are_handed_out(tmp_path: Path) -> None:
@@ -221,7 +238,7 @@ def test_parquet_becomes_the_same_events(
 def test_parquet_types_of_other_writers_are_understood(
     tmp_path: Path, event: dict[str, Any]
 ) -> None:
-    """UUIDs of 16 bytes, maps, narrow integers and zoned nanoseconds mean what they say."""
+    """UUIDs of 16 bytes, maps, decimals and zoned nanoseconds mean what they say."""
     plain = {name: pa.array([value]) for name, value in event.items()}
     table = pa.table(
         plain
@@ -232,6 +249,8 @@ def test_parquet_types_of_other_writers_are_understood(
                 pa.timestamp("ns", "Europe/Berlin"),
             ),
             "schema": pa.array([1], pa.int8()),
+            "body_bytes": pa.array([Decimal(event["body_bytes"])], pa.decimal128(38, 2)),
+            "duration_ms": pa.array([Decimal("1.5")], pa.decimal128(9, 1)),
             "ext": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
             "country": pa.array([None], pa.string()),
             "sender": pa.array(["acme-stripe"]).dictionary_encode(),
@@ -240,7 +259,18 @@ def test_parquet_types_of_other_writers_are_understood(
     path = tmp_path / "events.parquet"
     pq.write_table(table, path)
     (lines,) = read_events([path])
-    assert _events(lines) == [parse_event(json.dumps(event | {"ext": {"a": 1}}))]
+    meant = event | {"ext": {"a": 1}, "duration_ms": 1.5}
+    assert _events(lines) == [parse_event(json.dumps(meant))]
+
+
+def test_an_index_with_the_name_of_a_field_is_one(
+    frame: pd.DataFrame, event: dict[str, Any]
+) -> None:
+    """Frames of times have them as their index; one with another name, or none, is no field."""
+    assert _events(frame_lines(frame.set_index("received_at"))) == _wanted(event)
+    assert _events(frame_lines(frame.set_index(["sender", "received_at"]))) == _wanted(event)
+    assert _events(frame_lines(frame.rename_axis("row"))) == _wanted(event)
+    assert _events(frame_lines(frame.rename_axis("sender"))) == _wanted(event)
 
 
 def test_a_frame_mends_no_value(frame: pd.DataFrame) -> None:
