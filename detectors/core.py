@@ -613,7 +613,7 @@ class Core:
         return {f"clock/{r.detector.id}": r.clock[:WRITTEN].copy() for r in self._runners}
 
     @staticmethod
-    def restore(config: Config, data: bytes, *, partitions: int | None = None) -> Core:
+    def restore(config: Config, data: bytes | memoryview, *, partitions: int | None = None) -> Core:
         """Return the core that made the snapshot; StateError where it does not fit."""
         header, arrays = unpack(data)
         if header["config"] != config.state_hash:

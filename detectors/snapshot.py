@@ -67,10 +67,14 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes
     return b"".join(Copied(written(header), arrays).pieces())
 
 
-def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return header and arrays; StateError where the bytes are no whole snapshot."""
-    body, check = data[:-CHECK_BYTES], data[-CHECK_BYTES:]
-    if not body.startswith(MAGIC):
+def unpack(data: bytes | memoryview) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return header and arrays; StateError where the bytes are no whole snapshot.
+
+    Arrays are views: a copy of each would be as much memory again, that is new.
+    """
+    whole = memoryview(data)
+    body, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
+    if body[: len(MAGIC)] != MAGIC:
         msg = "snapshot: these bytes are no snapshot of this version"
         raise StateError(msg)
     if crc32c(body).to_bytes(CHECK_BYTES, "big") != check:
@@ -78,7 +82,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise StateError(msg)
     start = len(MAGIC) + 8
     end = start + int.from_bytes(body[len(MAGIC) : start], "big")
-    parsed = json.loads(body[start:end])
+    parsed = json.loads(bytes(body[start:end]))
     arrays = {}
     for name, (kind, length) in parsed["arrays"].items():
         dtype = _dtype(kind)
@@ -110,7 +114,7 @@ def steps_of(places: NDArray[np.int64], length: int) -> NDArray[np.uint32]:
     return np.concatenate([np.array([length]), np.diff(places, prepend=0)]).astype(np.uint32)
 
 
-def merge(base: bytes, changes: Sequence[bytes]) -> bytes:
+def merge(base: bytes | memoryview, changes: Sequence[bytes | memoryview]) -> bytes | memoryview:
     """Return the snapshot that changes make of an earlier one, applied in their order.
 
     An array ``table/name@`` holds what is to stand in ``table/name`` at the runs ``table/@runs``,

@@ -436,7 +436,10 @@ class KeyedTable:
         # Room for the next as well: it would be the first that copies all of them once more.
         self.reserve(int(used * self.spec.growth) + 1 if self.spec.refresh else used)
         self.state[:FILLED] = parts["state"]
-        self.slots[:used] = parts["slots"]
+        if parts["slots"].dtype != self.slots.dtype:
+            msg = "slots have another layout"
+            raise ValueError(msg)
+        in_one_piece(self.slots)[:used] = in_one_piece(parts["slots"])
         for name, rows in self.rows.items():
             if name in may_lack and f"rows.{name}" not in parts:
                 continue

@@ -158,7 +158,7 @@ class SourcesCore:
         return Copied(written(header), {"shared": shared})
 
     @staticmethod
-    def restore(config: Config, partitions: int, data: bytes) -> "SourcesCore":
+    def restore(config: Config, partitions: int, data: bytes | memoryview) -> "SourcesCore":
         """The core that made the snapshot; StateError where it does not fit."""
         header, arrays = unpack(data)
         try:
@@ -190,7 +190,7 @@ class ConfiguredCores:
         """An empty core."""
         return EventsCore(Core(self.config, partition, partitions=self.partitions))
 
-    def restore(self, partition: int, snapshot: bytes) -> EventsCore:  # noqa: ARG002 - it knows it
+    def restore(self, partition: int, snapshot: bytes | memoryview) -> EventsCore:  # noqa: ARG002 - it knows it
         """The core that made the snapshot."""
         return EventsCore(Core.restore(self.config, snapshot, partitions=self.partitions))
 
@@ -212,6 +212,6 @@ class ConfiguredSources:
         """An empty core."""
         return SourcesCore(self.config, self.partitions)
 
-    def restore(self, partition: int, snapshot: bytes) -> SourcesCore:  # noqa: ARG002
+    def restore(self, partition: int, snapshot: bytes | memoryview) -> SourcesCore:  # noqa: ARG002
         """The core that made the snapshot."""
         return SourcesCore.restore(self.config, self.partitions, snapshot)

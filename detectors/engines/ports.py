@@ -74,7 +74,7 @@ class Cores(Protocol):
     def new(self, partition: int) -> PartitionCore:
         """An empty core."""
 
-    def restore(self, partition: int, snapshot: bytes) -> PartitionCore:
+    def restore(self, partition: int, snapshot: bytes | memoryview) -> PartitionCore:
         """A core with that state, in one piece; raises `StateError` when it does not fit."""
 
 

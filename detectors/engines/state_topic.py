@@ -27,6 +27,7 @@ from typing import Annotated, Final, NamedTuple
 
 import cramjam
 import msgspec
+import numpy as np
 
 from detectors.errors import StateError
 from detectors.snapshot import merge
@@ -96,10 +97,10 @@ class Checkpoint:
 
     offset: int
     config: str
-    snapshot: bytes
-    changes: tuple[bytes, ...] = ()
+    snapshot: bytes | memoryview
+    changes: tuple[bytes | memoryview, ...] = ()
 
-    def merged(self) -> bytes:
+    def merged(self) -> bytes | memoryview:
         """The state in one snapshot; `StateError` where the parts do not belong together."""
         return merge(self.snapshot, self.changes)
 
@@ -249,7 +250,8 @@ def _assemble(
     if newest.base > key.epoch:
         msg = f"{_name(key)}: base must be {key.epoch} or less (got {newest.base})"
         raise StateError(msg)
-    parts, before = [], b""
+    parts: list[memoryview] = []
+    before = b""
     for epoch in range(newest.base, key.epoch + 1):
         each = key._replace(epoch=epoch)
         manifest = _manifest(each, values)
@@ -286,7 +288,7 @@ def _manifest(key: StateKey, values: Mapping[StateKey, bytes]) -> _Manifest:
 
 def _content(
     key: StateKey, manifest: _Manifest, values: Mapping[StateKey, bytes], data: str
-) -> bytes:
+) -> memoryview:
     if not 0 <= manifest.chunks * CHUNK_BYTES - manifest.length < CHUNK_BYTES:
         msg = f"{_name(key)}: {manifest.chunks} chunks do not hold {manifest.length} bytes"
         raise StateError(msg)
@@ -303,8 +305,9 @@ def _content(
     if check.hexdigest() != manifest.sha256:
         msg = f"{_name(key)}: its chunks do not have the SHA-256 of the manifest"
         raise StateError(msg)
-    content = bytearray(manifest.length)
-    rest = memoryview(content)
+    # not bytes: as an array it lies on large pages, which need not be zeroed one by one
+    content = np.empty(manifest.length, np.uint8).data
+    rest = content
     for number, piece in enumerate(pieces):
         room = rest[:CHUNK_BYTES]
         try:
@@ -315,4 +318,4 @@ def _content(
             msg = f"{_name(key)}: chunk {number} of {manifest.chunks} is damaged"
             raise StateError(msg)
         rest = rest[CHUNK_BYTES:]
-    return bytes(content)
+    return content.toreadonly()
