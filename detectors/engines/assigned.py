@@ -96,6 +96,7 @@ class Assigned:
             if committed > bounds.end:  # the topic was made anew: none of these was seen before
                 committed = bounds.begin
             reason = self._take(found, bounds.end)
+            del found  # as large as the state itself
             if reason is None:
                 # The group may be ahead, where a stalled owner wrote its checkpoint late.
                 await self._walk(reader, self._next, committed, emit=True)
@@ -123,7 +124,6 @@ class Assigned:
         if reason is None and (bounds.committed is None or bounds.committed < self._saved):
             self.ahead = self._saved
         note("partition.ready", partition=self.where, offset=self._next)
-        del found
         if self._restored >= memory.MUCH:
             await in_thread(self._outside, memory.give_back)
 
