@@ -152,7 +152,7 @@ def summary(result: LocalResult, config: Config) -> Summary:
         config.hash,
         result.read,
         result.accepted,
-        sum(n for name, n in result.counts.items() if name.startswith("rejected.")),
+        result.refused,
         result.counts.get("duplicates", 0),
         len(days),
         sum(days),

@@ -9,7 +9,8 @@ entry that stood there so long is taken for another row's, whose key is another.
 
 The first word of a bucket says whether somebody found it full of rows that are there and went on to
 the next: so does whoever looks for a key then. With five entries expected in a bucket at most that
-is one in thousands; where it has become one in eight, the index is built again.
+is one in thousands; where it happened to one bucket in eight, the index is built again. At most a
+third of the buckets can be full at once, so that whoever goes on comes to an end.
 
 Where an entry stands is no part of the state, and no result depends on it. Open addressing without
 buckets walked past entries of rows that had left, and took half as long again.
@@ -36,12 +37,19 @@ MOST_BITS: Final = 26
 ALL_HERE, GONE_ON = -1, -2
 """First words; all are negative, as is an entry that never was."""
 MOST_FULL: Final = 8
-"""The index is built again before one in so many buckets has let somebody go on."""
+"""The index is built again when one in so many buckets has been found full since the last time."""
 
 
 def number_bits(limit: int) -> int:
-    """Return how many bits tell the rows of a ring of so many apart, and those that left lately."""
-    return min((limit - 1).bit_length() + 2, MOST_BITS)
+    """Return how many bits tell the rows of a ring of so many apart, and those that left lately.
+
+    Raises ValueError where a number has not so many: then no row would ever seem to have left.
+    """
+    bits = (limit - 1).bit_length() + 2
+    if bits > MOST_BITS:
+        msg = f"a ring has at most {1 << MOST_BITS - 2:,} rows (got {limit:,})"
+        raise ValueError(msg)
+    return bits
 
 
 def words_for(rows: int) -> int:
@@ -136,12 +144,8 @@ def is_full(index: Any, full: int) -> bool:
 
 
 @lean
-def link_ring(index: Any, keys: Any, secret: int, hand: int, count: int, bits: int) -> int:
-    """Enter the rows of a ring into an empty index, the oldest first, with numbers from 0 on.
-
-    Return how many buckets were full.
-    """
-    full = 0
+def link_ring(index: Any, keys: Any, secret: int, hand: int, count: int, bits: int) -> None:
+    """Enter the rows of a ring into an empty index, the oldest first, with numbers from 0 on."""
     low = (1 << bits) - 1
     for number in range(count):
         p = hand + number if hand + number < len(keys) else hand + number - len(keys)
@@ -152,11 +156,10 @@ def link_ring(index: Any, keys: Any, secret: int, hand: int, count: int, bits: i
         bucket = bucket_of(index, place, bits)
         entry = oldest_of(look_in(index, bucket, place, bits, number, number), number)
         while entry == 0:
-            full += go_on(index, bucket)
+            go_on(index, bucket)
             bucket = after(index, bucket)
             entry = oldest_of(look_in(index, bucket, place, bits, number, number), number)
         index[bucket + entry] = place & ~low | number & low
-    return full
 
 
 def empty_index(words: int) -> NDArray[np.int32]:

@@ -157,9 +157,6 @@ def detect(
         msg = f"{error.filename or '-'}: {error.strerror or error}"
         raise click.ClickException(msg) from None
     _finish(result, as_json=as_json)
-    if 0 < result.read == report_bad.count:
-        msg = "no valid event in all that was read"
-        raise click.ClickException(msg)
     worst = max((alert.severity for alert in result.alerts if not alert.shadow), default=None)
     if fail_on is not None and worst is not None and worst >= Severity(fail_on):
         raise SystemExit(3)

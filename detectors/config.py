@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from detectors import health, health_parts
 from detectors.base import Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
-from detectors.params import params_dtype, wrong_params
+from detectors.params import params_dtype, wrong_number, wrong_params
 from detectors.plans import plans_of
 from detectors.priors import Prior
 from detectors.registered import register_of
@@ -85,6 +85,15 @@ class StreamSettings:
     """Of these, the newest, of which is known what became of them."""
 
 
+STREAM_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "late_hours": (0.01, 24 * 30.0),
+    "ahead_minutes": (0.0, 24 * 60.0),
+    "max_senders": (16, 1 << 27),
+    "max_deliveries": (16, 1 << 30),
+    "max_exact_deliveries": (16, 1 << 24),
+}
+
+
 @dataclass(frozen=True)
 class SenderClass:
     """Senders that share parameters."""
@@ -117,13 +126,12 @@ class Config:
         control_key: bytes | None = None,
         models: Mapping[str, StoredModel] | None = None,
     ) -> None:
-        _check(settings or {})
+        self.stream = stream or StreamSettings()
+        self.settings = _checked(settings or {}, self.stream, overrides)
         self.control_key = control_key
         """Under which control records are signed: a secret, and no part of the hash."""
-        self.stream = stream or StreamSettings()
         self.disabled = disabled
         self.priors = dict(priors or {})
-        self.settings = {name: dict(given) for name, given in (settings or {}).items()}
         self.overrides = overrides
         self.inventory = inventory or Inventory()
         self.register = register_of(self.inventory)
@@ -354,11 +362,29 @@ def _schedules(classes: list[SenderClass]) -> NDArray[Any]:
     return records[[names[members.profile.name] for members in classes]]
 
 
-def _check(settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ConfigError with all faults of parameters that are given in Python, one a line."""
+def _checked(
+    settings: Mapping[str, Mapping[str, Any]],
+    stream: StreamSettings,
+    overrides: Iterable[Override],
+) -> dict[str, dict[str, float]]:
+    """Return parameters as numbers; ConfigError lists all faults of what Python gave."""
     known = {one.id: one for one in alerting_found()}
-    faults = [unknown_detector(name) for name in settings.keys() - known.keys()]
-    for name in settings.keys() & known.keys():
-        faults += [message for _, message in wrong_params(known[name], settings[name], name)]
+    tables = [(name, name, given) for name, given in settings.items()]
+    tables += [(one.detector, "override.settings", one.settings) for one in overrides]
+    faults = []
+    for name, where, given in tables:
+        if name not in known:
+            faults.append(unknown_detector(name))
+        elif not isinstance(given, Mapping):
+            faults.append(f"{where} must be a table (got {given!r})")
+        else:
+            faults += [message for _, message in wrong_params(known[name], given, where)]
+    for name, (low, high) in STREAM_RANGES.items():
+        message = wrong_number(f"stream.{name}", getattr(stream, name), low, high)
+        faults += [message] if message else []
     if faults:
         raise ConfigError("\n".join(sorted(faults)))
+    return {
+        name: {key: float(value) for key, value in given.items()}
+        for name, given in settings.items()
+    }

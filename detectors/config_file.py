@@ -35,7 +35,7 @@ from typing import Any, TypeVar
 
 from detectors import health
 from detectors.base import Described
-from detectors.config import Config, Override, StreamSettings
+from detectors.config import STREAM_RANGES, Config, Override, StreamSettings
 from detectors.errors import ConfigError
 from detectors.event import SECOND
 from detectors.learned import find_model
@@ -205,13 +205,7 @@ class _Reader:
 
     def stream(self, given: dict[str, Any]) -> StreamSettings:
         """Return the settings of the stream."""
-        ranges = {
-            "late_hours": (0.01, 24 * 30.0),
-            "ahead_minutes": (0.0, 24 * 60.0),
-            "max_senders": (16, 1 << 27),
-            "max_deliveries": (16, 1 << 30),
-            "max_exact_deliveries": (16, 1 << 24),
-        }
+        ranges = STREAM_RANGES
         values: dict[str, Any] = {}
         for key, value in given.items():
             place = ("stream", key)

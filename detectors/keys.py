@@ -34,6 +34,7 @@ _M1 = np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64's constants (Steele, Lea, Floo
 _M2 = np.uint64(0x94D049BB133111EB)
 _S1, _S2, _S3 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+_FINAL, _HALF = 0xFF51AFD7ED558CCD - 2**64, (1 << 32) - 1
 _NULL, _ONE, _TOP = np.uint64(0), np.uint64(1), np.uint64(1 << 63)
 
 
@@ -192,7 +193,11 @@ def place_of(key: int, secret: int) -> int:
     """Return where a key's look-up starts, before the table's size is applied: 31 bits.
 
     Multiply-shift hashing with a secret odd factor (Dietzfelbinger et al. 1997): two keys that
-    were chosen without knowing it share a place no more often than chance has it, times two. It is
-    handed in: as a constant it would be compiled into what other processes load.
+    were chosen without knowing it share a place no more often than chance has it, times two. Its
+    upper bits are mixed into the lower ones and multiplied once more (as MurmurHash ends): else
+    keys in a row would lie in rows, and such as differ in their upper bits only would share the
+    lower bits of their place. It is handed in: as a constant it would be compiled into what other
+    processes load.
     """
-    return (key * secret) >> (64 - PLACE_BITS) & PLACE_MASK
+    product = key * secret
+    return ((product ^ product >> 32 & _HALF) * _FINAL) >> (64 - PLACE_BITS) & PLACE_MASK

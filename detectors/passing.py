@@ -37,7 +37,8 @@ from models.prefetch import AHEAD
 
 USED, HAND, EVICTED, COUNT, NEXT, WANTED, FULL = range(7)
 """Of a table's state: positions in use, the oldest row's, keys that had to go, rows of the ring;
-then, not in a snapshot: the next row's number, what is wanted, and buckets that are full."""
+then, not in a snapshot: the next row's number, what is wanted, and buckets that were found full
+since the index was built."""
 ROWS, INDEX, MEMORY = range(1, 4)
 """What must be made larger, or built again, before a look-up can go on."""
 NEW, TAKEN, REMEMBERED = range(1, 4)
@@ -104,7 +105,7 @@ def pass_by(  # noqa: C901 -- calls would cost as much as what they do
             position[e] = p
             before[e] = hits
             continue
-        if entry == 0 and number > count and is_full(index, int(state[FULL])):
+        if entry == 0 and is_full(index, int(state[FULL])):
             state[WANTED] = INDEX  # first: how full the index is, is no part of the state
             done = e
             break

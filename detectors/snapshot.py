@@ -72,7 +72,7 @@ def unpack(data: bytes | memoryview) -> tuple[dict[str, Any], dict[str, NDArray[
 
     Arrays are views: a copy of each would be as much memory again, that is new.
     """
-    whole = memoryview(data)
+    whole = memoryview(data).toreadonly()
     body, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
     if body[: len(MAGIC)] != MAGIC:
         msg = "snapshot: these bytes are no snapshot of this version"

@@ -316,8 +316,8 @@ class KeyedTable:
             self.state[FILLED] = _link(self.index, keys, SECRET, self._shift)
             return
         hand, count = int(self.state[HAND]), int(self.state[COUNT])
-        self.state[FULL] = link_ring(self.index, keys, SECRET, hand, count, self._shift)
-        self.state[NEXT] = count
+        link_ring(self.index, keys, SECRET, hand, count, self._shift)
+        self.state[[NEXT, FULL]] = count, 0
 
     def _ring(self) -> NDArray[np.int64]:
         """Return the positions of rows that pass, the oldest first."""

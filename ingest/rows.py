@@ -34,6 +34,8 @@ _BOOLEANS: Final = frozenset(
 _WHOLE: Final = _INTEGERS | _BOOLEANS
 _SIXTEEN: Final = frozenset({"id", "delivery_fp", "signature_fp", "body_fp", "path_fp"})
 _MISSING: Final = object()
+_DIGITS: Final = 40
+"""Before or after the point of a decimal: no number of an event has more."""
 
 
 def json_lines(columns: Mapping[str, Sequence[Any]], rows: int, *, nan_is_missing: bool) -> bytes:
@@ -76,9 +78,13 @@ def _whole(name: str, value: float) -> Any:
 
 def with_index(frame: "pd.DataFrame") -> "pd.DataFrame":
     """A DataFrame with a column for each level of its index that has the name of a field."""
-    mine = {str(name) for name in frame.columns}
-    names = [name for name in frame.index.names if name in FIELDS and name not in mine]
-    return frame.reset_index(level=names) if names else frame
+    taken = {str(name) for name in frame.columns}
+    levels = []
+    for level, name in enumerate(frame.index.names):
+        if isinstance(name, str) and name in FIELDS and name not in taken:
+            levels.append(level)
+            taken.add(name)
+    return frame.reset_index(level=levels) if levels else frame
 
 
 def frame_columns(frame: "pd.DataFrame") -> dict[str, list[Any]]:
@@ -137,8 +143,7 @@ def _plain(value: Any, *, nan_is_missing: bool) -> Any:
         case float():
             return _MISSING if nan_is_missing and math.isnan(value) else value
         case Decimal():
-            whole = value.is_finite() and value == value.to_integral_value()
-            return int(value) if whole else _plain(float(value), nan_is_missing=nan_is_missing)
+            return _number(value)
         case datetime():
             return format_time(value) if value.tzinfo else value.isoformat()
         case bytes():
@@ -153,6 +158,16 @@ def _plain(value: Any, *, nan_is_missing: bool) -> Any:
         case list() | tuple():
             return [_plain(item, nan_is_missing=nan_is_missing) for item in value]
     return str(value)
+
+
+def _number(value: Decimal) -> Any:
+    """The number that a decimal is, or its text where there is none that is exactly it."""
+    if not value.is_finite() or not -_DIGITS < value.adjusted() < _DIGITS:
+        return str(value)
+    if value == value.to_integral_value():
+        return int(value)
+    nearest = float(value)
+    return nearest if Decimal(repr(nearest)) == value else str(value)
 
 
 def _is_pair(item: object) -> bool:

@@ -11,10 +11,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from errno import EACCES, EISDIR
-from os import R_OK, access, strerror
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISFIFO
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from .errors import SourceError
@@ -109,10 +107,13 @@ def _look_for(path: str) -> None:
     if found is None:
         msg = "'': allowed is the name of a file, or - for standard input"
         raise SourceError(msg)
-    if S_ISDIR(found.st_mode):
-        raise _unreadable(path, OSError(EISDIR, strerror(EISDIR)))
-    if not access(path, R_OK):
-        raise _unreadable(path, OSError(EACCES, strerror(EACCES)))
+    if S_ISFIFO(found.st_mode):
+        return  # to open it would take something out of it
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> SourceError:

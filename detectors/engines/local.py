@@ -68,6 +68,11 @@ class LocalResult:
         """Events that were scored."""
         return self.counts.get("scored", 0)
 
+    @property
+    def refused(self) -> int:
+        """Lines and rows that were not accepted."""
+        return sum(n for name, n in self.counts.items() if name.startswith("rejected."))
+
 
 MAX_BAD_LINES = 100_000
 Progress = Callable[[str, int], None]
@@ -129,6 +134,8 @@ def run_local(
     finally:
         spool.close()
     _count(result, state, before)
+    if result.refused and result.refused + len(said) == result.read:
+        result.warnings.append("nothing of what was read is a valid event")
     found.sort(key=lambda alert: alert.updated_at)
     result.alerts = state.correlator.take(found)
     result.seconds = time.perf_counter() - started
@@ -143,8 +150,8 @@ def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: A
     """
     result = run_local(frame_tables(frame), config or Config(), **options)
     if result.rejected:
-        bad = sum(n for name, n in result.counts.items() if name.startswith("rejected."))
-        text = f"{bad:,} of {result.read:,} rows were rejected; the first: {result.rejected[0]}"
+        bad = f"{result.refused:,} of {result.read:,} rows were rejected"
+        text = f"{bad}; the first: {result.rejected[0]}"
         warnings.warn(text, stacklevel=2)
     return result.alerts
 

@@ -6,7 +6,7 @@ import mmap
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -129,9 +129,9 @@ class Spool:
 
     def close(self) -> None:
         """Give memory and disk back."""
-        self._values.close()
-        self._rows.close()
-        self._tables.close()
+        for each in (self._values, self._rows, self._tables):
+            with suppress(OSError):  # what could not be written is no loss any more
+                each.close()
 
 
 class _Written(NamedTuple):
@@ -197,8 +197,9 @@ def _on_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        where = tempfile.tempdir or "no temporary folder"
         msg = (
-            f"{tempfile.gettempdir()}: events that are not in order are sorted there, but: "
+            f"{where}: events that are not in order are sorted there, but: "
             f"{(error.strerror or str(error)).lower()}; TMPDIR can name another folder"
         )
         raise SpoolError(msg) from None

@@ -173,6 +173,7 @@ def figures() -> list[Figure]:
             for part in parquet_tables(str(file)):
                 assert len(decoder.table(part).batch) == len(part)
 
+        sizes = [file.stat().st_size / EVENTS for file in (path, plainly)]
         columns = _per_second(EVENTS, lambda: decode(path))
         others = _per_second(TEXT_EVENTS, lambda: decode(spelled))
         detected = _per_second(EVENTS, lambda: _detected(path, config))
@@ -183,6 +184,7 @@ def figures() -> list[Figure]:
     same, four = (speed(way, told, KNOWN) for way in (same_statistics, four_statistics))
     ours, all_of_it = "Parquet to columns", "Parquet to alerts, all detectors (detect)"
     return [
+        Figure("archive", sizes[0], "bytes per event", "as pyarrow writes it by itself", sizes[1]),
         Figure("reading Parquet alone", reading, UNIT, "as pyarrow writes it by itself", of_plain),
         Figure(ours, columns, UNIT, "reading Parquet alone", reading),
         Figure(ours, columns, UNIT, "the same through JSON", json_way),

@@ -58,23 +58,21 @@ def calls(batches: Iterable[EventBatch], most: int) -> list[Call]:
 
 
 _REFUSED: Final = str(Verdict.REJECTED)
+_WORDS: Final = ("sender", "event_type", "source_ip", "key_id", "verdict")
 _COLUMNS: Final = ("sender", "received_at", "body_bytes", "event_type", "source_ip", "key_id",
                    "signature_fp", "delivery_fp", "id", "signed_at", "verdict")  # fmt: skip
 
 
 def read(path: Path, most: int) -> Iterator[list[Call]]:
     """Yield an archive's events, at most so many at a time."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     networks: dict[str, str] = {}
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with pq.ParquetFile(path, pre_buffer=False, read_dictionary=[*_WORDS]) as file:
         for batch in file.iter_batches(most, columns=[*_COLUMNS], use_threads=False):
-            columns = [batch.column(name) for name in _COLUMNS]
             sender, t, size, kind, source, key, unit, delivery, one, signed, verdict = (
-                (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column)
-                .to_numpy(zero_copy_only=False).tolist() for column in columns
-            )  # fmt: skip
+                _values(batch.column(name)) for name in _COLUMNS
+            )
             for address in {*source} - networks.keys():
                 networks[address] = address.rpartition(".")[0]
             yield [
@@ -86,6 +84,18 @@ def read(path: Path, most: int) -> Iterator[list[Call]]:
                     strict=True,
                 )
             ]  # fmt: skip
+
+
+def _values(column: Any) -> list[Any]:
+    """Return a column as Python's values, each distinct word made once."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        words = column.dictionary.to_pylist()
+        return [words[code] for code in column.indices.to_numpy().tolist()]
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    return list(column.to_numpy(zero_copy_only=False).tolist())
 
 
 Way = Callable[[Iterable[Call]], None]

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
+from detectors import tables
 from detectors.buckets import ALL_HERE, WIDTH, empty_index
 from detectors.event import EVENT
 from detectors.keys import KeyColumns, combine, hex_key, name_key, place_of
-from detectors.passing import FULL
 from detectors.snapshot import merge, pack
 from detectors.tables import (
     ESTABLISHED_BONUS,
@@ -390,9 +390,10 @@ def test_rows_of_another_layout_are_refused() -> None:
         other.restore(parts)
 
 
-@pytest.mark.parametrize("words", [128, 256, 1024])
-def test_full_buckets_let_look_ups_go_on(words: int) -> None:
+@pytest.mark.parametrize("words", [128, 1024])
+def test_full_buckets_let_look_ups_go_on(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are found in an index with hardly more room than rows, and so are those that follow."""
+    monkeypatch.setattr(tables, "SECRET", 2**62 + 12345)
     spec = TableSpec(("id",), 10**6, limit=110, refresh=False)
     table, usual = table_of(spec), table_of(spec)
     keys = np.random.default_rng(5).integers(1, 2**62, 2_000)
@@ -405,6 +406,38 @@ def test_full_buckets_let_look_ups_go_on(words: int) -> None:
         assert found.position.tolist() == expected.position.tolist()
         assert not found.fresh[:-50].any()
         assert found.fresh[-50:].all()
-    full = table.index[::WIDTH] != ALL_HERE
-    assert int(np.count_nonzero(full)) == table.state[FULL]
-    assert full.any() == (words == 128)
+    assert (table.index[::WIDTH] != ALL_HERE).any() == (words == 128)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [np.arange(1, 12_001), 7 + (np.arange(12_000) << 47), np.arange(1, 12_001) << 20],
+    ids=["in a row", "equal in their lower bits", "in steps"],
+)
+def test_no_keys_let_the_index_be_built_again_and_again(
+    keys: NDArray[np.int64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chosen keys are spread as others are, whatever the secret: no look-up takes longer."""
+    chance = random.Random(2)
+    for _ in range(20):
+        monkeypatch.setattr(tables, "SECRET", 2 * chance.getrandbits(62) + 1)
+        table = table_of(TableSpec(("id",), 60, limit=4096, refresh=False, growth=2.0))
+        built = 0
+
+        def reindex(of: KeyedTable = table) -> None:
+            nonlocal built
+            built += 1
+            KeyedTable.reindex(of)
+
+        monkeypatch.setattr(table, "reindex", reindex)
+        assert table.locate(keys, np.zeros(len(keys), np.int64)).fresh.all()
+        assert built <= 7  # as often as the ring was made longer
+        full = np.count_nonzero(table.index[::WIDTH] != ALL_HERE)
+        assert full * 50 < len(table.index) // WIDTH
+
+
+def test_a_ring_that_numbers_cannot_tell_apart_is_refused() -> None:
+    """No row of it would ever seem to have left."""
+    KeyedTable(TableSpec(("id",), 60, limit=1 << 24, refresh=False))
+    with pytest.raises(ValueError, match="at most 16,777,216 rows"):
+        KeyedTable(TableSpec(("id",), 60, limit=(1 << 24) + 1, refresh=False))

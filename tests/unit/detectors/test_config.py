@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,20 +120,31 @@ def test_nothing_that_a_file_can_hold_is_more_than_a_fault(tmp_path: Path, text:
 
 def test_all_faults_of_parameters_in_python_come_at_once() -> None:
     """A notebook that names a detector or parameter wrong is told, as a file is."""
-    wrong = {
+    wrong: Any = {
         "replay-brust": {"threshold": 7.5},
         "replay-burst": {"treshold": 7.5, "threshold": 0, "close_after_s": float("nan")},
+        "stale-key": 5,
     }
+    until = Override("acme", "payload-volume", "a test", UNTIL, {"size_ratio": -1.0})
     with pytest.raises(ConfigError) as caught:
-        Config(wrong)
+        Config(wrong, overrides=(until,), stream=StreamSettings(max_exact_deliveries=1 << 25))
     told = str(caught.value).splitlines()
     assert [line.split("; ")[0].split(" (got")[0] for line in told] == [
+        "override.settings.size_ratio must be a number from 1.5 to 1000",
         "replay-burst.close_after_s must be a number from 60 to 604800",
         "replay-burst.threshold must be a number from 1 to 100",
+        "stale-key must be a table",
+        "stream.max_exact_deliveries must be a number from 16 to 1.67772e+07",
         "unknown detector 'replay-brust'",
         "unknown key replay-burst.treshold",
     ]
-    assert Config({"replay-burst": {"threshold": np.float32(8)}}).settings
+
+
+@pytest.mark.parametrize("number", [300, np.float32(300), np.int64(300), Fraction(300)])
+def test_a_number_is_one_whatever_its_type(number: Any) -> None:
+    """What Python gives as any real number is what a file would have said, hashes included."""
+    given, wanted = (Config({"pipeline-health": {"silent_s": one}}) for one in (number, 300.0))
+    assert (given.hash, given.state_hash) == (wanted.hash, wanted.state_hash)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

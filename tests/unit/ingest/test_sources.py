@@ -263,12 +263,27 @@ def test_parquet_types_of_other_writers_are_understood(
     assert _events(lines) == [parse_event(json.dumps(meant))]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1E+5000", "1E-400", "sNaN", "Infinity", "200.00000000000000000001", "0.99999999999999999999"],
+)
+def test_a_decimal_that_is_no_number_of_ours_is_text(frame: pd.DataFrame, text: str) -> None:
+    """It is judged, and refused, as it stands there: nothing is rounded to what is valid."""
+    frame["status"] = pd.Series([Decimal(text), Decimal("2E+2")], dtype=object)
+    rows = [json.loads(line) for _, line in _rows([frame_lines(frame)])]
+    assert [row["status"] for row in rows] == [str(Decimal(text)), 200]
+
+
 def test_an_index_with_the_name_of_a_field_is_one(
     frame: pd.DataFrame, event: dict[str, Any]
 ) -> None:
     """Frames of times have them as their index; one with another name, or none, is no field."""
     assert _events(frame_lines(frame.set_index("received_at"))) == _wanted(event)
     assert _events(frame_lines(frame.set_index(["sender", "received_at"]))) == _wanted(event)
+    twice = frame.set_index(["sender", "received_at"]).set_axis(
+        pd.MultiIndex.from_arrays([frame["sender"], frame["received_at"], frame["sender"]])
+    )
+    assert _events(frame_lines(twice)) == _wanted(event)
     assert _events(frame_lines(frame.rename_axis("row"))) == _wanted(event)
     assert _events(frame_lines(frame.rename_axis("sender"))) == _wanted(event)
 
