@@ -113,6 +113,8 @@ class Summary:
     rejected: int
     duplicates: int
     """Published twice: the same id."""
+    reports: int
+    """Of receivers, about themselves."""
     senders: int
     sender_days: float
     alerts: Mapping[tuple[str, str], int]
@@ -135,6 +137,7 @@ class Summary:
             "scored": self.scored,
             "rejected": self.rejected,
             "duplicates": self.duplicates,
+            "reports": self.reports,
             "senders": self.senders,
             "sender_days": round(self.sender_days, 2),
             "alerts": by,
@@ -154,6 +157,7 @@ def summary(result: LocalResult, config: Config) -> Summary:
         result.accepted,
         result.refused,
         result.counts.get("duplicates", 0),
+        result.counts.get("reports", 0),
         len(days),
         sum(days),
         Counter((one.detector, one.severity.value) for one in latest if not one.shadow),

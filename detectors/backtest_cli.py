@@ -178,6 +178,9 @@ def lines(title: str, summary: Summary) -> list[str]:
     found = [f"{title} ({summary.config}): {summary.read:,} read, {summary.scored:,} scored, "]
     found[0] += f"{summary.rejected:,} rejected, " if summary.rejected else ""
     found[0] += f"{summary.duplicates:,} published twice, " if summary.duplicates else ""
+    found[0] += (
+        f"{format_count(summary.reports, 'report')} of receivers, " if summary.reports else ""
+    )
     found[0] += f"{format_count(summary.senders, 'sender')}, {summary.sender_days:,.0f} sender-days"
     for (detector, severity), n in sorted(summary.alerts.items()):
         rate = n / summary.sender_days if summary.sender_days else 0.0

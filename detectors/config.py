@@ -368,6 +368,9 @@ def _checked(
     overrides: Iterable[Override],
 ) -> dict[str, dict[str, float]]:
     """Return parameters as numbers; ConfigError lists all faults of what Python gave."""
+    if not isinstance(settings, Mapping):
+        msg = f"settings must be parameters by detector (got {settings!r})"
+        raise ConfigError(msg)
     known = {one.id: one for one in alerting_found()}
     tables = [(name, name, given) for name, given in settings.items()]
     tables += [(one.detector, "override.settings", one.settings) for one in overrides]

@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 def load_config(
-    path: Path | None = None,
+    path: Path | str | None = None,
     *,
     inventory: Inventory | None = None,
     profiles: Path | None = None,
@@ -66,7 +66,7 @@ def load_config(
     if path is None:
         return Config(inventory=inventory, profiles=_own_profiles(profiles))
     try:
-        text = load_toml(path)
+        text = load_toml(Path(path))
     except IngestError as error:
         raise ConfigError(str(error)) from None
     reader = _Reader(text)

@@ -193,7 +193,7 @@ class Fields:
         if column is None:
             return np.zeros(len(self.ok), np.int64)
         there = _there(column)
-        column = _decoded(column)
+        column = column.storage if column.type == pa.uuid() else _decoded(column)
         if column.type == pa.binary(16):
             self.ok &= there
             return id_keys(halves_of_bytes(column, there))

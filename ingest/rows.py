@@ -32,6 +32,7 @@ _BOOLEANS: Final = frozenset(
     if field.annotation is bool or bool in get_args(field.annotation)
 )
 _WHOLE: Final = _INTEGERS | _BOOLEANS
+EQUAL_NAMES: Final = "allowed are columns with different names"
 _SIXTEEN: Final = frozenset({"id", "delivery_fp", "signature_fp", "body_fp", "path_fp"})
 _MISSING: Final = object()
 _DIGITS: Final = 40
@@ -90,7 +91,7 @@ def with_index(frame: "pd.DataFrame") -> "pd.DataFrame":
 def frame_columns(frame: "pd.DataFrame") -> dict[str, list[Any]]:
     """The columns of a DataFrame as lists of objects, by name."""
     if not frame.columns.is_unique:
-        msg = "frame: allowed are columns with different names"
+        msg = f"frame: {EQUAL_NAMES}"
         raise SourceError(msg)
     return {str(name): frame[name].tolist() for name in frame.columns}
 

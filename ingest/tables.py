@@ -21,7 +21,7 @@ from .outlook import (
     outlook_of,
     stretches_of,
 )
-from .rows import arrow_columns, frame_columns, json_values, with_index
+from .rows import EQUAL_NAMES, arrow_columns, frame_columns, json_values, with_index
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,6 +214,9 @@ def parquet_tables(path: str, later: Later | None = None) -> Iterator[ArrowTable
         texts = [name for name in REPEATED if name in leaves]
         with open_parquet(path, metadata=known, read_dictionary=texts) as file:
             names = names_in(file.schema_arrow)
+            if len(set(names)) < len(names):
+                msg = f"{path}: {EQUAL_NAMES}"
+                raise SourceError(msg)
             wanted = None if len(names) == len(file.schema_arrow) else names
             size = _rows_at_once(file.metadata)
             batches = file.iter_batches(batch_size=size, columns=wanted, use_threads=False)

@@ -33,6 +33,7 @@ from ingest.schema import FIELDS
 from ingest.sources import read_events, read_pieces
 from ingest.tables import ArrowTable, FrameTable, Table, frame_tables, parquet_tables
 from tests.property.hostile import hostile
+from tests.property.test_decoder import BASE
 
 NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 INVENTORY = Inventory(
@@ -260,6 +261,17 @@ def test_arrow_means_what_its_rows_mean() -> None:
         fast += assert_same(ArrowTable("x", 1, whole), DECODER)
         fast += assert_same(ArrowTable("x", 2, whole.slice(1)), DECODER)
     assert fast > 500
+
+
+def test_an_id_of_the_uuid_type_is_taken_the_fast_way() -> None:
+    """It is the natural type of an id; for a fingerprint it is none."""
+    batch = arrow([BASE | {"delivery_fp": HEX}] * 2)
+    for name, fast in (("id", 2), ("delivery_fp", 0)):
+        storage = pa.array([uuid.UUID(UUID_TEXT).bytes] * 2, pa.binary(16))
+        typed = pa.ExtensionArray.from_storage(pa.uuid(), storage)
+        at = batch.schema.names.index(name)
+        table = ArrowTable("x", 1, batch.set_column(at, name, typed))
+        assert assert_same(table, DECODER) == fast
 
 
 def frame_of(values: list[bytes]) -> pd.DataFrame:

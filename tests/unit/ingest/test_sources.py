@@ -288,6 +288,14 @@ def test_an_index_with_the_name_of_a_field_is_one(
     assert _events(frame_lines(frame.rename_axis("sender"))) == _wanted(event)
 
 
+def test_columns_with_equal_names_are_refused(tmp_path: Path, event: dict[str, Any]) -> None:
+    """Which of them counts, nobody could say."""
+    table = pa.table({name: pa.array([value]) for name, value in event.items()})
+    pq.write_table(table.append_column("sender", pa.array(["b"])), tmp_path / "e.parquet")
+    with pytest.raises(SourceError, match="allowed are columns with different names"):
+        list(read_events([tmp_path / "e.parquet"]))
+
+
 def test_a_frame_mends_no_value(frame: pd.DataFrame) -> None:
     """A naive time, a fraction where an integer belongs and a text stay wrong, and are judged."""
     frame["received_at"] = frame["received_at"].dt.tz_localize(None)
