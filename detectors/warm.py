@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from detectors import memory, octets, passing, scan, tables, words
+from detectors import buckets, memory, octets, passing, scan, tables, words
 from detectors.base import Detector
 from detectors.batch import Decoder, ReportAt, no_events
 from detectors.compile import cache_folder, reached, walk_name
@@ -42,7 +42,7 @@ LOGGER = logging.getLogger("callwatch.start")
 """Without a handler of its own, a program's first start says on standard error why it waits."""
 READY = "compiled"
 """Name of the file that says which walks this cache folder has."""
-COMMON = (scan, octets, words, tables, passing, memory)
+COMMON = (scan, octets, words, tables, passing, buckets, memory)
 """What is compiled for the decoder and the tables, mostly."""
 FEW = 2
 MOST_PROCESSES = 4
@@ -203,6 +203,7 @@ def load(core: Core) -> None:
     """
     core.feed_sorted(no_events(), reports=[ReportAt(0, DAY, None)])
     fill(KeyedTable(TableSpec(("delivery",), ttl=1, limit=2, refresh=False, remembered=64)))
+    fill(KeyedTable(TableSpec(("sender",), ttl=1, limit=200)))
     nothing = np.zeros(0, np.int64)
     for table in core.events_tables.values():
         table.locate(nothing, nothing)
