@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numba
 import numpy as np
 from numpy import int32
 from numpy.typing import NDArray
@@ -95,6 +96,26 @@ def look_in(index: Any, bucket: int, place: int, bits: int, count: int, number: 
         rank = int32(int32(age | int32(free * int32(mask + int32(1)))) * int32(i != 0))
         oldest = max(oldest, int32(rank << ENTRY_BITS | i))
     return int(found) << 32 | int(oldest)
+
+
+def _look_in_plainly(
+    index: Any, bucket: int, place: int, bits: int, count: int, number: int
+) -> int:
+    """Return the same without compiled code, where numbers of 32 bits are slow."""
+    mask = (1 << bits) - 1
+    found = oldest = 0
+    for i, entry in enumerate(index[bucket : bucket + WIDTH].tolist()):
+        free = entry < 0
+        age = (number - 1 - entry) & mask
+        if not free and age < count and (entry ^ place) >> bits == 0:
+            found = 1
+        rank = 0 if i == 0 else age | (mask + 1 if free else 0)
+        oldest = max(oldest, rank << ENTRY_BITS | i)
+    return found << 32 | oldest
+
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    look_in = _look_in_plainly
 
 
 @kernel

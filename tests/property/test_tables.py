@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
-from detectors import tables
+from detectors import buckets, tables
 from detectors.buckets import ALL_HERE, WIDTH, empty_index
 from detectors.event import EVENT
 from detectors.keys import KeyColumns, combine, hex_key, name_key, place_of
@@ -441,3 +441,17 @@ def test_a_ring_that_numbers_cannot_tell_apart_is_refused() -> None:
     KeyedTable(TableSpec(("id",), 60, limit=1 << 24, refresh=False))
     with pytest.raises(ValueError, match="at most 16,777,216 rows"):
         KeyedTable(TableSpec(("id",), 60, limit=(1 << 24) + 1, refresh=False))
+
+
+def test_a_bucket_says_the_same_compiled_and_plainly() -> None:
+    """Any words in it, any number of rows, numbers that have come round."""
+    chance = np.random.default_rng(4)
+    compiled = njit(buckets.look_in)
+    for bits in (2, 5, 17, 26):
+        index = empty_index(64)
+        for _ in range(300):
+            index[16:32] = chance.integers(-2, 1 << 31, 16)
+            place = int(index[20]) if chance.random() < 0.5 else int(chance.integers(0, 1 << 31))
+            count = int(chance.integers(0, (1 << bits) // 4 + 1))
+            asked = (index, 16, max(place, 0), bits, count, count + int(chance.integers(0, 2**40)))
+            assert compiled(*asked) == buckets._look_in_plainly(*asked)
