@@ -24,7 +24,7 @@ from detectors import health, health_parts
 from detectors.base import Detector
 from detectors.errors import ConfigError
 from detectors.event import FRESHNESS, POLICIES, SECOND
-from detectors.params import params_dtype, wrong_number, wrong_params
+from detectors.params import Ranges, params_dtype, ranges_of, wrong_numbers
 from detectors.plans import plans_of
 from detectors.priors import Prior
 from detectors.registered import register_of
@@ -85,7 +85,7 @@ class StreamSettings:
     """Of these, the newest, of which is known what became of them."""
 
 
-STREAM_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+STREAM_RANGES: Final[Ranges] = {
     "late_hours": (0.01, 24 * 30.0),
     "ahead_minutes": (0.0, 24 * 60.0),
     "max_senders": (16, 1 << 27),
@@ -381,10 +381,9 @@ def _checked(
         elif not isinstance(given, Mapping):
             faults.append(f"{where} must be a table (got {given!r})")
         else:
-            faults += [message for _, message in wrong_params(known[name], given, where)]
-    for name, (low, high) in STREAM_RANGES.items():
-        message = wrong_number(f"stream.{name}", getattr(stream, name), low, high)
-        faults += [message] if message else []
+            wrong = wrong_numbers(ranges_of(known[name]), given, where)
+            faults += [message for _, message in wrong]
+    faults += [message for _, message in wrong_numbers(STREAM_RANGES, asdict(stream), "stream")]
     if faults:
         raise ConfigError("\n".join(sorted(faults)))
     return {

@@ -34,12 +34,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from detectors import health
-from detectors.base import Described
 from detectors.config import STREAM_RANGES, Config, Override, StreamSettings
 from detectors.errors import ConfigError
 from detectors.event import SECOND
 from detectors.learned import find_model
-from detectors.params import wrong_number, wrong_params
+from detectors.params import Ranges, ranges_of, wrong_numbers
 from detectors.priors import Prior, load_priors
 from detectors.registry import alerting_found, unknown_detector
 from detectors.tuning import ALWAYS, Measure
@@ -123,7 +122,7 @@ class _Reader:
             if self.detectors[name].is_learned and "model" in table:
                 model = self.model(name, table.pop("model"))
                 learned |= {} if model is None else {name: model}
-            settings[name] = self.params(self.detectors[name], table, name, place)
+            settings[name] = self.numbers(ranges_of(self.detectors[name]), table, name, place)
         overrides = self.rows(given, "override", self.override)
         allows = self.rows(given, "allow", self.allow)
         if self.faults:
@@ -205,34 +204,21 @@ class _Reader:
 
     def stream(self, given: dict[str, Any]) -> StreamSettings:
         """Return the settings of the stream."""
-        ranges = STREAM_RANGES
-        values: dict[str, Any] = {}
-        for key, value in given.items():
-            place = ("stream", key)
-            if key not in ranges:
-                self.fault(place, f"unknown key stream.{key}; allowed: {', '.join(ranges)}")
-                continue
-            low, high = ranges[key]
-            number = self.number(f"stream.{key}", place, value, low, high)
-            if number is not None:
-                values[key] = int(number) if key.startswith("max_") else number
+        numbers = self.numbers(STREAM_RANGES, given, "stream", ("stream",))
+        values: dict[str, Any] = {
+            key: int(number) if key.startswith("max_") else number
+            for key, number in numbers.items()
+        }
         return StreamSettings(**values)
 
-    def params(
-        self, detector: Described, given: dict[str, Any], where: str, place: Place
+    def numbers(
+        self, ranges: Ranges, given: dict[str, Any], where: str, place: Place
     ) -> dict[str, float]:
-        """Return a detector's given parameters, those without a fault."""
-        wrong = dict(wrong_params(detector, given, where))
+        """Return the given numbers, those without a fault."""
+        wrong = dict(wrong_numbers(ranges, given, where))
         for key, message in wrong.items():
             self.fault((*place, key), message)
         return {key: float(value) for key, value in given.items() if key not in wrong}
-
-    def number(self, where: str, place: Place, value: Any, low: float, high: float) -> float | None:
-        """Return a number in its range, or None with a fault."""
-        if message := wrong_number(where, value, low, high):
-            self.fault(place, message)
-            return None
-        return float(value)
 
     def override(self, item: Any, nth: int) -> Override | None:
         """Return one override, or None with faults."""
@@ -255,7 +241,8 @@ class _Reader:
             self.fault((*place, "set"), f"override.set must be a table (got {given!r})")
         elif isinstance(name, str) and name in self.detectors:
             where = (*place, "set")
-            settings = self.params(self.detectors[name], given, "override.set", where)
+            ranges = ranges_of(self.detectors[name])
+            settings = self.numbers(ranges, given, "override.set", where)
         if len(self.faults) > before:
             return None
         expires = _us(item["expires"])

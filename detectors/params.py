@@ -27,23 +27,25 @@ def params_dtype(detector: Detector) -> np.dtype[Any]:
     return np.dtype([*own, ("schedule", SCHEDULE), *sizes])
 
 
-def wrong_params(
-    detector: Described, given: Mapping[str, Any], where: str
+Ranges = Mapping[str, tuple[float, float]]
+"""The least and the greatest value of each number, by name."""
+
+
+def ranges_of(detector: Described) -> Ranges:
+    """Return the ranges of a detector's own parameters."""
+    return {f.name: (f.metadata["low"], f.metadata["high"]) for f in fields(detector.params)}
+
+
+def wrong_numbers(
+    ranges: Ranges, given: Mapping[str, Any], where: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield each parameter that the detector does not have or take, and what is wrong with it."""
-    allowed = {f.name: f.metadata for f in fields(detector.params)}
+    """Yield each number that there is none of, or that is out of its range, and what is wrong."""
     for key, value in given.items():
-        if key not in allowed:
-            yield key, f"unknown key {where}.{key}; allowed: {', '.join(allowed)}"
+        if key not in ranges:
+            yield key, f"unknown key {where}.{key}; allowed: {', '.join(ranges)}"
             continue
-        low, high = allowed[key]["low"], allowed[key]["high"]
-        if message := wrong_number(f"{where}.{key}", value, low, high):
-            yield key, message
-
-
-def wrong_number(where: str, value: Any, low: float, high: float) -> str | None:
-    """Return what is wrong with a number, None where it is in its range."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if is_number and low <= value <= high:  # NaN is in no range
-        return None
-    return f"{where} must be a number from {low:g} to {high:g} (got {value!r})"
+        low, high = ranges[key]
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (is_number and low <= value <= high):  # NaN is in no range
+            wanted = f"must be a number from {low:g} to {high:g}"
+            yield key, f"{where}.{key} {wanted} (got {value!r})"
