@@ -30,8 +30,9 @@ WAVE: Final = HOUR // 2
 FORGED: Final = 0.004
 REPLAYED: Final = 0.002
 """Parts of all events."""
-REPLAYED_OF: Final = 200
-"""Senders whose calls are presented again: more would have a first incident all day long."""
+REPLAYED_OF: Final = 60
+"""Senders whose calls are presented again: so few that before memory is judged each has its
+incidents, which stay open all day, and these list as many events as they ever do."""
 
 
 @dataclass(frozen=True)
