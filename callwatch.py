@@ -9,7 +9,6 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
@@ -51,15 +50,29 @@ class Lazy(click.Group):
         return command
 
 
-def _version() -> str:
+def _tell_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Tell it and end; to look it up takes longer than all else of a start."""
+    if not asked or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return version("callwatch")
+        found = version("callwatch")
     except PackageNotFoundError:
-        return "0 (not installed)"
+        found = "0 (not installed)"
+    click.echo(f"callwatch {found}")
+    ctx.exit()
 
 
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), message="callwatch %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Watch the stream of webhooks and redirect callbacks for spoofing, replay and abuse."""
 

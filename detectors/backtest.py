@@ -17,7 +17,7 @@ from alerts.alert import Alert
 from alerts.pipeline import fold
 from detectors.benchmark.frames import alerts_frame
 from detectors.config import Config
-from detectors.engines.local import LocalResult, detect_frame
+from detectors.engines.local import LocalResult, frame_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +34,7 @@ def run(frame: pd.DataFrame, config: Config | None = None, **options: Any) -> pd
 
     Findings in shadow mode are left out. ``options`` are those of ``run_local``.
     """
-    found = detect_frame(frame, config, **options)
-    return told(found)
+    return told(frame_result(frame, config, options, callers=2).alerts)
 
 
 def diff(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
@@ -115,6 +114,8 @@ class Summary:
     """Published twice: the same id."""
     reports: int
     """Of receivers, about themselves."""
+    newer_schema: int
+    """Of a later version of the event, whose unknown fields were ignored."""
     senders: int
     sender_days: float
     alerts: Mapping[tuple[str, str], int]
@@ -134,10 +135,11 @@ class Summary:
         return {
             "config": self.config,
             "read": self.read,
-            "scored": self.scored,
+            "accepted": self.scored,  # as ``detect --json`` names it
             "rejected": self.rejected,
             "duplicates": self.duplicates,
             "reports": self.reports,
+            "newer_schema": self.newer_schema,
             "senders": self.senders,
             "sender_days": round(self.sender_days, 2),
             "alerts": by,
@@ -158,6 +160,7 @@ def summary(result: LocalResult, config: Config) -> Summary:
         result.refused,
         result.counts.get("duplicates", 0),
         result.counts.get("reports", 0),
+        result.counts.get("newer_schema", 0),
         len(days),
         sum(days),
         Counter((one.detector, one.severity.value) for one in latest if not one.shadow),

@@ -181,6 +181,7 @@ def lines(title: str, summary: Summary) -> list[str]:
     found[0] += (
         f"{format_count(summary.reports, 'report')} of receivers, " if summary.reports else ""
     )
+    found[0] += f"{summary.newer_schema:,} of a newer schema, " if summary.newer_schema else ""
     found[0] += f"{format_count(summary.senders, 'sender')}, {summary.sender_days:,.0f} sender-days"
     for (detector, severity), n in sorted(summary.alerts.items()):
         rate = n / summary.sender_days if summary.sender_days else 0.0

@@ -257,6 +257,7 @@ def _finish(result: LocalResult, *, as_json: bool) -> None:
             "duplicates": result.counts.get("duplicates", 0),
             "reports": result.counts.get("reports", 0),
             "controls": result.counts.get("controls", 0),
+            "newer_schema": result.counts.get("newer_schema", 0),
             "rejected": rejected,
             "alerts": by_detector(alert for alert in latest if not alert.shadow),
             "shadow": by_detector(alert for alert in latest if alert.shadow),
@@ -274,6 +275,8 @@ def _finish(result: LocalResult, *, as_json: bool) -> None:
     repeated = f", {again:,} published twice" if again else ""
     if reports := result.counts.get("reports", 0):
         repeated += f", {reports:,} receivers' reports"
+    if newer := result.counts.get("newer_schema", 0):
+        repeated += f", {newer:,} of a newer schema"
     apart = f", {len(latest) - told:,} in shadow mode" if told < len(latest) else ""
     apart += f", {sum(held.values()):,} states held back" if held else ""
     click.echo(

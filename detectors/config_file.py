@@ -43,7 +43,7 @@ from detectors.priors import Prior, load_priors
 from detectors.registry import alerting_found, unknown_detector
 from detectors.tuning import ALWAYS, Measure
 from ingest.errors import IngestError, ProfileError
-from ingest.inventory import Inventory
+from ingest.inventory import Inventory, load_inventory
 from ingest.profiles import Profile, load_profiles
 from ingest.toml_text import Place, TomlText, load_toml
 from models.store import StoredModel
@@ -54,14 +54,17 @@ T = TypeVar("T")
 def load_config(
     path: Path | str | None = None,
     *,
-    inventory: Inventory | None = None,
+    inventory: Inventory | Path | str | None = None,
     profiles: Path | None = None,
 ) -> Config:
     """Read a TOML file (None: the defaults); ConfigError lists all faults, one a line.
 
+    ``inventory`` may be its file too; InventoryError lists the faults of that one.
     ``profiles`` is a file or folder of the user's own provider profiles; without it, the one that
     the TOML file names (beside itself, where the path is relative).
     """
+    if isinstance(inventory, str | Path):
+        inventory = load_inventory(Path(inventory))
     if path is None:
         return Config(inventory=inventory, profiles=_own_profiles(profiles))
     try:

@@ -247,7 +247,16 @@ def _rows_at_once(metadata: Any) -> int:
 
 
 def frame_tables(frame: "pd.DataFrame") -> Iterator[FrameTable]:
-    """The rows of a DataFrame, some ten thousand at a time; row 1 is the first."""
+    """The rows of a DataFrame, some ten thousand at a time; row 1 is the first.
+
+    Raises TypeError for anything else: of files too tables are made, by ``ingest.sources``.
+    """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        given = type(frame).__name__
+        msg = f"frame: allowed is a DataFrame (given {given}); files: ingest.sources.read_pieces"
+        raise TypeError(msg)
     frame = with_index(frame)
     frame_columns(frame.iloc[:0])  # names that repeat are refused
     whole = {str(name): _arrow(frame[name]) for name in frame.columns}

@@ -148,12 +148,22 @@ def detect_frame(frame: pd.DataFrame, config: Config | None = None, **options: A
     ``options`` are those of ``run_local``, which also tells the counts. Rows that are no valid
     events are left out with a UserWarning that names the first.
     """
+    return frame_result(frame, config, options, callers=2).alerts
+
+
+def frame_result(
+    frame: pd.DataFrame, config: Config | None, options: dict[str, Any], *, callers: int = 1
+) -> LocalResult:
+    """Return all that a run over a frame brought to light; see ``detect_frame``.
+
+    A warning names the line so many callers above this function.
+    """
     result = run_local(frame_tables(frame), config or Config(), **options)
     if result.rejected:
         bad = f"{result.refused:,} of {result.read:,} rows were rejected"
         text = f"{bad}; the first: {result.rejected[0]}"
-        warnings.warn(text, stacklevel=2)
-    return result.alerts
+        warnings.warn(text, stacklevel=callers + 1)
+    return result
 
 
 class _Walk:

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 import callwatch
 from detectors.backtest import diff, run
 from detectors.config import Config
-from tests.unit.detectors.streams import HOUR, event, traffic
+from detectors.engines.local import detect_frame
+from tests.unit.detectors.streams import HOUR, encode, event, traffic
 from tests.unit.test_cli import ATTACK, stream
 
 STRICT = "[detectors.signature-failure-spike]\nenabled = false\n"
@@ -109,6 +110,32 @@ def test_a_configuration_is_told_by_detector_and_severity(parquet: Path) -> None
     text = invoke(parquet).stdout
     assert "replay-burst" in text
     assert "1 sender, 5 sender-days" in text
+
+
+def test_rejected_rows_are_warned_of_where_the_caller_is(frame: pd.DataFrame) -> None:
+    """The warning of a frame's bad rows names the line that asked, here as for the frame itself."""
+    bad = frame.assign(verdict="perhaps").head(2)
+    for ask in (run, detect_frame):
+        with pytest.warns(UserWarning, match=r"^2 of 2 rows were rejected; the first: ") as told:
+            ask(bad)
+        assert [one.filename for one in told] == [__file__]
+
+
+def test_what_is_no_frame_is_named() -> None:
+    """A file's name where a DataFrame belongs is answered in one line that says what reads files."""
+    with pytest.raises(TypeError, match=r"^frame: allowed is a DataFrame \(given str\); files: "):
+        detect_frame("events.parquet")  # type: ignore[arg-type]
+
+
+def test_events_of_a_newer_schema_are_counted(tmp_path: Path) -> None:
+    """Both commands tell how many events had fields that this version may not know."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"\n".join(encode([{**event(0), "schema": 2, "colour": "red"}, event(1)])))
+    assert json.loads(invoke(path, "--json").stdout)["config"]["newer_schema"] == 1
+    assert "2 scored, 1 of a newer schema, 1 sender" in invoke(path).stdout
+    other = CliRunner().invoke(callwatch.cli, ["detect", str(path), "--json"])
+    assert json.loads(other.stdout)["newer_schema"] == 1
+    assert "1 of a newer schema" in CliRunner().invoke(callwatch.cli, ["detect", str(path)]).stderr
 
 
 def test_two_configurations_are_told_apart(parquet: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from detectors.config_file import load_config
 from detectors.errors import ConfigError
 from detectors.event import POLICIES
 from detectors.registry import detectors_found
-from ingest.inventory import Inventory, Sender
+from ingest.inventory import Inventory, Sender, load_inventory
 from models.store import StoredModel
 from tests.unit.detectors.streams import DAY, MONDAY
 
@@ -258,6 +258,15 @@ def test_profiles_of_ones_own_come_from_the_file_or_the_command_line(tmp_path: P
     assert "two" in given.profiles
     assert "one" not in given.profiles
     assert load_config(None, profiles=tmp_path / "two" / "two.toml").hash == given.hash
+
+
+def test_an_inventory_may_be_given_by_its_file(tmp_path: Path) -> None:
+    """The path of an inventory makes the configuration that the inventory itself makes."""
+    path = tmp_path / "inventory.toml"
+    path.write_text('[senders.acme]\nprovider = "stripe"\n')
+    config = load_config(None, inventory=path)
+    assert config.inventory == load_inventory(path)
+    assert load_config(None, inventory=str(path)).hash == config.hash != Config().hash
 
 
 def test_faults_of_profiles_stand_among_those_of_the_configuration(tmp_path: Path) -> None:
