@@ -122,7 +122,7 @@ def test_rejected_rows_are_warned_of_where_the_caller_is(frame: pd.DataFrame) ->
 
 
 def test_what_is_no_frame_is_named() -> None:
-    """A file's name where a DataFrame belongs is answered in one line that says what reads files."""
+    """A file's name where a DataFrame belongs is answered in a line that says what reads files."""
     with pytest.raises(TypeError, match=r"^frame: allowed is a DataFrame \(given str\); files: "):
         detect_frame("events.parquet")  # type: ignore[arg-type]
 
