@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -121,11 +123,12 @@ def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
 
     Raises `EngineError` or `TopicError` unless they are as they must be.
     """
-    cluster = KafkaCluster(**kafka.keywords())
-    try:
-        existing = cluster.existing()
-    finally:
-        cluster.close()
+    with _told_by_us():
+        cluster = KafkaCluster(**kafka.keywords())
+        try:
+            existing = cluster.existing()
+        finally:
+            cluster.close()
     if wrong := [fault for fault in faults(existing) if fault.split(":")[0] in NEEDED]:
         raise EngineError("; ".join(wrong))
     given = existing["callwatch.events"].partitions
@@ -133,6 +136,19 @@ def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
         msg = f"callwatch.events: partitions must be {partitions} by --partitions (got {given})"
         raise EngineError(msg)
     return {name: there.partitions for name, there in existing.items()}
+
+
+@contextmanager
+def _told_by_us() -> Iterator[None]:
+    """What fails meanwhile is told in one line of ours: the library's own are for --verbose."""
+    library, own = logging.getLogger("kafka"), logging.getLogger("callwatch")
+    before = library.level
+    if not own.isEnabledFor(logging.DEBUG):
+        library.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        library.setLevel(before)
 
 
 async def _work(
