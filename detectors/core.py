@@ -41,7 +41,7 @@ from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import KeyColumns, combine
 from detectors.observer import Observation, Observer
 from detectors.roster import Roster
-from detectors.snapshot import Copied, copy_of, pack, unpack, written
+from detectors.snapshot import Copied, State, copy_of, pack, unpack, written
 from detectors.spanned import Spanned
 from detectors.tables import KeyedTable, Located, TableSpec
 from detectors.tuning import Tuning
@@ -613,9 +613,12 @@ class Core:
         return {f"clock/{r.detector.id}": r.clock[:WRITTEN].copy() for r in self._runners}
 
     @staticmethod
-    def restore(config: Config, data: bytes | memoryview, *, partitions: int | None = None) -> Core:
-        """Return the core that made the snapshot; StateError where it does not fit."""
-        header, arrays = unpack(data)
+    def restore(config: Config, data: bytes | State, *, partitions: int | None = None) -> Core:
+        """Return the core that made the snapshot; StateError where it does not fit.
+
+        The arrays of a ``State`` become the core's own.
+        """
+        header, arrays = data if isinstance(data, State) else unpack(data)
         if header["config"] != config.state_hash:
             made, mine = header["config"], config.state_hash
             msg = f"snapshot: made with configuration {made} (in force: {mine})"

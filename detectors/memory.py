@@ -310,8 +310,12 @@ class Memory:
         if len(slots) != buckets * WAYS or slots.dtype != self.slots.dtype:
             msg = f"a memory of {len(slots)} places at level {level}"
             raise ValueError(msg)
-        self._allocate(buckets)
-        self.slots[:] = slots
+        if slots.flags.writeable and slots.ctypes.data % (WAYS * 4) == 0:
+            self._allocate(0)
+            self.slots, self.dirty = slots, np.zeros(len(slots) // 8, np.uint8)
+        else:
+            self._allocate(buckets)
+            self.slots[:] = slots
         self.state[:BUCKETS] = state
         self._anew = True
 

@@ -1,5 +1,8 @@
 """State as bytes: a header of JSON, arrays as they are, a checksum. Nothing is pickled.
 
+What comes block by block (``read``) is never held as bytes: its arrays are filled as it comes, and
+tables take them over as they are (``roomy``). So a restore needs little more memory than the state.
+
 >>> import numpy as np
 >>> data = pack({"a": 1}, {"x": np.arange(3)})
 >>> header, arrays = unpack(data)
@@ -14,9 +17,9 @@ detectors.errors.StateError: snapshot: checksum does not match
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from crc32c import crc32c
@@ -32,6 +35,22 @@ PATCH = "@"
 RUNS = "@runs"
 STEPS = "@steps"
 """Like ``RUNS``, for places that lie apart."""
+_ALIGNED: Final = 128
+"""Bytes: arrays that are read begin at two cache lines, as buckets do (``detectors.memory``)."""
+_ROOM: Final = 8
+"""An array that was read can grow by one in so many, as its table would let it (``growth``)."""
+
+
+class State(NamedTuple):
+    """A state that was read, or what has changed in one."""
+
+    header: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
 
 
 @dataclass(frozen=True)
@@ -67,19 +86,14 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes
     return b"".join(Copied(written(header), arrays).pieces())
 
 
-def unpack(data: bytes | memoryview) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return header and arrays; StateError where the bytes are no whole snapshot.
-
-    Arrays are views: a copy of each would be as much memory again, that is new.
-    """
+def unpack(data: bytes | memoryview) -> State:
+    """Return header and arrays, views of the bytes; StateError where they are no snapshot."""
     whole = memoryview(data).toreadonly()
     body, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
     if body[: len(MAGIC)] != MAGIC:
-        msg = "snapshot: these bytes are no snapshot of this version"
-        raise StateError(msg)
+        raise StateError(_OTHER)
     if crc32c(body).to_bytes(CHECK_BYTES, "big") != check:
-        msg = "snapshot: checksum does not match"
-        raise StateError(msg)
+        raise StateError(_DAMAGED)
     start = len(MAGIC) + 8
     end = start + int.from_bytes(body[len(MAGIC) : start], "big")
     parsed = json.loads(bytes(body[start:end]))
@@ -88,7 +102,106 @@ def unpack(data: bytes | memoryview) -> tuple[dict[str, Any], dict[str, NDArray[
         dtype = _dtype(kind)
         arrays[name] = np.frombuffer(body, dtype, length, end)
         end += length * dtype.itemsize
-    return parsed["header"], arrays
+    return State(parsed["header"], arrays)
+
+
+def read(blocks: Iterable[bytes | memoryview], length: int) -> State:
+    """Return what ``unpack`` does, of so many bytes that come in blocks; no block is kept.
+
+    Its arrays may be written, begin at two cache lines, and have room to grow: see ``roomy``.
+    """
+    stream = _Stream(blocks)
+    if stream.take(len(MAGIC)) != MAGIC:
+        raise StateError(_OTHER)
+    size = int.from_bytes(stream.take(8), "big")
+    rest = length - len(MAGIC) - 8 - size - CHECK_BYTES
+    try:
+        parsed = json.loads(stream.take(size if rest >= 0 else 0))
+        kinds = {name: (_dtype(kind), int(n)) for name, (kind, n) in parsed["arrays"].items()}
+        header = parsed["header"]
+    except (ValueError, KeyError, TypeError):
+        raise StateError(_DAMAGED) from None
+    sizes = [n * dtype.itemsize for dtype, n in kinds.values()]
+    if sum(sizes) != rest or min(sizes, default=0) < 0:
+        raise StateError(_DAMAGED)
+    arrays = {}
+    for name, (dtype, n) in kinds.items():
+        arrays[name] = _array_with_room(dtype, n)
+        stream.fill(arrays[name].view(np.uint8).data)
+    check = stream.check.to_bytes(CHECK_BYTES, "big")
+    if stream.take(CHECK_BYTES) != check or stream.more:
+        raise StateError(_DAMAGED)
+    return State(header, arrays)
+
+
+_OTHER: Final = "snapshot: these bytes are no snapshot of this version"
+_DAMAGED: Final = "snapshot: checksum does not match"
+
+
+class _Stream:
+    """Bytes that come in blocks, and the checksum of those that were taken."""
+
+    def __init__(self, blocks: Iterable[bytes | memoryview]) -> None:
+        self.check = 0
+        self._blocks = iter(blocks)
+        self._rest = memoryview(b"")
+
+    @property
+    def more(self) -> bool:
+        """Whether anything is left."""
+        while not self._rest and (block := next(self._blocks, None)) is not None:
+            self._rest = memoryview(block)
+        return bool(self._rest)
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes; StateError where there are not so many."""
+        found = bytearray()
+        while len(found) < size:
+            found += self._some(size - len(found))
+        return bytes(found)
+
+    def fill(self, room: memoryview) -> None:
+        """Write the next bytes where they belong; StateError where there are too few."""
+        while room:
+            some = self._some(len(room))
+            room[: len(some)] = some
+            room = room[len(some) :]
+
+    def _some(self, most: int) -> memoryview:
+        if not self.more:
+            raise StateError(_DAMAGED)
+        some, self._rest = self._rest[:most], self._rest[most:]
+        self.check = crc32c(some, self.check)
+        return some
+
+
+def _array_with_room(dtype: np.dtype[Any], length: int) -> NDArray[Any]:
+    size = length * dtype.itemsize
+    room = np.zeros(size + size // _ROOM + 2 * (_ALIGNED + dtype.itemsize), np.uint8)
+    start = -room.ctypes.data % _ALIGNED
+    return room[start : start + size].view(dtype)
+
+
+def roomy(array: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return an array that begins with this one: longer, zeros behind, and free to be written.
+
+    It is the same memory where the array was made by ``read`` and has the room, which is a part of
+    a row of bytes that nobody else has; any other is copied. ValueError where it is too long.
+    """
+    if length < len(array):
+        msg = f"{len(array)} rows, of which {length} are to be there"
+        raise ValueError(msg)
+    if length == len(array) and array.flags.writeable:
+        return array
+    owner = array.base
+    if isinstance(owner, np.ndarray) and owner.dtype == np.uint8 and array.flags.writeable:
+        start = array.ctypes.data - owner.ctypes.data
+        stop = start + length * array.dtype.itemsize
+        if stop <= owner.nbytes:
+            return owner[start:stop].view(array.dtype)
+    longer = np.zeros(length, array.dtype)
+    in_one_piece(longer)[: len(array)] = in_one_piece(array)
+    return longer
 
 
 def runs_of(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
@@ -114,25 +227,22 @@ def steps_of(places: NDArray[np.int64], length: int) -> NDArray[np.uint32]:
     return np.concatenate([np.array([length]), np.diff(places, prepend=0)]).astype(np.uint32)
 
 
-def merge(base: bytes | memoryview, changes: Sequence[bytes | memoryview]) -> bytes | memoryview:
-    """Return the snapshot that changes make of an earlier one, applied in their order.
+def merge(base: State, changes: Sequence[State]) -> State:
+    """Return the state that changes make of an earlier one, which may be written, in their order.
 
     An array ``table/name@`` holds what is to stand in ``table/name`` at the runs ``table/@runs``,
     or at the places ``table/@steps``; any other array, and the header, is whole. StateError where
     they do not belong together.
     """
-    if not changes:
-        return base
-    header, arrays = unpack(base)
-    later = [unpack(one) for one in changes]
+    header, arrays = base.header, dict(base.arrays)
     try:
         length = {  # rows are never given back: the last is the most
             name.rpartition("/")[0]: int(array[0])
-            for _, parts in later
+            for _, parts in changes
             for name, array in parts.items()
             if name.endswith((RUNS, STEPS))
         }
-        for header, parts in later:  # noqa: B007 - the last one counts
+        for header, parts in changes:  # noqa: B007 - the last one counts
             for name, array in parts.items():
                 if name.endswith((RUNS, STEPS)):
                     continue
@@ -140,20 +250,12 @@ def merge(base: bytes | memoryview, changes: Sequence[bytes | memoryview]) -> by
                     arrays[name] = array
                     continue
                 table, target = name.rpartition("/")[0], name.removesuffix(PATCH)
-                arrays[target] = _roomy(arrays[target], length[table])
+                arrays[target] = roomy(arrays[target], length[table])
                 _apply(arrays[target], array, _places(parts, table))
     except (KeyError, IndexError, ValueError) as error:
         msg = f"snapshot: changes do not fit what they change: {error!r}"
         raise StateError(msg) from None
-    return pack(header, arrays)
-
-
-def _roomy(array: NDArray[Any], length: int) -> NDArray[Any]:
-    if len(array) == length and array.flags.writeable:
-        return array
-    roomy = np.zeros(length, array.dtype)
-    in_one_piece(roomy)[: len(array)] = in_one_piece(array)
-    return roomy
+    return State(header, arrays)
 
 
 def _places(parts: Mapping[str, NDArray[Any]], table: str) -> NDArray[np.int64]:

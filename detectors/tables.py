@@ -55,7 +55,7 @@ from detectors.passing import (
     enter_rows,
     pass_by,
 )
-from detectors.snapshot import PATCH, RUNS, in_one_piece, picked, runs_of
+from detectors.snapshot import PATCH, RUNS, in_one_piece, picked, roomy, runs_of
 from models.guard import INT8_MAX, INT32_MAX
 from models.kernel import kernel
 from models.prefetch import AHEAD, prefetch
@@ -432,22 +432,26 @@ class KeyedTable:
         Rows of the users ``may_lack`` may be missing: they begin empty.
         """
         used = int(parts["state"][USED])
-        self.state[:] = 0
         # Room for the next as well: it would be the first that copies all of them once more.
-        self.reserve(int(used * self.spec.growth) + 1 if self.spec.refresh else used)
-        self.state[:FILLED] = parts["state"]
-        if parts["slots"].dtype != self.slots.dtype:
-            msg = "slots have another layout"
-            raise ValueError(msg)
-        in_one_piece(self.slots)[:used] = in_one_piece(parts["slots"])
-        for name, rows in self.rows.items():
-            if name in may_lack and f"rows.{name}" not in parts:
-                continue
-            given = parts[f"rows.{name}"]
-            if given.dtype != rows.dtype:  # numpy would convert it, field by field
-                msg = f"rows of {name} have another layout"
+        more = int(used * self.spec.growth) + 1 if self.spec.refresh else used
+        capacity = max(min(more, self.spec.limit), used, FIRST_CAPACITY)
+
+        def taken(name: str, kind: np.dtype[Any]) -> NDArray[Any]:
+            if parts[name].dtype != kind or len(parts[name]) != used:
+                msg = f"{name} have another layout, or another length"
                 raise ValueError(msg)
-            in_one_piece(rows)[:used] = in_one_piece(given)
+            return roomy(parts[name], capacity)
+
+        self.slots = taken("slots", self.slots.dtype)
+        for name, rows in self.rows.items():
+            missing = name in may_lack and f"rows.{name}" not in parts
+            self.rows[name] = (
+                np.zeros(capacity, rows.dtype) if missing else taken(f"rows.{name}", rows.dtype)
+            )
+        self.dirty = np.zeros(capacity, np.uint8)
+        self.index = empty_index(self._entries(capacity))
+        self.state[:] = 0
+        self.state[:FILLED] = parts["state"]
         if self.memory is not None:
             self.memory.restore(parts)
         self.reindex()

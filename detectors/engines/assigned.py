@@ -29,7 +29,7 @@ from detectors.engines.stretch import Stretch
 from detectors.engines.watchdog import Place
 from detectors.errors import StateError
 from detectors.event import MINUTE
-from detectors.snapshot import Copied
+from detectors.snapshot import Copied, State, merge
 from ingest.partition import partition_for
 
 MAX_REJECTED_BYTES: Final = 16 * 1024
@@ -95,8 +95,8 @@ class Assigned:
             committed = bounds.begin if bounds.committed is None else bounds.committed
             if committed > bounds.end:  # the topic was made anew: none of these was seen before
                 committed = bounds.begin
-            reason = self._take(found, bounds.end)
-            del found  # as large as the state itself
+            reason = await self._take(found, bounds.end)
+            del found  # its arrays are the core's now
             if reason is None:
                 # The group may be ahead, where a stalled owner wrote its checkpoint late.
                 await self._walk(reader, self._next, committed, emit=True)
@@ -170,22 +170,25 @@ class Assigned:
         self._core = None
         self._unacknowledged.clear()
 
-    def _take(self, found: Found, end: int) -> str | None:
+    async def _take(self, found: Found[State], end: int) -> str | None:
         """Continue from the checkpoint; or the reason why there is none to continue from."""
         for fault in found.faults:
             note("state.damaged", level=logging.ERROR, partition=self.where, fault=fault)
-        if found.checkpoint is None:
+        checkpoint = found.checkpoint
+        if checkpoint is None:
             return "damaged" if found.faults else "no_checkpoint"
-        if found.checkpoint.offset > end:
+        if checkpoint.offset > end:
             return "beyond_the_log"
         try:
-            snapshot = found.checkpoint.merged()
-            core = self._cores.restore(self.where.partition, snapshot)
+            state = await in_thread(
+                self._outside, lambda: merge(checkpoint.snapshot, checkpoint.changes)
+            )
+            core = self._cores.restore(self.where.partition, state)
         except StateError as error:
             note("state.unfit", level=logging.ERROR, partition=self.where, fault=error)
             return "not_fitting"
-        self._core, self._restored = core, len(snapshot)
-        self._next = self._saved = found.checkpoint.offset
+        self._core, self._restored = core, state.nbytes
+        self._next = self._saved = checkpoint.offset
         return None
 
     async def _fill(self, stop: int) -> None:

@@ -18,7 +18,7 @@ from detectors.engines.told import Told
 from detectors.errors import StateError
 from detectors.event import MINUTE
 from detectors.shared import EVER, SharedCore
-from detectors.snapshot import Copied, unpack, written
+from detectors.snapshot import Copied, State, unpack, written
 
 IDLE: Final = 5 * MINUTE
 """By the broker's time; a partition of the events that tells nothing for longer is not waited for.
@@ -158,9 +158,9 @@ class SourcesCore:
         return Copied(written(header), {"shared": shared})
 
     @staticmethod
-    def restore(config: Config, partitions: int, data: bytes | memoryview) -> "SourcesCore":
+    def restore(config: Config, partitions: int, data: bytes | State) -> "SourcesCore":
         """The core that made the snapshot; StateError where it does not fit."""
-        header, arrays = unpack(data)
+        header, arrays = data if isinstance(data, State) else unpack(data)
         try:
             shared = SharedCore.restore(config, arrays["shared"].tobytes())
             found = SourcesCore(config, partitions, shared)
@@ -190,9 +190,9 @@ class ConfiguredCores:
         """An empty core."""
         return EventsCore(Core(self.config, partition, partitions=self.partitions))
 
-    def restore(self, partition: int, snapshot: bytes | memoryview) -> EventsCore:  # noqa: ARG002 - it knows it
+    def restore(self, partition: int, state: State) -> EventsCore:  # noqa: ARG002 - it knows it
         """The core that made the snapshot."""
-        return EventsCore(Core.restore(self.config, snapshot, partitions=self.partitions))
+        return EventsCore(Core.restore(self.config, state, partitions=self.partitions))
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,6 @@ class ConfiguredSources:
         """An empty core."""
         return SourcesCore(self.config, self.partitions)
 
-    def restore(self, partition: int, snapshot: bytes | memoryview) -> SourcesCore:  # noqa: ARG002
+    def restore(self, partition: int, state: State) -> SourcesCore:  # noqa: ARG002
         """The core that made the snapshot."""
-        return SourcesCore.restore(self.config, self.partitions, snapshot)
+        return SourcesCore.restore(self.config, self.partitions, state)

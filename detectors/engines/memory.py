@@ -5,10 +5,13 @@ up to 32 MiB; from then on the copies that checkpoints take lie on the heap amon
 keep it from shrinking. Each thread that packs has a heap of its own besides, of which each grows to
 the largest snapshot that it ever packed. Both are set to fixed values here. What lies free in the
 midst of a heap is kept as well: after what takes much memory once, as compiling and snapshots do,
-it is given back. Elsewhere than on glibc nothing is done.
+it is given back, and once a minute what the copies of smaller checkpoints have left. Elsewhere than
+on glibc nothing is done.
 """
 
 import ctypes
+from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 MAPPED_FROM: Final = 1 << 20
@@ -16,6 +19,8 @@ MAPPED_FROM: Final = 1 << 20
 HEAPS: Final = 2
 MUCH: Final = 1 << 20
 """Bytes that were used in small blocks, from which it is worth while to give them back."""
+EVERY: Final = 60.0
+"""Seconds until it is done anyway: about 20 MiB by then, at 2,000 events a second."""
 
 _M_MMAP_THRESHOLD: Final = -3  # of malloc.h
 _M_ARENA_MAX: Final = -8
@@ -38,3 +43,19 @@ def give_back() -> bool:
         return False
     trim(0)
     return True
+
+
+class Turn:
+    """Tells when it is time to give back."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def has_come(self, *, took_much: bool) -> bool:
+        """Whether it is time now, by the clock or because of what was done; begins anew if so."""
+        now = self._clock()
+        if not took_much and now - self._last < EVERY:
+            return False
+        self._last = now
+        return True

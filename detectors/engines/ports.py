@@ -9,7 +9,7 @@ from detectors.core import Outcome
 from detectors.engines import state_topic
 from detectors.engines.log_reader import LogRecord, Readers
 from detectors.engines.state_cache import StateCache
-from detectors.snapshot import Copied
+from detectors.snapshot import Copied, State
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Cores(Protocol):
     def new(self, partition: int) -> PartitionCore:
         """An empty core."""
 
-    def restore(self, partition: int, snapshot: bytes | memoryview) -> PartitionCore:
-        """A core with that state, in one piece; raises `StateError` when it does not fit."""
+    def restore(self, partition: int, state: State) -> PartitionCore:
+        """A core that takes over that state; raises `StateError` when it does not fit."""
 
 
 class Acknowledged(Protocol):

@@ -66,6 +66,7 @@ class Share:
         self._restoring = asyncio.Semaphore(RESTORES)
         self._since_saved = self._since_told = 0
         self.pace = pace or Pace()
+        self._giving_back = memory.Turn()
         self._early: asyncio.Task[None] | None = None  # a checkpoint before its time
 
     def assign(self, partitions: Iterable[TopicPartition], generation: int) -> None:
@@ -159,7 +160,8 @@ class Share:
             self._since_told -= before[1]
             self.pace.end(sum(held.state.cost for held, _ in filter(None, saved)))
             await self._commit_of([each for each in saved if each is not None])
-            if any(held.state.took_much for held, _ in filter(None, saved)):
+            took_much = any(held.state.took_much for held, _ in filter(None, saved))
+            if self._giving_back.has_come(took_much=took_much):
                 await in_thread(self._outside, memory.give_back)
 
     async def _save_one(

@@ -34,7 +34,7 @@ from detectors.engines.state_topic import (
     own_key,
     tombstones,
 )
-from detectors.snapshot import Copied
+from detectors.snapshot import Copied, State, read
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class StateLog:
         self._cache = None if cache is None else cache.file(tables.data, partition)
         self._keeping: Awaitable[None] | None = None
 
-    async def take_over(self) -> Found:
+    async def take_over(self) -> Found[State]:
         """Claim the partition, then read what stands there; no other's checkpoint counts now."""
         claim = await (await self._send(claim_record(self._where.partition, *self._signed)))
         async with reading(self._outside) as reader:
@@ -179,7 +179,7 @@ class StateLog:
     def _landed(self, acknowledged: Iterable[Acknowledged]) -> None:
         self._own.update(each.offset for each in acknowledged)
 
-    def _read(self, reader: LogReader, end: int) -> tuple[Found, int]:
+    def _read(self, reader: LogReader, end: int) -> tuple[Found[State], int]:
         bounds = reader.bounds(*self._where)
         end = max(end, bounds.end)
         if (found := self._warm(reader, bounds.begin, end)) is not None:
@@ -189,9 +189,9 @@ class StateLog:
             for batch in reader.read(*self._where, bounds.begin, end)
             for record in batch
         )
-        return newest_checkpoint(self._where.partition, records, self._tables), end
+        return newest_checkpoint(self._where.partition, records, read, self._tables), end
 
-    def _warm(self, reader: LogReader, begin: int, end: int) -> Found | None:
+    def _warm(self, reader: LogReader, begin: int, end: int) -> Found[State] | None:
         """What the cache and the topic behind it hold; None where only all of the topic will do."""
         if self._cache is None:
             return None
@@ -206,7 +206,7 @@ class StateLog:
             note("cache.used", partition=self._where, table=self._tables.data)
         return found
 
-    def _confirmed(self, reader: LogReader, kept: Kept, begin: int, end: int) -> Found:
+    def _confirmed(self, reader: LogReader, kept: Kept, begin: int, end: int) -> Found[State]:
         """What the topic says of the cache; `CacheError` unless it confirms all of it."""
         later = (
             record
@@ -223,7 +223,7 @@ class StateLog:
             kept.records,
             ((record.key, record.value) for record in later),
         )
-        found = newest_checkpoint(partition, records, self._tables, linked=True)
+        found = newest_checkpoint(partition, records, read, self._tables, linked=True)
         if found.checkpoint is None or found.faults:
             msg = "; ".join(found.faults) or "none of it counts"
             raise CacheError(msg)

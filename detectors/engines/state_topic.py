@@ -21,16 +21,19 @@ Everything here is a pure function of records; reading and writing them is the w
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 import cramjam
 import msgspec
-import numpy as np
 
 from detectors.errors import StateError
-from detectors.snapshot import merge
+
+T = TypeVar("T")
+Read = Callable[[Iterable[memoryview], int], T]
+"""Makes something of a content: its blocks, each of which is good until the next, and its length.
+Raises `StateError` where that cannot be done."""
 
 FORMAT: Final = 3
 CHUNK_BYTES: Final = 512 * 1024
@@ -89,20 +92,16 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A verified snapshot and what has changed since, in order.
+class Checkpoint(Generic[T]):
+    """A verified snapshot and what has changed since, in order; each as it was read.
 
     `offset` is that of the first record which they do not hold.
     """
 
     offset: int
     config: str
-    snapshot: bytes | memoryview
-    changes: tuple[bytes | memoryview, ...] = ()
-
-    def merged(self) -> bytes | memoryview:
-        """The state in one snapshot; `StateError` where the parts do not belong together."""
-        return merge(self.snapshot, self.changes)
+    snapshot: T
+    changes: tuple[T, ...] = ()
 
 
 class Draft(NamedTuple):
@@ -117,14 +116,14 @@ class Draft(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Generic[T]):
     """What a state partition holds: its newest whole checkpoint, and all keys that stand there.
 
     `faults` say in one line each why a newer checkpoint was passed over; `owner` is the fence of
     the last claim.
     """
 
-    checkpoint: Checkpoint | None
+    checkpoint: Checkpoint[T] | None
     keys: tuple[bytes, ...]
     faults: tuple[str, ...]
     owner: str | None = None
@@ -190,11 +189,12 @@ def claim_record(partition: int, fence: str, tables: Tables = EVENTS) -> StateRe
 def newest_checkpoint(
     partition: int,
     records: Iterable[tuple[bytes | None, bytes | None]],
+    read: Read[T],
     tables: Tables = EVENTS,
     *,
     linked: bool = False,
-) -> Found:
-    """The newest checkpoint that counts and verifies, from a state partition read in log order.
+) -> Found[T]:
+    """The newest checkpoint that counts and can be read, from a state partition read in log order.
 
     `linked`: changes must name the manifest before them; those of earlier versions do not.
     """
@@ -217,7 +217,7 @@ def newest_checkpoint(
     checkpoint = None
     for key in reversed(counting):
         try:
-            checkpoint = _assemble(key, values, tables.data, linked=linked)
+            checkpoint = _assemble(key, values, read, tables.data, linked=linked)
             break
         except StateError as error:
             faults[str(error)] = None
@@ -244,13 +244,13 @@ def own_key(raw: bytes | None, partition: int, tables: Tables) -> StateKey | Non
 
 
 def _assemble(
-    key: StateKey, values: Mapping[StateKey, bytes], data: str, *, linked: bool
-) -> Checkpoint:
+    key: StateKey, values: Mapping[StateKey, bytes], read: Read[T], data: str, *, linked: bool
+) -> Checkpoint[T]:
     newest = _manifest(key, values)
     if newest.base > key.epoch:
         msg = f"{_name(key)}: base must be {key.epoch} or less (got {newest.base})"
         raise StateError(msg)
-    parts: list[memoryview] = []
+    parts: list[T] = []
     before = b""
     for epoch in range(newest.base, key.epoch + 1):
         each = key._replace(epoch=epoch)
@@ -263,7 +263,13 @@ def _assemble(
             msg = f"{_name(each)}: the checkpoint before it is not the one that it names"
             raise StateError(msg)
         before = values[each]
-        parts.append(_content(each, manifest, values, data))
+        pieces = _pieces(each, manifest, values, data)
+        blocks = _unpacked(manifest.length, pieces)
+        try:
+            parts.append(read(blocks, manifest.length))
+        except StateError as error:
+            msg = f"{_name(each)}: {error}"
+            raise StateError(msg) from None
     return Checkpoint(newest.offset, newest.config, parts[0], tuple(parts[1:]))
 
 
@@ -286,9 +292,10 @@ def _manifest(key: StateKey, values: Mapping[StateKey, bytes]) -> _Manifest:
     return manifest
 
 
-def _content(
+def _pieces(
     key: StateKey, manifest: _Manifest, values: Mapping[StateKey, bytes], data: str
-) -> memoryview:
+) -> list[bytes]:
+    """The chunks of a checkpoint, which have the hash that its manifest says."""
     if not 0 <= manifest.chunks * CHUNK_BYTES - manifest.length < CHUNK_BYTES:
         msg = f"{_name(key)}: {manifest.chunks} chunks do not hold {manifest.length} bytes"
         raise StateError(msg)
@@ -305,17 +312,19 @@ def _content(
     if check.hexdigest() != manifest.sha256:
         msg = f"{_name(key)}: its chunks do not have the SHA-256 of the manifest"
         raise StateError(msg)
-    # not bytes: as an array it lies on large pages, which need not be zeroed one by one
-    content = np.empty(manifest.length, np.uint8).data
-    rest = content
+    return pieces
+
+
+def _unpacked(length: int, pieces: list[bytes]) -> Iterator[memoryview]:
+    """The content in blocks, all in the same room: it stays in the cache."""
+    room = memoryview(bytearray(min(length, CHUNK_BYTES)))
     for number, piece in enumerate(pieces):
-        room = rest[:CHUNK_BYTES]
+        block = room[: length - number * CHUNK_BYTES]
         try:
-            unpacked = cramjam.zstd.decompress_into(piece, room)
+            unpacked = cramjam.zstd.decompress_into(piece, block)
         except cramjam.DecompressionError:
             unpacked = -1
-        if unpacked != len(room):
-            msg = f"{_name(key)}: chunk {number} of {manifest.chunks} is damaged"
+        if unpacked != len(block):
+            msg = f"chunk {number} of {len(pieces)} is damaged"
             raise StateError(msg)
-        rest = rest[CHUNK_BYTES:]
-    return content.toreadonly()
+        yield block

@@ -6,10 +6,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -36,6 +36,8 @@ NEEDED: Final = (
     "callwatch.alerts",
     "callwatch.state",
 )
+LAST_SECONDS: Final = 1.0
+"""For what is still under way when the worker has stopped."""
 
 
 @click.command()
@@ -115,7 +117,7 @@ def worker(
         raise click.ClickException(str(error)) from None
     for text in config.expired(time.time_ns() // 1000):
         note("worker.rule_expired", level=logging.WARNING, text=text)
-    leave(asyncio.run(_work(kafka, config, counts, group, checkpoint_every, ready_file, cache)))
+    run_to_the_end(_work(kafka, config, counts, group, checkpoint_every, ready_file, cache))
 
 
 def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
@@ -193,14 +195,23 @@ def set_up_logging(*, verbose: bool) -> None:
         logging.getLogger("faust").setLevel(logging.INFO)
 
 
-def leave(code: int) -> None:
-    """End the process with this code, also where a Kafka client's thread does not want to end."""
-    hanging = [
-        each
-        for each in threading.enumerate()
-        if each is not threading.main_thread() and not each.daemon
-    ]
-    if not hanging:
+def run_to_the_end(work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run it, and end the process with its exit code, whatever of the Kafka clients hangs.
+
+    While no broker answers, tasks of aiokafka swallow that they are cancelled, and threads of its
+    wait for an answer: `asyncio.run` would wait for both, for ever.
+    """
+    runner = asyncio.Runner()
+    code = runner.run(work)
+    loop = runner.get_loop()
+    tasks = asyncio.all_tasks(loop)
+    for each in tasks:
+        each.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_SECONDS))
+    threads = set(threading.enumerate()) - {threading.main_thread()}
+    if all(each.done() for each in tasks) and all(each.daemon for each in threads):
+        runner.close()
         sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from time import perf_counter, process_time
 from detectors.config import Config
 from detectors.core import Core
 from detectors.engines.state_topic import Draft, checkpoint_records
-from detectors.snapshot import Copied, merge
+from detectors.snapshot import Copied, merge, read
 from tests.bench.figures import Figure
 from tests.bench.traffic import batches
 
@@ -51,7 +51,8 @@ def figures() -> list[Figure]:
         content = b"".join(copied.pieces())
         base, changes = (content, []) if whole else (base, [*changes, content])
     started = perf_counter()
-    again = Core.restore(config, merge(base, changes))
+    read_back = [read([one], len(one)) for one in (base, *changes)]
+    again = Core.restore(config, merge(read_back[0], read_back[1:]))
     restored = perf_counter() - started
     if again.digest() != core.digest():
         msg = "what was restored is not what was saved"

@@ -14,6 +14,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,7 @@ def figures() -> list[Figure]:
         Figure(f"restored, {what}", said["restored"], "s"),
         Figure(f"and {BEHIND:,} events caught up", said["caught_up"], "s"),
         Figure("states on the topic", size / 1e6, "MB"),
+        Figure("memory at its highest", said["memory"] / 1e6, "MB"),
     ]
 
 
@@ -143,7 +145,9 @@ async def _work(servers: str) -> dict[str, float]:
 
     setattr(faust_app, "Share", Timed)  # noqa: B010 - to see it from outside
     await worker(servers, Last(BEHIND), config=_config(), partitions=PARTITIONS)
-    return {name: times[name] - times["assigned"] for name in ("restored", "caught_up")}
+    found = {name: times[name] - times["assigned"] for name in ("restored", "caught_up")}
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found | {"memory": most * (1 if sys.platform == "darwin" else 1024)}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from detectors.engines.state_topic import SOURCES as SOURCES_TABLES
 from detectors.engines.state_topic import Tables, newest_checkpoint
 from detectors.observer import Observation
 from detectors.shared import SharedCore
-from detectors.snapshot import unpack
+from detectors.snapshot import State, merge, read, unpack
 from tests.integration.pipeline import ALERTS, EVENTS, PARTITIONS, SOURCES, STATE, Pipeline
 
 HEALTH: Final = "pipeline-health"
@@ -134,19 +134,19 @@ def _shared(pipeline: Pipeline, config: Config, wanted: Core) -> list[str]:
     return [f"{SOURCES}/0: rows differ in {', '.join(differing)}"]
 
 
-def _checkpoint(pipeline: Pipeline, partition: int, tables: Tables) -> bytes | None:
-    records = pipeline.records(STATE, partition)
-    found = newest_checkpoint(partition, [(each.key, each.value) for each in records], tables)
-    return None if found.checkpoint is None else found.checkpoint.merged()
+def _checkpoint(pipeline: Pipeline, partition: int, tables: Tables) -> State | None:
+    records = [(each.key, each.value) for each in pipeline.records(STATE, partition)]
+    found = newest_checkpoint(partition, records, read, tables).checkpoint
+    return None if found is None else merge(found.snapshot, found.changes)
 
 
-def parts(snapshot: bytes, apart: frozenset[str] | None = None) -> dict[str, Any]:
+def parts(snapshot: bytes | State, apart: frozenset[str] | None = None) -> dict[str, Any]:
     """A snapshot in comparable parts.
 
     After a rebuild `apart` are the ids of the alerts of pipeline-health: what was told with them,
     and what that detector keeps, is left out, and nothing else.
     """
-    header, arrays = unpack(snapshot)
+    header, arrays = snapshot if isinstance(snapshot, State) else unpack(snapshot)
     found = {**header, **{name: array.tobytes() for name, array in arrays.items()}}
     if apart is not None:
         del found["health"]

@@ -18,6 +18,7 @@ from detectors.config import Config
 from detectors.core import Core
 from detectors.engines.log_reader import LogReader, LogRecord
 from detectors.engines.state_topic import Checkpoint, newest_checkpoint
+from detectors.snapshot import State, merge, read
 from ingest.publisher import Publisher
 from ingest.topics import TOPICS, KafkaCluster, create
 from ingest.transports import KafkaTransport
@@ -226,12 +227,13 @@ class Pipeline:
             for h, record in zip(headers, found, strict=True)
         )
 
-    def checkpoint(self, partition: int) -> Checkpoint:
+    def checkpoint(self, partition: int) -> Checkpoint[State]:
         """The newest checkpoint of a partition, in one piece."""
-        records = self.records(STATE, partition)
-        found = newest_checkpoint(partition, [(each.key, each.value) for each in records])
-        assert found.checkpoint is not None, found.faults
-        return replace(found.checkpoint, snapshot=found.checkpoint.merged(), changes=())
+        records = [(each.key, each.value) for each in self.records(STATE, partition)]
+        found = newest_checkpoint(partition, records, read)
+        given = found.checkpoint
+        assert given is not None, found.faults
+        return replace(given, snapshot=merge(given.snapshot, given.changes), changes=())
 
     def undisturbed(self, config: Config) -> list[Core]:
         """For each partition a core that walked its events in one go."""

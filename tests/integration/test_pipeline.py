@@ -11,7 +11,7 @@ import pytest
 
 from alerts.alert import Alert
 from detectors.config import Config
-from detectors.snapshot import unpack
+from detectors.snapshot import State, unpack
 from tests.integration.conftest import Traffic
 from tests.integration.pipeline import PARTITIONS, STATE, Pipeline, Process, wait_until
 
@@ -34,9 +34,9 @@ def _assert_same(
         assert there == expected
 
 
-def _parts(snapshot: bytes) -> dict[str, Any]:
+def _parts(snapshot: bytes | State) -> dict[str, Any]:
     """A snapshot in comparable parts, so that a difference says where it is."""
-    header, arrays = unpack(snapshot)
+    header, arrays = snapshot if isinstance(snapshot, State) else unpack(snapshot)
     return {**header, **{name: array.tobytes() for name, array in arrays.items()}}
 
 

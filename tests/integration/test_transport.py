@@ -105,6 +105,30 @@ def ends(servers: str, group: str, asking: Path) -> int:
     return found
 
 
+def test_told_to_stop_without_a_broker_it_ends(
+    traffic: Traffic, tmp_path: Path, kafka_broker: Broker
+) -> None:
+    """While nothing can be saved, SIGTERM ends a worker within seconds, with 1 and a reason."""
+    if kafka_broker.origin != "java":
+        pytest.skip(f"cannot kill the broker ({kafka_broker.origin})")
+    broker = Kafka(tmp_path / "kafka")
+    broker.start()
+    try:
+        with Pipeline(broker.servers, tmp_path) as made:
+            worker = made.worker(checkpoint_every=60)
+            made.publish(traffic.events[:1000])
+            wait_until("ready", lambda: "worker.ready" in worker.check().text())
+            with made.away():
+                broker.kill()
+                wait_until("the worker noticed", lambda: "ERROR" in worker.check().text())
+                assert worker.terminate(within=20) == 1
+                assert "checkpoint.too_late" in worker.text()
+                assert "worker.stopped saved=false" in worker.text()
+                broker.start()
+    finally:
+        broker.stop()
+
+
 def test_broker_that_dies_is_waited_for(
     traffic: Traffic, config: Config, tmp_path: Path, kafka_broker: Broker
 ) -> None:

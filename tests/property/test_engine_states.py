@@ -28,6 +28,7 @@ from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.state_cache import StateCache
 from detectors.engines.state_topic import newest_checkpoint
 from detectors.engines.stretch import Stretch
+from detectors.snapshot import read
 from tests.property.hostile import hostile, with_controls
 from tests.property.test_increments import SMALL
 from tests.property.test_parity import KEY, in_one_piece
@@ -403,7 +404,7 @@ class Engine(RuleBasedStateMachine):
         """The group's offset is never beyond the newest checkpoint that counts."""
         if not hasattr(self, "wanted") or self.broker.committed is None:
             return
-        found = newest_checkpoint(0, ((each.key, each.value) for each in self.broker.state))
+        found = newest_checkpoint(0, ((each.key, each.value) for each in self.broker.state), read)
         assert found.checkpoint is not None
         assert found.checkpoint.offset >= self.broker.committed
 

@@ -15,6 +15,7 @@ from detectors.engines.errors import FencedError
 from detectors.engines.log_reader import Bounds, LogRecord, Readers
 from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.stretch import Stretch
+from detectors.snapshot import State
 from tests.unit.engines.fakes import TOPICS, FakeCore, FakeCores, Inline, MemoryReader
 
 VALUES = ("a", "!b", "c", "!d", "e", "f", "!g", "h", "!i", "j")
@@ -72,8 +73,8 @@ class _Cores(FakeCores):
         super().__init__(made=made)
         self._committed = committed
 
-    def restore(self, partition: int, snapshot: bytes) -> FakeCore:
-        restored = super().restore(partition, snapshot)
+    def restore(self, partition: int, state: State) -> FakeCore:
+        restored = super().restore(partition, state)
         assert len(restored.fed) >= self._committed
         return restored
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from detectors.config import Config, StreamSettings
 from detectors.core import Core
 from detectors.errors import StateError
-from detectors.snapshot import merge, pack, runs_of, unpack
+from detectors.snapshot import pack, runs_of, unpack
 from tests.property.hostile import Log, cuts, hostile, with_controls
 from tests.property.test_parity import KEY, day_log, in_one_piece
+from tests.states import merged, packed_again
 
 SMALL = Config(control_key=KEY, stream=StreamSettings(max_senders=16, max_deliveries=32))
 """Tables in which rows go from one key to another all the time."""
@@ -43,11 +44,11 @@ def checkpoints(
         whole = not base or chance.random() < 0.1
         written = b"".join(core.copied(whole=whole).pieces())
         base, changes = (written, []) if whole else (base, [*changes, written])
-        assert merge(base, changes) == core.snapshot()
+        assert packed_again(base, changes) == core.snapshot()
         count += 1
         size += 0 if whole else len(written)
         if chance.random() < 0.2:
-            core = Core.restore(config, merge(base, changes))
+            core = Core.restore(config, merged(base, changes))
             base = b""  # a new owner begins with a snapshot
     return count, size
 
@@ -129,7 +130,7 @@ def test_changes_of_something_else_are_refused(changes: bytes) -> None:
     """Other rows, other places, other names, or fewer of them: an error, never a wrong state."""
     base = pack({"a": 1}, {"t/x": np.zeros(3, "i8")})
     with pytest.raises(StateError, match="do not fit"):
-        merge(base, [changes])
+        merged(base, [changes])
 
 
 def test_changes_grow_what_they_change() -> None:
@@ -137,7 +138,7 @@ def test_changes_grow_what_they_change() -> None:
     base = pack({"a": 1}, {"t/x": np.arange(3), "u/y": np.arange(2)})
     first = pack({"a": 2}, {"t/x@": np.array([7, 8]), "t/@runs": runs_of(np.array([0, 3]), 4)})
     second = pack({"a": 3}, {"t/x@": np.array([9]), "t/@runs": runs_of(np.array([5]), 6)})
-    header, arrays = unpack(merge(base, [first, second]))
+    header, arrays = merged(base, [first, second])
     assert header == {"a": 3}
     assert arrays["t/x"].tolist() == [7, 1, 2, 8, 0, 9]
     assert arrays["u/y"].tolist() == [0, 1]

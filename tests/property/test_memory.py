@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from detectors.memory import GENERATION, LEVEL, LOAD, WAYS, Memory, mark_of
 from detectors.passing import NEW, REMEMBERED
-from detectors.snapshot import merge, pack, unpack
+from detectors.snapshot import pack
 from detectors.tables import KeyedTable, TableSpec
+from tests.states import packed_again, state_of
 
 DAYS = 3 * 1440
 LEAST, MOST = -(2**63), 2**63 - 1
@@ -49,7 +50,7 @@ def packed(table: KeyedTable, parts: dict[str, Any] | None = None) -> bytes:
 def restored(table: KeyedTable, data: bytes) -> KeyedTable:
     """Return the table that a snapshot gives."""
     again = KeyedTable(table.spec)
-    _, arrays = unpack(data)
+    _, arrays = state_of(data)
     again.restore({name.partition("/")[2]: array for name, array in arrays.items()})
     return again
 
@@ -120,7 +121,7 @@ def test_cuts_snapshots_and_changes_alter_nothing(seed: int, remembered: int, le
         if chance.random() < 0.5:
             changes.append(packed(table, table.changes()))
             table.clean()
-            assert merge(base, changes) == packed(table)
+            assert packed_again(base, changes) == packed(table)
         if chance.random() < 0.1:
             base, changes = packed(table), []
             table = restored(table, base)

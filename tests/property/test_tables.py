@@ -18,7 +18,7 @@ from detectors import buckets, tables
 from detectors.buckets import ALL_HERE, WIDTH, empty_index
 from detectors.event import EVENT
 from detectors.keys import KeyColumns, combine, hex_key, name_key, place_of
-from detectors.snapshot import merge, pack
+from detectors.snapshot import pack
 from detectors.tables import (
     ESTABLISHED_BONUS,
     ESTABLISHED_HITS,
@@ -26,6 +26,7 @@ from detectors.tables import (
     KeyedTable,
     TableSpec,
 )
+from tests.states import packed_again
 
 
 @dataclass
@@ -266,7 +267,7 @@ def test_changes_of_a_ring_that_is_widened_make_its_snapshot(remembered: int) ->
         changes.append(packed(table.changes()))
         table.clean()
         widened.add(table.used)
-        assert merge(base, changes) == packed(table.snapshot())
+        assert packed_again(base, changes) == packed(table.snapshot())
     assert widened == {0, 64, 128, 256, 512, 700}
 
 

@@ -18,7 +18,6 @@ from detectors.core import Core
 from detectors.engines.local import run_local
 from detectors.event import DAY, HOUR, MINUTE, SECOND
 from detectors.registry import detectors_found
-from detectors.snapshot import merge
 from detectors.tuning import Tuning
 from ingest.control import (
     Control,
@@ -28,6 +27,7 @@ from ingest.control import (
     dump_control,
 )
 from ingest.sources import cut
+from tests.states import packed_again
 from tests.unit.detectors.streams import ELSEWHERE, MONDAY, TUESDAY, calls, encode, traffic, warm
 
 KEY = bytes(range(32))
@@ -131,7 +131,7 @@ def test_what_a_verdict_does_to_a_row_is_in_the_next_checkpoint() -> None:
         expires = TUESDAY + DAY if said == "attack" else TUESDAY + 9 * DAY
         log.feed(verdict(opened, said, at=log.now, expires=expires, n=len(written)))
         written.append(b"".join(log.core.copied(whole=False).pieces()))
-        assert merge(written[0], written[1:]) == log.core.snapshot()
+        assert packed_again(written[0], written[1:]) == log.core.snapshot()
 
 
 def test_a_benign_verdict_is_about_that_finding_alone() -> None:

@@ -17,7 +17,7 @@ from detectors.engines.ports import Cores, Outside, TopicPartition, Topics
 from detectors.engines.state_cache import StateCache
 from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
-from detectors.snapshot import Copied, runs_of, unpack
+from detectors.snapshot import Copied, State, runs_of
 
 TOPICS = Topics()
 
@@ -79,11 +79,11 @@ class FakeCores:
         self.made.append(FakeCore(partition))
         return self.made[-1]
 
-    def restore(self, partition: int, snapshot: bytes) -> FakeCore:
+    def restore(self, partition: int, state: State) -> FakeCore:
         if self.config_hash != "c1":
             msg = "made with another configuration"
             raise StateError(msg)
-        header, arrays = unpack(snapshot)
+        header, arrays = state
         text = arrays["fed/text"].tobytes()
         fed = json.loads(text + b"]")
         self.made.append(FakeCore(header["partition"], fed, copied_bytes=len(text)))

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from detectors.engines.memory import Turn
+
 RESIDENT = """
 from pathlib import Path
 def resident():
@@ -62,3 +64,11 @@ assert resident() - before < 8 << 20, resident() - before
 def test_what_lies_free_between_small_blocks_is_given_back() -> None:
     """Of 80 MB in small blocks one in a hundred is kept: in a process of its own, on glibc."""
     _holds(SMALL)
+
+
+def test_it_is_given_back_after_much_and_once_a_minute() -> None:
+    """What took much memory is followed at once; what took little, a minute after the last time."""
+    times = iter([100.0, 159.0, 160.0, 161.0, 220.0, 221.0])
+    turn = Turn(lambda: next(times))
+    much = (False, False, True, False, False)
+    assert [turn.has_come(took_much=each) for each in much] == [False, True, True, False, True]

@@ -1,6 +1,8 @@
 """A checkpoint is read back whole, or not at all."""
 
 import random
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,13 @@ from detectors.engines.state_topic import (
     newest_checkpoint,
     tombstones,
 )
+from tests.states import joined
+
+
+def newest(partition: int, records: Iterable[StateRecord], **options: Any) -> Found[bytes]:
+    """The newest checkpoint, its contents as bytes."""
+    return newest_checkpoint(partition, records, joined, **options)
+
 
 FIRST = Checkpoint(100, "c1", b"first" * 1000)
 SECOND = Checkpoint(200, "c1", b"second" * 1000)
@@ -26,14 +35,14 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_topic, "CHUNK_BYTES", 16)
 
 
-def _written(fence: str, epoch: int, checkpoint: Checkpoint) -> list[StateRecord]:
+def _written(fence: str, epoch: int, checkpoint: Checkpoint[bytes]) -> list[StateRecord]:
     """The records of a checkpoint, and before the first of an owner its claim."""
     claim = [claim_record(3, fence)] if epoch == 1 else []
     return claim + _records(fence, epoch, checkpoint)
 
 
 def _records(
-    fence: str, epoch: int, part: Checkpoint, base: int | None = None
+    fence: str, epoch: int, part: Checkpoint[bytes], base: int | None = None
 ) -> list[StateRecord]:
     pieces = [part.snapshot[:7], part.snapshot[7:]]
     draft = Draft(part.offset, part.config, epoch if base is None else base, pieces)
@@ -49,27 +58,27 @@ def test_checkpoint_comes_back(size: int) -> None:
     """Snapshots of any size come back byte for byte, with their offset and configuration."""
     written = Checkpoint(7, "abc", _noise(size))
     records = _written("f", 1, written)
-    assert newest_checkpoint(3, records) == Found(written, tuple(r.key for r in records), (), "f")
+    assert newest(3, records) == Found(written, tuple(r.key for r in records), (), "f")
 
 
 def test_newest_whole_checkpoint_counts() -> None:
     """Of two whole checkpoints the one that stands later in the log is taken."""
     records = [*_written("f", 1, FIRST), *_written("f", 2, SECOND)]
-    assert newest_checkpoint(3, records).checkpoint == SECOND
+    assert newest(3, records).checkpoint == SECOND
 
 
 def test_half_written_checkpoint_does_not_hurt() -> None:
     """Wherever the writing of the second stopped, the first counts, and nothing is damaged."""
     second = _written("f", 2, SECOND)
     for written in range(len(second)):
-        found = newest_checkpoint(3, [*_written("f", 1, FIRST), *second[:written]])
+        found = newest(3, [*_written("f", 1, FIRST), *second[:written]])
         assert (found.checkpoint, found.faults) == (FIRST, ())
 
 
 def test_missing_chunk_is_named() -> None:
     """A checkpoint without one of its chunks is passed over for the one before, and named."""
     second = _written("f", 2, SECOND)
-    found = newest_checkpoint(3, [*_written("f", 1, FIRST), *second[1:]])
+    found = newest(3, [*_written("f", 1, FIRST), *second[1:]])
     assert found.checkpoint == FIRST
     assert found.faults == (
         f"checkpoint f/2 of partition 3: chunk 0 of {len(second) - 1} is missing",
@@ -87,7 +96,7 @@ def test_changed_byte_is_found(which: int) -> None:
         broken = [*records]
         changed = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
         broken[which] = StateRecord(key, changed)
-        found = newest_checkpoint(3, broken)
+        found = newest(3, broken)
         # A manifest with another offset or configuration is a different, but well-formed promise;
         # everything that the checksum covers must be found.
         if which == -1 and found.checkpoint is not None:
@@ -101,16 +110,16 @@ def test_fences_keep_workers_apart() -> None:
     mine, stalled = _records("a", 1, FIRST), _records("b", 1, SECOND)
     mixed = [record for pair in zip(stalled, mine, strict=False) for record in pair]
     mixed += [*stalled[len(mine) :], *mine[len(stalled) :]]
-    found = newest_checkpoint(3, [claim_record(3, "b"), claim_record(3, "a"), *mixed])
+    found = newest(3, [claim_record(3, "b"), claim_record(3, "a"), *mixed])
     assert (found.checkpoint, found.owner, found.faults) == (FIRST, "a", ())
 
 
 def test_manifest_counts_under_its_own_claim_only() -> None:
     """What is written after another's claim never counts; what was before it counts for all."""
     late = _written("a", 2, SECOND)
-    found = newest_checkpoint(3, [*_written("a", 1, FIRST), claim_record(3, "b"), *late])
+    found = newest(3, [*_written("a", 1, FIRST), claim_record(3, "b"), *late])
     assert (found.checkpoint, found.owner, found.faults) == (FIRST, "b", ())
-    assert newest_checkpoint(3, _records("a", 1, FIRST)).checkpoint is None
+    assert newest(3, _records("a", 1, FIRST)).checkpoint is None
 
 
 def _chain() -> list[list[StateRecord]]:
@@ -122,7 +131,7 @@ def _chain() -> list[list[StateRecord]]:
 
 def test_changes_come_back_in_their_order() -> None:
     """A checkpoint of changes is the snapshot on which it builds, and all changes since."""
-    found = newest_checkpoint(3, [each for part in _chain() for each in part])
+    found = newest(3, [each for part in _chain() for each in part])
     assert found.checkpoint == Checkpoint(120, "c1", _noise(100), (_noise(110), _noise(120)))
 
 
@@ -131,10 +140,10 @@ def test_changes_without_one_between_do_not_count() -> None:
     first, second, third = _chain()
     for lost in range(len(second)):
         broken = [*first, *second[:lost], *second[lost + 1 :], *third]
-        found = newest_checkpoint(3, broken)
+        found = newest(3, broken)
         assert found.checkpoint == Checkpoint(100, "c1", _noise(100))
         assert len(found.faults) == 1
-    found = newest_checkpoint(3, [*first[:1], *first[2:], *second, *third])
+    found = newest(3, [*first[:1], *first[2:], *second, *third])
     assert (found.checkpoint, len(found.faults)) == (None, 1)
 
 
@@ -142,19 +151,17 @@ def test_changes_build_on_their_own_base() -> None:
     """Changes of another base among them are a fault, not a mixture."""
     first, _, third = _chain()
     foreign = _records("f", 2, SECOND)
-    found = newest_checkpoint(3, [*first, *foreign, *third])
+    found = newest(3, [*first, *foreign, *third])
     assert (found.checkpoint, len(found.faults)) == (SECOND, 1)
     upside_down = _records("f", 2, SECOND, base=3)
-    assert newest_checkpoint(3, [*first, *upside_down]).checkpoint == Checkpoint(
-        100, "c1", _noise(100)
-    )
+    assert newest(3, [*first, *upside_down]).checkpoint == Checkpoint(100, "c1", _noise(100))
 
 
 def test_tombstones_delete() -> None:
     """A deleted checkpoint is gone, and its keys are not listed for deletion again."""
     records = _written("f", 1, FIRST)
     deleted = [*records, *tombstones(r.key for r in records)]
-    assert newest_checkpoint(3, deleted) == Found(None, (), ())
+    assert newest(3, deleted) == Found(None, (), ())
 
 
 def test_foreign_records_are_left_alone() -> None:
@@ -169,7 +176,7 @@ def test_foreign_records_are_left_alone() -> None:
         (StateKey(3, "f", 9, "later", 0).encode(), b"{}"),
     ]
     records = _written("f", 1, FIRST)
-    found = newest_checkpoint(3, [*foreign, *records, *foreign])
+    found = newest(3, [*foreign, *records, *foreign])
     assert found == Found(FIRST, tuple(r.key for r in records), (), "f")
 
 
@@ -180,7 +187,7 @@ def test_foreign_records_are_left_alone() -> None:
 def test_unreadable_manifest_is_damage(manifest: bytes) -> None:
     """A manifest that cannot be read is named in one line, and the checkpoint before it counts."""
     key = StateKey(3, "f", 2, "manifest", 0).encode()
-    found = newest_checkpoint(3, [*_written("f", 1, FIRST), (key, manifest)])
+    found = newest(3, [*_written("f", 1, FIRST), (key, manifest)])
     assert (found.checkpoint, len(found.faults)) == (FIRST, 1)
     assert "\n" not in found.faults[0]
 
@@ -190,7 +197,7 @@ def test_later_format_is_not_misread() -> None:
     *chunks, (key, value) = _written("f", 1, FIRST)
     assert value is not None
     later = value.replace(b'"format":3', b'"format":4')
-    found = newest_checkpoint(3, [*chunks, (key, later)])
+    found = newest(3, [*chunks, (key, later)])
     assert found.faults == ("checkpoint f/1 of partition 3: format must be 3 (got 4)",)
 
 
