@@ -582,7 +582,7 @@ class Core:
         if whole:
             arrays = {name: copy_of(array) for name, array in self._arrays().items()}
         else:
-            arrays = self._clocks()
+            arrays = self._always()
             for key, table in tables.items():
                 arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.changes().items()}
         for table in tables.values():
@@ -604,13 +604,17 @@ class Core:
         }
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        arrays = self._clocks()
+        arrays = self._always()
         for key, table in self._kept().items():
             arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.snapshot().items()}
         return arrays
 
-    def _clocks(self) -> dict[str, NDArray[Any]]:
-        return {f"clock/{r.detector.id}": r.clock[:WRITTEN].copy() for r in self._runners}
+    def _always(self) -> dict[str, NDArray[Any]]:
+        """Return copies of what each checkpoint holds whole."""
+        clocks = {f"clock/{r.detector.id}": r.clock[:WRITTEN].copy() for r in self._runners}
+        texts = self.incidents.texts()
+        told = {f"incidents/{name}": np.frombuffer(text, np.uint8) for name, text in texts.items()}
+        return clocks | told
 
     @staticmethod
     def restore(config: Config, data: bytes | State, *, partitions: int | None = None) -> Core:
@@ -640,7 +644,8 @@ class Core:
                 if runner.detector.id in learned - parts["clock"].keys():
                     continue  # its first model was named since: it begins now
                 runner.clock[:WRITTEN] = parts["clock"][runner.detector.id]
-            core.incidents.restore(header["incidents"])
+            texts = {name: array.tobytes() for name, array in parts["incidents"].items()}
+            core.incidents.restore(header["incidents"], texts)
             core.controls.restore(header["controls"])
             core._roster.restore(header["long_names"])
             if core.health is not None:

@@ -19,3 +19,7 @@ class SpoolError(DetectorError):
 
 class StateError(DetectorError):
     """A snapshot is damaged, or was made by another layout of rows."""
+
+
+class OtherVersionError(StateError):
+    """A state is whole, and was written by a version of callwatch that writes it otherwise."""

@@ -7,8 +7,9 @@ kept here, bounded; the rows of the detectors hold numbers only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from alerts.alert import MAX_ITEMS, MAX_NOTES, Alert, CloseReason, Severity, Status, alert_id
@@ -118,6 +119,10 @@ class Incidents:
         self.overflowed = 0
         self._pending: list[tuple[int, Slot]] = []
         self._may_be_frozen = False
+        self._texts: dict[Slot, bytes] = {}
+        """Of open ones as ``texts`` has written them, until they change."""
+        self._ids = bytearray()
+        """Of ``last_opened``, as a checkpoint holds them."""
 
     def flush(self, tick: int) -> list[Alert]:
         """Emit the updates that were waiting for a minute up to ``tick``."""
@@ -129,6 +134,7 @@ class Incidents:
         for at, slot in due:
             incident = self.open.get(slot)
             if incident is not None and incident.pending:
+                self._texts.pop(slot, None)
                 incident.updated_at = at
                 alerts.append(self._emit(slot, incident, Status.UPDATED))
         return alerts
@@ -136,6 +142,7 @@ class Incidents:
     def take(self, h: Happening) -> list[Alert]:
         """Apply one record of a walk; return what it makes known at once."""
         incident = self.open.get(h.slot)
+        self._texts.pop(h.slot, None)
         if h.code in CLOSE_REASONS:
             return [] if incident is None else self._close(h, incident)
         if incident is None:
@@ -187,6 +194,7 @@ class Incidents:
     def release(self, slot: Slot, now: int, note: str) -> list[Alert]:
         """Close an incident that an analyst found benign."""
         incident = self.open.pop(slot)
+        self._texts.pop(slot, None)
         incident.verdict = "benign"
         self._note(incident, note)
         if incident.held:
@@ -197,6 +205,7 @@ class Incidents:
     def freeze(self, slot: Slot, now: int, until: int, note: str) -> list[Alert]:
         """Keep an incident open that an analyst called an attack; it is told, whatever held it."""
         incident = self.open[slot]
+        self._texts.pop(slot, None)
         status = Status.OPEN if incident.held else Status.UPDATED
         incident.verdict, incident.frozen_until = "attack", until
         self._may_be_frozen = True
@@ -210,6 +219,7 @@ class Incidents:
         """Return the incidents that nobody keeps open from this minute on."""
         found = [slot for slot, one in self.open.items() if 0 < one.frozen_until <= until]
         for slot in found:
+            self._texts.pop(slot, None)
             self.open[slot].frozen_until = 0
         return found
 
@@ -289,7 +299,9 @@ class Incidents:
             found = alert_id(detector, key, when, repeat)
         if len(self.last_opened) >= self.limit:
             self.last_opened = {}
+            self._ids.clear()
         self.last_opened[found] = when
+        self._ids += b"%b %d\n" % (found.encode(), when)
         return found
 
     def _add(self, h: Happening, incident: Incident, judged: Judged) -> None:
@@ -403,19 +415,33 @@ class Incidents:
         )
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
+        """Return all that is short, as JSON-able values."""
         return {
-            "open": [[list(slot), _written(incident)] for slot, incident in self.open.items()],
             "pending": [[at, list(slot)] for at, slot in self._pending],
-            "last_opened": self.last_opened,
             "overflowed": self.overflowed,
         }
 
-    def restore(self, parts: Mapping[str, Any]) -> None:
-        """Take over what ``snapshot`` returned."""
-        self.open = {_slot(slot): _read(incident) for slot, incident in parts["open"]}
+    def texts(self) -> dict[str, bytes]:
+        """Return the open incidents as JSON, and the ids given lately; only what is new is written.
+
+        While thousands are open, as in an attack on all senders, few change between two
+        checkpoints: to write all of them would keep the next events waiting for seconds.
+        """
+        texts = self._texts
+        for slot, incident in self.open.items():
+            if slot not in texts:
+                texts[slot] = _written(slot, incident)
+        opened = b"[%b]" % b",".join([texts[slot] for slot in self.open])
+        return {"open": opened, "ids": bytes(self._ids)}
+
+    def restore(self, parts: Mapping[str, Any], texts: Mapping[str, bytes]) -> None:
+        """Take over what ``snapshot`` and ``texts`` returned."""
+        self.open = {_slot(slot): _read(one) for slot, one in json.loads(texts["open"])}
+        self._texts = {}
+        given = (line.split() for line in texts["ids"].decode().splitlines())
+        self.last_opened = {found: int(when) for found, when in given}
+        self._ids = bytearray(texts["ids"])
         self._pending = [(at, _slot(slot)) for at, slot in parts["pending"]]
-        self.last_opened = dict(parts["last_opened"])
         self.overflowed = parts["overflowed"]
         self._may_be_frozen = True
 
@@ -435,9 +461,10 @@ def _seconds(first: int, last: int) -> float:
     return known / SECOND
 
 
-def _written(incident: Incident) -> dict[str, Any]:
+def _written(slot: Slot, incident: Incident) -> bytes:
     sets = {"source_keys": incident.source_keys, "sender_keys": incident.sender_keys}
-    return asdict(incident) | {name: sorted(keys) for name, keys in sets.items()}
+    fields = vars(incident) | {name: sorted(keys) for name, keys in sets.items()}
+    return json.dumps([slot, fields], separators=(",", ":"), sort_keys=True).encode()
 
 
 def _read(written: Mapping[str, Any]) -> Incident:

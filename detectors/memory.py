@@ -37,7 +37,7 @@ from numpy import int32
 from numpy.typing import NDArray
 
 from detectors.compile import lean
-from detectors.snapshot import PATCH, STEPS, steps_of
+from detectors.snapshot import PATCH, STEPS, locked, steps_of
 from models.kernel import kernel
 from models.prefetch import prefetch
 
@@ -284,8 +284,8 @@ class Memory:
         return len(self.slots) > 0 and recall(self.slots, self.state, key) >= 0
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return all of it, by name."""
-        return {"memory/state": self.state[:BUCKETS], "memory/slots": self.slots}
+        """Return all of it, by name, not to be written."""
+        return {"memory/state": locked(self.state[:BUCKETS]), "memory/slots": locked(self.slots)}
 
     def changes(self) -> dict[str, NDArray[Any]]:
         """Return copies of what was written since the last ``clean``, for ``snapshot.merge``."""
@@ -303,7 +303,7 @@ class Memory:
         }
 
     def restore(self, parts: dict[str, NDArray[Any]]) -> None:
-        """Take over what ``snapshot`` returned; ValueError where it is of another size."""
+        """Take over what was read of a snapshot; ValueError where it is of another size."""
         state, slots = parts["memory/state"], parts["memory/slots"]
         level = int(state[LEVEL])
         buckets = self._base << level if 0 <= level <= DOUBLINGS else 0
@@ -311,7 +311,6 @@ class Memory:
             msg = f"a memory of {len(slots)} places at level {level}"
             raise ValueError(msg)
         if slots.flags.writeable and slots.ctypes.data % (WAYS * 4) == 0:
-            self._allocate(0)
             self.slots, self.dirty = slots, np.zeros(len(slots) // 8, np.uint8)
         else:
             self._allocate(buckets)

@@ -25,7 +25,7 @@ import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-from detectors.errors import StateError
+from detectors.errors import OtherVersionError, StateError
 
 MAGIC = b"CALLWATCH-STATE-2\n"
 CHECK_BYTES = 4
@@ -91,7 +91,7 @@ def unpack(data: bytes | memoryview) -> State:
     whole = memoryview(data).toreadonly()
     body, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
     if body[: len(MAGIC)] != MAGIC:
-        raise StateError(_OTHER)
+        raise OtherVersionError(_OTHER)
     if crc32c(body).to_bytes(CHECK_BYTES, "big") != check:
         raise StateError(_DAMAGED)
     start = len(MAGIC) + 8
@@ -108,21 +108,23 @@ def unpack(data: bytes | memoryview) -> State:
 def read(blocks: Iterable[bytes | memoryview], length: int) -> State:
     """Return what ``unpack`` does, of so many bytes that come in blocks; no block is kept.
 
-    Its arrays may be written, begin at two cache lines, and have room to grow: see ``roomy``.
+    Its arrays may be written, begin at two cache lines where they hold anything, and have room to
+    grow: see ``roomy``. OtherVersionError where another version of callwatch wrote it.
     """
     stream = _Stream(blocks)
     if stream.take(len(MAGIC)) != MAGIC:
-        raise StateError(_OTHER)
+        raise OtherVersionError(_OTHER)
     size = int.from_bytes(stream.take(8), "big")
     rest = length - len(MAGIC) - 8 - size - CHECK_BYTES
     try:
         parsed = json.loads(stream.take(size if rest >= 0 else 0))
         kinds = {name: (_dtype(kind), int(n)) for name, (kind, n) in parsed["arrays"].items()}
         header = parsed["header"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise StateError(_DAMAGED) from None
     sizes = [n * dtype.itemsize for dtype, n in kinds.values()]
-    if sum(sizes) != rest or min(sizes, default=0) < 0:
+    plain = all(n >= 0 and kind.itemsize > 0 and not kind.hasobject for kind, n in kinds.values())
+    if sum(sizes) != rest or not plain:
         raise StateError(_DAMAGED)
     arrays = {}
     for name, (dtype, n) in kinds.items():
@@ -185,8 +187,9 @@ def _array_with_room(dtype: np.dtype[Any], length: int) -> NDArray[Any]:
 def roomy(array: NDArray[Any], length: int) -> NDArray[Any]:
     """Return an array that begins with this one: longer, zeros behind, and free to be written.
 
-    It is the same memory where the array was made by ``read`` and has the room, which is a part of
-    a row of bytes that nobody else has; any other is copied. ValueError where it is too long.
+    It is the same memory where the array may be written: it was made by ``read``, and is nobody
+    else's. There is room in it as a rule; where not, and for a view that may not be written, it is
+    a copy, with room. ValueError where it is too long.
     """
     if length < len(array):
         msg = f"{len(array)} rows, of which {length} are to be there"
@@ -199,7 +202,7 @@ def roomy(array: NDArray[Any], length: int) -> NDArray[Any]:
         stop = start + length * array.dtype.itemsize
         if stop <= owner.nbytes:
             return owner[start:stop].view(array.dtype)
-    longer = np.zeros(length, array.dtype)
+    longer = _array_with_room(array.dtype, length)
     in_one_piece(longer)[: len(array)] = in_one_piece(array)
     return longer
 
@@ -234,7 +237,7 @@ def merge(base: State, changes: Sequence[State]) -> State:
     or at the places ``table/@steps``; any other array, and the header, is whole. StateError where
     they do not belong together.
     """
-    header, arrays = base.header, dict(base.arrays)
+    header, arrays = base  # an array that is replaced there is not kept
     try:
         length = {  # rows are never given back: the last is the most
             name.rpartition("/")[0]: int(array[0])
@@ -284,6 +287,13 @@ def in_one_piece(rows: NDArray[Any]) -> NDArray[Any]:
     12
     """
     return rows.view(np.dtype((np.void, rows.dtype.itemsize)))
+
+
+def locked(view: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of an array that somebody goes on to use: it cannot be written."""
+    kept = view[:]
+    kept.flags.writeable = False
+    return kept
 
 
 def copy_of(rows: NDArray[Any]) -> NDArray[Any]:

@@ -55,7 +55,7 @@ from detectors.passing import (
     enter_rows,
     pass_by,
 )
-from detectors.snapshot import PATCH, RUNS, in_one_piece, picked, roomy, runs_of
+from detectors.snapshot import PATCH, RUNS, in_one_piece, locked, picked, roomy, runs_of
 from models.guard import INT8_MAX, INT32_MAX
 from models.kernel import kernel
 from models.prefetch import AHEAD, prefetch
@@ -404,11 +404,12 @@ class KeyedTable:
         return found
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return the used part of every array, by name; the index is built again."""
-        parts = {f"rows.{name}": rows[: self.used] for name, rows in self.rows.items()}
+        """Return the used part of every array, by name, not to be written; without the index."""
+        parts = {f"rows.{name}": locked(rows[: self.used]) for name, rows in self.rows.items()}
         if self.memory is not None:
             parts |= self.memory.snapshot()
-        return {"state": self.state[:FILLED], "slots": self.slots[: self.used], **parts}
+        slots = locked(self.slots[: self.used])
+        return {"state": locked(self.state[:FILLED]), "slots": slots, **parts}
 
     def changes(self) -> dict[str, NDArray[Any]]:
         """Return copies of what changed since the last ``clean``, for ``snapshot.merge``.
@@ -427,14 +428,17 @@ class KeyedTable:
     def restore(
         self, parts: dict[str, NDArray[Any]], may_lack: frozenset[str] = frozenset()
     ) -> None:
-        """Take over what ``snapshot`` returned; row layouts must be the same.
+        """Take over what was read of a snapshot; row layouts must be the same.
 
         Rows of the users ``may_lack`` may be missing: they begin empty.
         """
         used = int(parts["state"][USED])
+        if not 0 <= used <= self.spec.limit:
+            msg = f"{used} rows, of at most {self.spec.limit}"
+            raise ValueError(msg)
         # Room for the next as well: it would be the first that copies all of them once more.
         more = int(used * self.spec.growth) + 1 if self.spec.refresh else used
-        capacity = max(min(more, self.spec.limit), used, FIRST_CAPACITY)
+        capacity = max(min(more, self.spec.limit), FIRST_CAPACITY)
 
         def taken(name: str, kind: np.dtype[Any]) -> NDArray[Any]:
             if parts[name].dtype != kind or len(parts[name]) != used:

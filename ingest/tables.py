@@ -257,6 +257,10 @@ def frame_tables(frame: "pd.DataFrame") -> Iterator[FrameTable]:
         given = type(frame).__name__
         msg = f"frame: allowed is a DataFrame (given {given}); files: ingest.sources.read_pieces"
         raise TypeError(msg)
+    return _frame_tables(frame)
+
+
+def _frame_tables(frame: "pd.DataFrame") -> Iterator[FrameTable]:
     frame = with_index(frame)
     frame_columns(frame.iloc[:0])  # names that repeat are refused
     whole = {str(name): _arrow(frame[name]) for name in frame.columns}

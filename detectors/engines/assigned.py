@@ -96,7 +96,9 @@ class Assigned:
             if committed > bounds.end:  # the topic was made anew: none of these was seen before
                 committed = bounds.begin
             reason = await self._take(found, bounds.end)
-            del found  # its arrays are the core's now
+            del found  # its arrays are the core's now, or nobody's
+            if self.closed:
+                return
             if reason is None:
                 # The group may be ahead, where a stalled owner wrote its checkpoint late.
                 await self._walk(reader, self._next, committed, emit=True)
@@ -172,10 +174,13 @@ class Assigned:
 
     async def _take(self, found: Found[State], end: int) -> str | None:
         """Continue from the checkpoint; or the reason why there is none to continue from."""
+        wrong = "state.unfit" if found.other_version else "state.damaged"
         for fault in found.faults:
-            note("state.damaged", level=logging.ERROR, partition=self.where, fault=fault)
+            note(wrong, level=logging.ERROR, partition=self.where, fault=fault)
         checkpoint = found.checkpoint
         if checkpoint is None:
+            if found.other_version:
+                return "not_fitting"
             return "damaged" if found.faults else "no_checkpoint"
         if checkpoint.offset > end:
             return "beyond_the_log"
@@ -183,6 +188,8 @@ class Assigned:
             state = await in_thread(
                 self._outside, lambda: merge(checkpoint.snapshot, checkpoint.changes)
             )
+            if self.closed:  # meanwhile it has become another's
+                return None
             core = self._cores.restore(self.where.partition, state)
         except StateError as error:
             note("state.unfit", level=logging.ERROR, partition=self.where, fault=error)

@@ -120,7 +120,9 @@ class Share:
 
     async def save(self) -> None:
         """Write checkpoints where something happened, then commit the offsets they reflect."""
-        await self._save(list(self._held))
+        took_much = await self._save(list(self._held))
+        if self._giving_back.has_come(took_much=took_much):
+            await in_thread(self._outside, memory.give_back)
 
     async def release(self, partitions: Iterable[TopicPartition] | None, seconds: float) -> bool:
         """Save these partitions (None: all) if it can be done in time, and own them no more."""
@@ -144,14 +146,15 @@ class Share:
         if under_way:
             await asyncio.wait(under_way, timeout=seconds)
 
-    async def _save(self, partitions: list[TopicPartition], *, leaving: bool = False) -> None:
+    async def _save(self, partitions: list[TopicPartition], *, leaving: bool = False) -> bool:
+        """Save these; whether that took much memory."""
         async with self._saving:
             if leaving:
                 async with self._turn:
                     await self._write_at_last(self._copy(partitions))
                     self._settle(partitions)
                     self._close(partitions)  # before records that wait for their turn are walked
-                return
+                return False
             self.pace.begin()
             before = self._since_saved, self._since_told
             few = asyncio.Semaphore(SAVES)
@@ -160,9 +163,7 @@ class Share:
             self._since_told -= before[1]
             self.pace.end(sum(held.state.cost for held, _ in filter(None, saved)))
             await self._commit_of([each for each in saved if each is not None])
-            took_much = any(held.state.took_much for held, _ in filter(None, saved))
-            if self._giving_back.has_come(took_much=took_much):
-                await in_thread(self._outside, memory.give_back)
+            return any(held.state.took_much for held, _ in filter(None, saved))
 
     async def _save_one(
         self, where: TopicPartition, few: asyncio.Semaphore

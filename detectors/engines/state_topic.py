@@ -28,7 +28,7 @@ from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 import cramjam
 import msgspec
 
-from detectors.errors import StateError
+from detectors.errors import OtherVersionError, StateError
 
 T = TypeVar("T")
 Read = Callable[[Iterable[memoryview], int], T]
@@ -127,6 +127,8 @@ class Found(Generic[T]):
     keys: tuple[bytes, ...]
     faults: tuple[str, ...]
     owner: str | None = None
+    other_version: bool = False
+    """Whether the newest that was passed over is whole, and of another version of callwatch."""
 
 
 def checkpoint_records(
@@ -214,14 +216,16 @@ def newest_checkpoint(
         elif key.table == tables.manifest and key.fence == owner:
             counting.append(key)
     faults: dict[str, None] = {}
-    checkpoint = None
+    checkpoint, other = None, False
     for key in reversed(counting):
         try:
             checkpoint = _assemble(key, values, read, tables.data, linked=linked)
             break
         except StateError as error:
+            other = isinstance(error, OtherVersionError) if not faults else other
             faults[str(error)] = None
-    return Found(checkpoint, tuple(key.encode() for key in values), tuple(faults), owner)
+    keys = tuple(key.encode() for key in values)
+    return Found(checkpoint, keys, tuple(faults), owner, other)
 
 
 def tombstones(keys: Iterable[bytes]) -> list[StateRecord]:
@@ -269,7 +273,7 @@ def _assemble(
             parts.append(read(blocks, manifest.length))
         except StateError as error:
             msg = f"{_name(each)}: {error}"
-            raise StateError(msg) from None
+            raise type(error)(msg) from None
     return Checkpoint(newest.offset, newest.config, parts[0], tuple(parts[1:]))
 
 
@@ -288,7 +292,7 @@ def _manifest(key: StateKey, values: Mapping[StateKey, bytes]) -> _Manifest:
         raise StateError(msg) from None
     if manifest.format != FORMAT:
         msg = f"{_name(key)}: format must be {FORMAT} (got {manifest.format})"
-        raise StateError(msg)
+        raise OtherVersionError(msg)
     return manifest
 
 

@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -202,20 +205,42 @@ def run_to_the_end(work: Coroutine[Any, Any, int]) -> NoReturn:
     wait for an answer: `asyncio.run` would wait for both, for ever.
     """
     runner = asyncio.Runner()
-    code = runner.run(work)
-    loop = runner.get_loop()
-    tasks = asyncio.all_tasks(loop)
-    for each in tasks:
-        each.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_SECONDS))
-    threads = set(threading.enumerate()) - {threading.main_thread()}
-    if all(each.done() for each in tasks) and all(each.daemon for each in threads):
-        runner.close()
-        sys.exit(code)
+    threads = ThreadPoolExecutor(thread_name_prefix="callwatch-lookup")  # names of brokers
+    runner.get_loop().set_default_executor(threads)
+    try:
+        code = runner.run(work)
+    except BaseException:
+        if _winds_up(runner, threads):
+            raise
+        traceback.print_exc()
+        code = 1
+    else:
+        if _winds_up(runner, threads):
+            sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)
+
+
+def _winds_up(runner: asyncio.Runner, threads: ThreadPoolExecutor) -> bool:
+    """Whether all tasks and threads that are left end soon when told to; then it is over."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it is stopping already
+    loop = runner.get_loop()
+    if tasks := asyncio.all_tasks(loop):
+        for each in tasks:
+            each.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_SECONDS))
+    threads.shutdown(wait=False, cancel_futures=True)
+    deadline = time.monotonic() + LAST_SECONDS
+    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
+    waited_for = [each for each in others if not each.daemon]
+    for one in waited_for:
+        one.join(max(deadline - time.monotonic(), 0.0))
+    if asyncio.all_tasks(loop) or any(each.is_alive() for each in waited_for):
+        return False
+    runner.close()
+    return True
 
 
 commands: list[click.Command] = [worker]

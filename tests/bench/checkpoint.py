@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import random
+import uuid
+from datetime import datetime
 from time import perf_counter, process_time
 
 from detectors.config import Config
@@ -16,6 +20,8 @@ PER_SECOND = 10_000
 EVERY = 5
 """Seconds between checkpoints, as workers have it by default."""
 ROUNDS = 6
+ATTACKED = 4_000
+"""Senders, each of which accepts a call twice."""
 
 
 def _written(copied: Copied) -> tuple[int, float]:
@@ -57,17 +63,42 @@ def figures() -> list[Figure]:
     if again.digest() != core.digest():
         msg = "what was restored is not what was saved"
         raise AssertionError(msg)
+    opened, stall_open = _with_incidents()
     stall, size, cost = _summary(parts[False])
     whole_stall, whole_size, whole_cost = _summary(parts[True])
     name = "whole snapshot"
     return [
         Figure("checkpoint, walking stands still", 1e3 * stall, "ms", name, 1e3 * whole_stall),
+        Figure(f"and with {opened:,} open incidents", 1e3 * stall_open, "ms"),
         Figure("checkpoint, bytes for the topic", size, "B", name, whole_size),
         Figure(
             "checkpoint, CPU of a core", 100 * cost / EVERY, "%", name, 100 * whole_cost / EVERY
         ),
         Figure(f"restore, snapshot and {ROUNDS} changes", restored, "s"),
     ]
+
+
+def _with_incidents() -> tuple[int, float]:
+    """How many an attack on as many senders opens, and how long a checkpoint stops walking then."""
+    from tests.bench.engine import values
+
+    core = Core(Config())
+    twice = [
+        json.loads(value) | {"duplicate": False, "sender": f"twice-{number:05}"}
+        for number, (_, value) in enumerate(values(ATTACKED, ATTACKED, ATTACKED))
+    ]
+    rng = random.Random(2)
+    twice += [
+        event | {"id": str(uuid.UUID(int=rng.getrandbits(128), version=4))} for event in twice
+    ]
+    calls = [json.dumps(event, separators=(",", ":")).encode() for event in twice]
+    now = datetime.fromisoformat(twice[-1]["received_at"]).timestamp() * 1e6
+    stalls = []
+    for number, part in enumerate([calls, *(calls[at : at + 1] for at in range(ROUNDS))]):
+        offset = number * len(calls)
+        core.feed_log(part, range(offset, offset + len(part)), [int(now)] * len(part))
+        stalls.append(_copied(core, whole=number == 0)[1])
+    return len(core.incidents.open), max(stalls[1:])
 
 
 def _summary(parts: list[tuple[float, int, float]]) -> tuple[float, float, float]:

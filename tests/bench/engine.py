@@ -29,6 +29,7 @@ from tests.bench.figures import Figure
 
 if TYPE_CHECKING:
     from detectors.config import Config
+    from detectors.snapshot import State
 
 PARTITIONS = 4
 EVENTS = "callwatch.events"
@@ -179,8 +180,8 @@ async def worker(
         def new(self, partition: int) -> EventsCore:
             return Counting(super().new(partition).core)
 
-        def restore(self, partition: int, snapshot: bytes) -> EventsCore:
-            return Counting(super().restore(partition, snapshot).core)
+        def restore(self, partition: int, state: State) -> EventsCore:
+            return Counting(super().restore(partition, state).core)
 
     config = config or Config()
     cores, shared = Cores(config, partitions), ConfiguredSources(config, partitions)

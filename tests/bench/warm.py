@@ -25,6 +25,7 @@ from detectors.engines.ports import Outside, Topics
 from detectors.engines.state_cache import StateCache
 from detectors.engines.state_log import StateLog
 from detectors.engines.state_topic import EVENTS
+from detectors.snapshot import merge
 from tests.bench.figures import Figure
 from tests.bench.traffic import batches
 
@@ -112,7 +113,8 @@ async def _restore(setting: _Setting, cache: StateCache | None, wanted: str) -> 
     found = await setting.log(cache).take_over()
     read = perf_counter() - started
     assert found.checkpoint is not None
-    core = Core.restore(setting.config, found.checkpoint.merged())
+    state = merge(found.checkpoint.snapshot, found.checkpoint.changes)
+    core = Core.restore(setting.config, state)
     whole = perf_counter() - started
     if core.digest() != wanted:
         msg = "what was restored is not what was saved"

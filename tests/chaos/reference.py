@@ -1,5 +1,6 @@
 """What one process that is never disturbed makes of the same log, and how a run differs from it."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -148,15 +149,17 @@ def parts(snapshot: bytes | State, apart: frozenset[str] | None = None) -> dict[
     """
     header, arrays = snapshot if isinstance(snapshot, State) else unpack(snapshot)
     found = {**header, **{name: array.tobytes() for name, array in arrays.items()}}
+    open_ones = json.loads(found.pop("incidents/open"))
+    ids = [line.split()[0].decode() for line in found.pop("incidents/ids").splitlines()]
+    found["incidents"] = {**header["incidents"], "open": open_ones, "ids": ids}
     if apart is not None:
         del found["health"]
         found["counters"] = {k: n for k, n in header["counters"].items() if k != "alerts"}
-        incidents = dict(header["incidents"])
+        incidents = dict(found["incidents"])
         slots = [slot for slot, one in incidents["open"] if one["id"] in apart]
         incidents["open"] = [one for one in incidents["open"] if one[0] not in slots]
         incidents["pending"] = [one for one in incidents["pending"] if one[1] not in slots]
-        last = incidents["last_opened"]
-        incidents["last_opened"] = {each: at for each, at in last.items() if each not in apart}
+        incidents["ids"] = [each for each in incidents["ids"] if each not in apart]
         found["incidents"] = incidents
     return found
 

@@ -180,8 +180,9 @@ def test_incidents_survive_a_snapshot() -> None:
         happened = happening(n % 3, MONDAY + n * 7 * SECOND, count=n + 1)
         for table in tables:
             table.take(happened)
-        tables[1].restore(json.loads(json.dumps(tables[1].snapshot())))
+        tables[1].restore(json.loads(json.dumps(tables[1].snapshot())), tables[1].texts())
     assert tables[0].snapshot() == tables[1].snapshot()
+    assert tables[0].texts() == tables[1].texts()
     late = MONDAY + HOUR
     assert tables[0].flush(late) == tables[1].flush(late)
 

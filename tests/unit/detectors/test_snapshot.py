@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crc32c import crc32c
 from numpy.typing import NDArray
 
 from detectors.errors import StateError
-from detectors.snapshot import State, in_one_piece, pack, read, roomy, unpack
+from detectors.snapshot import MAGIC, State, in_one_piece, pack, read, roomy, unpack
 from detectors.tables import KeyedTable, TableSpec
 from tests.states import state_of
 
@@ -92,6 +93,27 @@ def test_what_may_not_be_written_is_copied() -> None:
         roomy(view, 999)
 
 
+NO_ARRAYS = ("[]", '{"x":["<i8",Infinity]}', '{"x":["|O",1]}', '{"x":["|S0",1]}',
+             '{"x":["<i8",-1],"y":["<i8",1]}')  # fmt: skip
+
+
+@pytest.mark.parametrize("arrays", NO_ARRAYS)
+def test_a_head_that_makes_no_sense_is_damage(arrays: str) -> None:
+    """Whatever a head says of its arrays, it is an error of one kind, which restores expect."""
+    text = f'{{"arrays":{arrays},"header":{{}}}}'.encode()
+    data = MAGIC + len(text).to_bytes(8, "big") + text
+    with pytest.raises(StateError, match=r"^snapshot: "):
+        in_blocks(16, data + crc32c(data).to_bytes(4, "big"))
+
+
+def test_more_rows_than_a_table_may_have_are_refused() -> None:
+    """Positions beyond the limit would not fit into the index."""
+    large = KeyedTable(TableSpec(("k",), ttl=10, limit=150))
+    large.locate(np.arange(1, 151), np.zeros(150, np.int64))
+    with pytest.raises(ValueError, match="150 rows, of at most 100"):
+        KeyedTable(TableSpec(("k",), ttl=10, limit=100)).restore(large.snapshot())
+
+
 @pytest.mark.parametrize("refresh", [True, False])
 def test_a_table_takes_its_arrays_over(*, refresh: bool) -> None:
     """Rows, slots and memory of a table that is restored are those that were read, with room."""
@@ -111,6 +133,10 @@ def test_a_table_takes_its_arrays_over(*, refresh: bool) -> None:
     for name, array in held.items():
         assert np.shares_memory(array, state.arrays[name]), name
     assert pack({}, again.snapshot()) == data
+    third = KeyedTable(spec)
+    third.add_rows("user", ROW)
+    third.restore(again.snapshot())  # which goes on to use its own
+    assert not any(np.shares_memory(third.slots, each) for each in (again.slots, table.slots))
     later = np.ones(5000, np.int64)
     for one in (table, again):
         one.locate(keys, later)  # grows, or evicts

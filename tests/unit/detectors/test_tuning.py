@@ -247,7 +247,7 @@ def test_the_state_of_held_back_incidents_is_kept() -> None:
     incidents, _ = table(allow(expires=MONDAY + HOUR))
     incidents.take(happening(1, MONDAY))
     again, _ = table(allow(expires=MONDAY + HOUR))
-    again.restore(json.loads(json.dumps(incidents.snapshot())))
+    again.restore(json.loads(json.dumps(incidents.snapshot())), incidents.texts())
     late = happening(1, MONDAY + HOUR, count=2)
     assert again.take(late) == incidents.take(late)
 

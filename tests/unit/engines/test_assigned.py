@@ -4,14 +4,18 @@ import asyncio
 import json
 import logging
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from detectors import snapshot
+from detectors.engines import assigned
 from detectors.engines.assigned import Assigned
 from detectors.engines.errors import FencedError
 from detectors.engines.log_reader import Damage, LogRecord
 from detectors.engines.ports import TopicPartition
 from detectors.engines.stretch import Stretch
+from detectors.snapshot import merge
 from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
 
 EVENTS = TopicPartition(TOPICS.events, 0)
@@ -192,6 +196,50 @@ def test_state_of_another_configuration_is_rebuilt(caplog: pytest.LogCaptureFixt
 
     run(work)
     assert "reason=not_fitting" in caplog.text
+
+
+def test_state_of_another_version_is_rebuilt(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole checkpoint of a version that writes states otherwise does not fit: no damage."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(one_fetch(kafka.events(0, "a", "b")))
+        await _save(kafka, first)
+        monkeypatch.setattr(snapshot, "MAGIC", b"CALLWATCH-STATE-X\n")
+        await _owner(kafka, cores)
+        assert (cores.made[-1].fed, cores.made[-1].told_of) == (["a", "b"], ["not_fitting"])
+
+    run(work)
+    assert "state.unfit" in caplog.text
+    assert "reason=not_fitting" in caplog.text
+
+
+def test_a_partition_that_goes_while_it_is_restored_gets_no_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Closed while changes are applied, it makes no state of what was read, and walks nothing."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        first = await _owner(kafka, cores)
+        await first.feed(one_fetch(kafka.events(0, "a", "b")))
+        await _save(kafka, first)
+        late = Assigned(EVENTS, kafka.outside(cores))
+
+        def closing(*parts: Any) -> Any:
+            late.close()
+            return merge(*parts)
+
+        monkeypatch.setattr(assigned, "merge", closing)
+        made = len(cores.made)
+        await late.restore()
+        assert len(cores.made) == made
+        assert late.copy() is None
+
+    run(work)
 
 
 def test_a_cold_start_in_the_middle_of_a_log_is_told() -> None:

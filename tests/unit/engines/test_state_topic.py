@@ -18,6 +18,7 @@ from detectors.engines.state_topic import (
     newest_checkpoint,
     tombstones,
 )
+from detectors.errors import OtherVersionError
 from tests.states import joined
 
 
@@ -199,6 +200,23 @@ def test_later_format_is_not_misread() -> None:
     later = value.replace(b'"format":3', b'"format":4')
     found = newest(3, [*chunks, (key, later)])
     assert found.faults == ("checkpoint f/1 of partition 3: format must be 3 (got 4)",)
+    assert found.other_version
+
+
+def test_state_of_another_version_is_told_from_damage() -> None:
+    """What is whole and was written otherwise is no damage; what came before it still counts."""
+
+    def reads(blocks: Iterable[memoryview], length: int) -> bytes:
+        if (content := joined(blocks, length)) == SECOND.snapshot:
+            msg = "snapshot: these bytes are no snapshot of this version"
+            raise OtherVersionError(msg)
+        return content
+
+    records = [*_written("f", 1, FIRST), *_written("f", 2, SECOND)]
+    found = newest_checkpoint(3, records, reads)
+    assert (found.checkpoint, found.other_version) == (FIRST, True)
+    assert found.faults[0].startswith("checkpoint f/2 of partition 3: snapshot: these bytes")
+    assert not newest(3, [*_written("f", 1, FIRST), *_written("f", 2, SECOND)[1:]]).other_version
 
 
 def test_chunks_stay_below_the_topic_limit(monkeypatch: pytest.MonkeyPatch) -> None:
