@@ -551,7 +551,7 @@ class Core:
         """Bytes of state by table; names, indexes and all rows included."""
         sizes = {"+".join(key): table.nbytes for key, table in self._tables.items()}
         sizes["id"] = self._ids.nbytes
-        sizes["names"] = self._roster.nbytes
+        sizes["names"] = self._roster.long.nbytes
         return sizes
 
     @property
@@ -576,15 +576,17 @@ class Core:
     def copied(self, *, whole: bool) -> Copied:
         """Return a copy of the state, or of what has changed since the last that was taken.
 
-        ``snapshot.merge`` makes one snapshot of them.
+        ``snapshot.merge`` makes one of them. It may be whole although changes were asked for.
         """
-        tables = self._kept()
-        if whole:
+        tables, names = self._kept(), self._roster.long
+        if whole := whole or names.is_new:
             arrays = {name: copy_of(array) for name, array in self._arrays().items()}
         else:
             arrays = self._always()
             for key, table in tables.items():
                 arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.changes().items()}
+            arrays |= {f"names/{name}": array for name, array in names.changes().items()}
+        names.clean()
         for table in tables.values():
             table.clean()
         return Copied(written(self._header()), arrays, whole)
@@ -598,7 +600,6 @@ class Core:
             "counters": dict(sorted(self.counters.items())),
             "incidents": self.incidents.snapshot(),
             "controls": self.controls.snapshot(),
-            "long_names": self._roster.snapshot(),
             "shared": self.shared,
             "health": None if self.health is None else self.health.snapshot(),
         }
@@ -607,7 +608,8 @@ class Core:
         arrays = self._always()
         for key, table in self._kept().items():
             arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.snapshot().items()}
-        return arrays
+        names = self._roster.long.snapshot()
+        return arrays | {f"names/{name}": array for name, array in names.items()}
 
     def _always(self) -> dict[str, NDArray[Any]]:
         """Return copies of what each checkpoint holds whole."""
@@ -647,7 +649,7 @@ class Core:
             texts = {name: array.tobytes() for name, array in parts["incidents"].items()}
             core.incidents.restore(header["incidents"], texts)
             core.controls.restore(header["controls"])
-            core._roster.restore(header["long_names"])
+            core._roster.long.restore(parts["names"])
             if core.health is not None:
                 core.health.restore(header["health"])
         except (KeyError, ValueError, TypeError) as error:

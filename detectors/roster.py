@@ -17,6 +17,7 @@ from detectors.clock import Times
 from detectors.compile import lean
 from detectors.config import FACTS
 from detectors.event import DAY, MINUTE
+from detectors.long_names import LongNames
 from detectors.tables import KeyedTable, Located
 from models import ewma, guard
 from models.kernel import kernel
@@ -114,7 +115,7 @@ class Roster:
         table.add_rows("name", np.dtype(f"S{NAME_BYTES}"))
         table.add_rows("pace", PACE)
         self._blank = np.zeros(1, PACE)
-        self._long: dict[int, str] = {}
+        self.long = LongNames()
         self._replaced: dict[int, list[tuple[int, str]]] = {}
         """Names that a position had in this batch before it was given to another sender."""
 
@@ -134,10 +135,9 @@ class Roster:
                 self._replaced.setdefault(p, []).append((int(e), self._current(p)))
             name = batch.sender(int(e))
             encoded = name.encode()
-            self._long.pop(p, None)
             names[p] = encoded[:NAME_BYTES]
-            if len(encoded) > NAME_BYTES or encoded.endswith(b"\0"):
-                self._long[p] = name
+            is_long = len(encoded) > NAME_BYTES or encoded.endswith(b"\0")
+            self.long.put(p, name if is_long else None)
         _pace(
             batch.columns,
             self._facts,
@@ -152,8 +152,8 @@ class Roster:
         )
 
     def _current(self, position: int) -> str:
-        if position in self._long:
-            return self._long[position]
+        if (long := self.long.get(position)) is not None:
+            return long
         name: bytes = self._table.rows["name"][position]
         return name.decode()
 
@@ -167,16 +167,3 @@ class Roster:
     def forget_replaced(self) -> None:
         """The batch has ended: names of former senders are needed no more."""
         self._replaced.clear()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the names that are kept apart; the rest is in the table's rows."""
-        return sum(2 * len(name) + 100 for name in self._long.values())
-
-    def snapshot(self) -> Any:
-        """Return the names kept apart as a JSON-able value."""
-        return {str(position): name for position, name in self._long.items()}
-
-    def restore(self, state: Any) -> None:
-        """Take over what ``snapshot`` returned."""
-        self._long = {int(position): name for position, name in state.items()}

@@ -42,14 +42,15 @@ def checkpoints(
         if chance.random() < 0.4:
             continue
         whole = not base or chance.random() < 0.1
-        written = b"".join(core.copied(whole=whole).pieces())
-        base, changes = (written, []) if whole else (base, [*changes, written])
+        copied = core.copied(whole=whole)
+        written = b"".join(copied.pieces())
+        base, changes = (written, []) if copied.whole else (base, [*changes, written])
         assert packed_again(base, changes) == core.snapshot()
         kept = core.incidents.texts()
         core.incidents._texts.clear()  # so that those that have not changed are written anew
         assert core.incidents.texts() == kept
         count += 1
-        size += 0 if whole else len(written)
+        size += 0 if copied.whole else len(written)
         if chance.random() < 0.2:
             core = Core.restore(config, merged(base, changes))
             base = b""  # a new owner begins with a snapshot
