@@ -89,9 +89,14 @@ class LongNames:
 
     def restore(self, parts: dict[str, NDArray[Any]]) -> None:
         """Take over what was read of a snapshot; ValueError where it is something else."""
-        self._log.clear()
-        self._places, self._entries = {}, 0
-        for line in parts["log"].tobytes().splitlines():
-            position, name = json.loads(line)
-            self._add(int(position), None if name is None else str(name))
+        text = parts["log"].tobytes()
+        lines = text.splitlines(keepends=True)
+        self._log, self._places, self._entries = bytearray(text), {}, len(lines)
+        at = 0
+        entries = json.loads(b"[%b]" % b",".join(lines))  # one by one it takes six times as long
+        for line, (position, name) in zip(lines, entries, strict=True):
+            self._places.pop(position, None)
+            if name is not None:
+                self._places[position] = at
+            at += len(line)
         self.clean()
