@@ -174,9 +174,11 @@ class Assigned:
 
     async def _take(self, found: Found[State], end: int) -> str | None:
         """Continue from the checkpoint; or the reason why there is none to continue from."""
-        wrong = "state.unfit" if found.other_version else "state.damaged"
         for fault in found.faults:
-            note(wrong, level=logging.ERROR, partition=self.where, fault=fault)
+            if found.other_version:
+                note("state.unfit", level=logging.ERROR, partition=self.where, fault=fault)
+            else:
+                note("state.damaged", level=logging.ERROR, partition=self.where, fault=fault)
         checkpoint = found.checkpoint
         if checkpoint is None:
             if found.other_version:
