@@ -129,7 +129,7 @@ def read(blocks: Iterable[bytes | memoryview], length: int) -> State:
     arrays = {}
     for name, (dtype, n) in kinds.items():
         arrays[name] = _array_with_room(dtype, n)
-        stream.fill(arrays[name].view(np.uint8).data)
+        stream.fill(arrays[name].view(np.uint8))
     check = stream.check.to_bytes(CHECK_BYTES, "big")
     if stream.take(CHECK_BYTES) != check or stream.more:
         raise StateError(_DAMAGED)
@@ -162,12 +162,16 @@ class _Stream:
             found += self._some(size - len(found))
         return bytes(found)
 
-    def fill(self, room: memoryview) -> None:
-        """Write the next bytes where they belong; StateError where there are too few."""
-        while room:
-            some = self._some(len(room))
-            room[: len(some)] = some
-            room = room[len(some) :]
+    def fill(self, room: NDArray[np.uint8]) -> None:
+        """Write the next bytes where they belong; StateError where there are too few.
+
+        By numpy, which lets other threads go on: new memory is slow at its first touch.
+        """
+        at = 0
+        while at < len(room):
+            some = self._some(len(room) - at)
+            room[at : at + len(some)] = np.frombuffer(some, np.uint8)
+            at += len(some)
 
     def _some(self, most: int) -> memoryview:
         if not self.more:
