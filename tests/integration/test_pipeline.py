@@ -102,7 +102,8 @@ def test_lost_state_is_rebuilt_from_the_events(
     assert {Alert.from_json(value).reason for value in told} == {"state_rebuilt"}
     others = [value for value in found if value not in told]
     # an undisturbed core has not been rebuilt, and so has told nothing of it
-    _assert_same(others, traffic, pipeline, config, but=("health", "counters", "incidents"))
+    but = ("health", "counters", "incidents", "incidents/open", "incidents/ids")
+    _assert_same(others, traffic, pipeline, config, but=but)
 
 
 def test_partitions_move_with_their_state(
