@@ -105,3 +105,8 @@ def _summary(parts: list[tuple[float, int, float]]) -> tuple[float, float, float
     """Return the longest stall, and the means of bytes and CPU-seconds."""
     stalls, sizes, seconds = zip(*parts, strict=True)
     return max(stalls), sum(sizes) / len(sizes), sum(seconds) / len(seconds)
+
+
+if __name__ == "__main__":
+    for figure in figures():
+        print(figure.line())  # noqa: T201
