@@ -39,6 +39,7 @@ from detectors.health_parts import Passage, Scored
 from detectors.hot import HotSenders
 from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import KeyColumns, combine
+from detectors.long_names import LongNames
 from detectors.observer import Observation, Observer
 from detectors.roster import Roster
 from detectors.snapshot import Copied, State, copy_of, pack, unpack, written
@@ -564,10 +565,12 @@ class Core:
         """Rows taken from live keys because of a limit, by table."""
         return {"+".join(key): t.evicted for key, t in self._tables.items() if t.evicted}
 
-    def _kept(self) -> dict[tuple[str, ...], KeyedTable]:
-        """Return all tables by the name that they have in a snapshot."""
+    def _kept(self) -> dict[str, KeyedTable | LongNames]:
+        """Return all tables, and the long names, by what they are called in a snapshot."""
         observed = {} if self._observer is None else self._observer.tables
-        return {**self._tables, ("id",): self._ids, **observed}
+        tables = {**self._tables, ("id",): self._ids, **observed}
+        named = {"+".join(key): table for key, table in tables.items()}
+        return {**named, "names": self._roster.long}
 
     def snapshot(self) -> bytes:
         """Return the whole state as bytes, with a checksum; the same state gives the same bytes."""
@@ -578,17 +581,15 @@ class Core:
 
         ``snapshot.merge`` makes one of them. It may be whole although changes were asked for.
         """
-        tables, names = self._kept(), self._roster.long
-        if whole := whole or names.is_new:
+        kept = self._kept()
+        if whole := whole or self._roster.long.is_new:
             arrays = {name: copy_of(array) for name, array in self._arrays().items()}
         else:
             arrays = self._always()
-            for key, table in tables.items():
-                arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.changes().items()}
-            arrays |= {f"names/{name}": array for name, array in names.changes().items()}
-        names.clean()
-        for table in tables.values():
-            table.clean()
+            for name, one in kept.items():
+                arrays |= {f"{name}/{part}": a for part, a in one.changes().items()}
+        for one in kept.values():
+            one.clean()
         return Copied(written(self._header()), arrays, whole)
 
     def _header(self) -> dict[str, Any]:
@@ -606,10 +607,9 @@ class Core:
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = self._always()
-        for key, table in self._kept().items():
-            arrays |= {f"{'+'.join(key)}/{name}": a for name, a in table.snapshot().items()}
-        names = self._roster.long.snapshot()
-        return arrays | {f"names/{name}": array for name, array in names.items()}
+        for name, one in self._kept().items():
+            arrays |= {f"{name}/{part}": a for part, a in one.snapshot().items()}
+        return arrays
 
     def _always(self) -> dict[str, NDArray[Any]]:
         """Return copies of what each checkpoint holds whole."""
@@ -624,7 +624,7 @@ class Core:
 
         The arrays of a ``State`` become the core's own.
         """
-        header, arrays = data if isinstance(data, State) else unpack(data)
+        header, arrays = unpack(data)
         if header["config"] != config.state_hash:
             made, mine = header["config"], config.state_hash
             msg = f"snapshot: made with configuration {made} (in force: {mine})"
@@ -640,8 +640,8 @@ class Core:
             core._clock.restore(header["clock"])
             core._pauses = core._clock.paused
             learned = frozenset(r.detector.id for r in core._runners if r.detector.is_learned)
-            for key, keyed in core._kept().items():
-                keyed.restore(parts["+".join(key)], may_lack=learned)
+            for name, one in core._kept().items():
+                one.restore(parts[name], learned)
             for runner in core._runners:
                 if runner.detector.id in learned - parts["clock"].keys():
                     continue  # its first model was named since: it begins now
@@ -649,7 +649,6 @@ class Core:
             texts = {name: array.tobytes() for name, array in parts["incidents"].items()}
             core.incidents.restore(header["incidents"], texts)
             core.controls.restore(header["controls"])
-            core._roster.long.restore(parts["names"])
             if core.health is not None:
                 core.health.restore(header["health"])
         except (KeyError, ValueError, TypeError) as error:

@@ -115,7 +115,7 @@ class Incidents:
         self.count = count
         """Told the name of each measure that held a state back."""
         self.open: dict[Slot, Incident] = {}
-        self.last_opened: dict[str, int] = {}
+        self.last_opened: set[str] = set()
         self.overflowed = 0
         self._pending: list[tuple[int, Slot]] = []
         self._may_be_frozen = False
@@ -298,10 +298,10 @@ class Incidents:
             repeat += 1
             found = alert_id(detector, key, when, repeat)
         if len(self.last_opened) >= self.limit:
-            self.last_opened = {}
+            self.last_opened = set()
             self._ids.clear()
-        self.last_opened[found] = when
-        self._ids += b"%b %d\n" % (found.encode(), when)
+        self.last_opened.add(found)
+        self._ids += found.encode() + b"\n"
         return found
 
     def _add(self, h: Happening, incident: Incident, judged: Judged) -> None:
@@ -438,8 +438,7 @@ class Incidents:
         """Take over what ``snapshot`` and ``texts`` returned."""
         self.open = {_slot(slot): _read(one) for slot, one in json.loads(texts["open"])}
         self._texts = {}
-        given = (line.split() for line in texts["ids"].decode().splitlines())
-        self.last_opened = {found: int(when) for found, when in given}
+        self.last_opened = set(texts["ids"].decode().split())
         self._ids = bytearray(texts["ids"])
         self._pending = [(at, _slot(slot)) for at, slot in parts["pending"]]
         self.overflowed = parts["overflowed"]

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.snapshot import PATCH, RUNS, runs_of
+from detectors.snapshot import PATCH, RUNS
 
 FEW: Final = 1000
 """Outdated entries that are no matter."""
@@ -80,15 +80,18 @@ class LongNames:
     def changes(self) -> dict[str, NDArray[Any]]:
         """Return a copy of what the log has gained since the last ``clean``, for ``merge``."""
         gained = np.frombuffer(bytes(self._log[self._saved :]), np.uint8)
-        length = len(self._log)
-        return {RUNS: runs_of(np.arange(self._saved, length), length), f"log{PATCH}": gained}
+        run = [self._saved, len(gained)] if len(gained) else []
+        return {RUNS: np.array([len(self._log), *run]), f"log{PATCH}": gained}
 
     def clean(self) -> None:
         """A checkpoint has been taken."""
         self._saved, self.is_new = len(self._log), False
 
-    def restore(self, parts: dict[str, NDArray[Any]]) -> None:
-        """Take over what was read of a snapshot; ValueError where it is something else."""
+    def restore(self, parts: dict[str, NDArray[Any]], *_: object) -> None:
+        """Take over what was read of a snapshot; ValueError where it is something else.
+
+        What tables are told besides means nothing here.
+        """
         text = parts["log"].tobytes()
         lines = text.splitlines(keepends=True)
         self._log, self._places, self._entries = bytearray(text), {}, len(lines)

@@ -86,8 +86,13 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes
     return b"".join(Copied(written(header), arrays).pieces())
 
 
-def unpack(data: bytes | memoryview) -> State:
-    """Return header and arrays, views of the bytes; StateError where they are no snapshot."""
+def unpack(data: bytes | memoryview | State) -> State:
+    """Return header and arrays, views of the bytes; StateError where they are no snapshot.
+
+    What was read already is returned as it is.
+    """
+    if isinstance(data, State):
+        return data
     whole = memoryview(data).toreadonly()
     body, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
     if body[: len(MAGIC)] != MAGIC:

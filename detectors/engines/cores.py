@@ -160,7 +160,7 @@ class SourcesCore:
     @staticmethod
     def restore(config: Config, partitions: int, data: bytes | State) -> "SourcesCore":
         """The core that made the snapshot; StateError where it does not fit."""
-        header, arrays = data if isinstance(data, State) else unpack(data)
+        header, arrays = unpack(data)
         try:
             shared = SharedCore.restore(config, arrays["shared"].tobytes())
             found = SourcesCore(config, partitions, shared)

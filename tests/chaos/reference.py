@@ -147,10 +147,10 @@ def parts(snapshot: bytes | State, apart: frozenset[str] | None = None) -> dict[
     After a rebuild `apart` are the ids of the alerts of pipeline-health: what was told with them,
     and what that detector keeps, is left out, and nothing else.
     """
-    header, arrays = snapshot if isinstance(snapshot, State) else unpack(snapshot)
+    header, arrays = unpack(snapshot)
     found = {**header, **{name: array.tobytes() for name, array in arrays.items()}}
     open_ones = json.loads(found.pop("incidents/open"))
-    ids = [line.split()[0].decode() for line in found.pop("incidents/ids").splitlines()]
+    ids = found.pop("incidents/ids").decode().split()
     found["incidents"] = {**header["incidents"], "open": open_ones, "ids": ids}
     if apart is not None:
         del found["health"]

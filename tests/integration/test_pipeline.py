@@ -36,7 +36,7 @@ def _assert_same(
 
 def _parts(snapshot: bytes | State) -> dict[str, Any]:
     """A snapshot in comparable parts, so that a difference says where it is."""
-    header, arrays = snapshot if isinstance(snapshot, State) else unpack(snapshot)
+    header, arrays = unpack(snapshot)
     return {**header, **{name: array.tobytes() for name, array in arrays.items()}}
 
 

@@ -31,7 +31,7 @@ def test_names_are_those_of_a_dictionary_over_checkpoints(
     monkeypatch.setattr(long_names, "FEW", 20)
     chance = random.Random(seed)
     names, known = LongNames(), dict[int, str]()
-    base, changes, rewritten = packed(names), list[bytes](), 0
+    base, changes, rewritten, restored = packed(names), list[bytes](), 0, 0
     for number in range(1000):
         position = chance.randrange(60)
         if chance.random() < 0.3:
@@ -49,15 +49,13 @@ def test_names_are_those_of_a_dictionary_over_checkpoints(
                 changes.append(pack({}, {f"names/{name}": array for name, array in parts}))
             names.clean()
             assert packed_again(base, changes) == packed(names)
-        if chance.random() < 0.02:
-            found = merged(base, changes).arrays
-            if not changes or names.changes()["log@"].size == 0:
+            if chance.random() < 0.3:
                 names = LongNames()
-                names.restore({"log": found["names/log"]})
-                base, changes = packed(names), []
-                known = {p: name for p in range(60) if (name := names.get(p)) is not None}
+                names.restore({"log": merged(base, changes).arrays["names/log"]})
+                base, changes, restored = packed(names), [], restored + 1
         assert {p: names.get(p) for p in range(60)} == {p: known.get(p) for p in range(60)}
     assert rewritten > 1
+    assert restored > 1
 
 
 def test_a_checkpoint_of_changes_holds_no_name_twice() -> None:

@@ -33,6 +33,13 @@ async def _save(kafka: FakeKafka, assigned: Assigned) -> None:
         await kafka.commit({EVENTS: offset})
 
 
+async def _left_behind(kafka: FakeKafka, cores: FakeCores) -> None:
+    """Two events, and the checkpoint of an owner that walked them."""
+    first = await _owner(kafka, cores)
+    await first.feed(one_fetch(kafka.events(0, "a", "b")))
+    await _save(kafka, first)
+
+
 def test_next_owner_continues_from_the_checkpoint() -> None:
     """The next owner has the same state, walks only what is new, and alerts as one owner would."""
 
@@ -168,9 +175,7 @@ def test_damaged_state_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
 
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
-        first = await _owner(kafka, cores)
-        await first.feed(one_fetch(kafka.events(0, "a", "b")))
-        await _save(kafka, first)
+        await _left_behind(kafka, cores)
         log = kafka.logs[TOPICS.state, 0]
         log[1] = log[1]._replace(value=b"nonsense")  # behind the claim
         await _owner(kafka, cores)
@@ -186,9 +191,7 @@ def test_state_of_another_configuration_is_rebuilt(caplog: pytest.LogCaptureFixt
 
     async def work() -> None:
         kafka = FakeKafka()
-        first = await _owner(kafka, FakeCores())
-        await first.feed(one_fetch(kafka.events(0, "a", "b")))
-        await _save(kafka, first)
+        await _left_behind(kafka, FakeCores())
         cores = FakeCores(config_hash="c2")
         await _owner(kafka, cores)
         assert cores.made[-1].fed == ["a", "b"]
@@ -205,9 +208,7 @@ def test_state_of_another_version_is_rebuilt(
 
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
-        first = await _owner(kafka, cores)
-        await first.feed(one_fetch(kafka.events(0, "a", "b")))
-        await _save(kafka, first)
+        await _left_behind(kafka, cores)
         monkeypatch.setattr(snapshot, "MAGIC", b"CALLWATCH-STATE-X\n")
         await _owner(kafka, cores)
         assert (cores.made[-1].fed, cores.made[-1].told_of) == (["a", "b"], ["not_fitting"])
@@ -224,9 +225,7 @@ def test_a_partition_that_goes_while_it_is_restored_gets_no_core(
 
     async def work() -> None:
         kafka, cores = FakeKafka(), FakeCores()
-        first = await _owner(kafka, cores)
-        await first.feed(one_fetch(kafka.events(0, "a", "b")))
-        await _save(kafka, first)
+        await _left_behind(kafka, cores)
         late = Assigned(EVENTS, kafka.outside(cores))
 
         def closing(*parts: Any) -> Any:
