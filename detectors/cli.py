@@ -31,7 +31,6 @@ from detectors.options import profiles_option
 from detectors.shared import Partitions
 from ingest.control import control_key, read_controls
 from ingest.errors import IngestError
-from ingest.inventory import load_inventory
 from ingest.schema import MAX_EVENT_BYTES
 from ingest.sources import read_pieces
 
@@ -119,7 +118,7 @@ def detect(
     try:
         config = load_config(
             config_path,
-            inventory=load_inventory(inventory) if inventory else None,
+            inventory=inventory,
             profiles=profiles,
         )
         config.control_key = control_key()

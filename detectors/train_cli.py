@@ -19,7 +19,6 @@ from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from detectors.training import collect, fit
 from ingest.errors import IngestError
-from ingest.inventory import load_inventory
 from ingest.sources import read_pieces
 from models.store import GRAVEST, StoredModel, to_bytes
 
@@ -86,7 +85,7 @@ def train(
             read_pieces(events),
             config=load_config(
                 config_path,
-                inventory=load_inventory(inventory) if inventory else None,
+                inventory=inventory,
                 profiles=profiles,
             ),
             now_us=time.time_ns() // 1000 if now is None else now,

@@ -31,7 +31,6 @@ from detectors.config import Config
 from detectors.config_file import load_config
 from detectors.shared import Partitions
 from detectors.warm import warm_up
-from ingest.inventory import load_inventory
 
 CHUNK: Final = 20_000
 CALENDAR: Final = 90 * DAY
@@ -104,11 +103,11 @@ def config_of(group: Group, config: Path | None, inventory: Path | None) -> Conf
             path.write_text(f'[detectors.behaviour-outlier]\nmodel = "{group.model}"\n', "utf-8")
             return config_of(replace(group, model="none"), path, inventory)
     if inventory is not None:
-        return load_config(config, inventory=load_inventory(inventory))
+        return load_config(config, inventory=inventory)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "inventory.toml"
         path.write_text(group.inventory, encoding="utf-8")
-        return load_config(config, inventory=load_inventory(path))
+        return load_config(config, inventory=path)
 
 
 def history_of(group: Group, seed: int) -> tuple[World, Rows]:

@@ -26,7 +26,6 @@ from detectors.benchmark.score import Score, score
 from detectors.benchmark.whole_files import GzipWriter, staged
 from detectors.config import Config
 from detectors.config_file import load_config
-from ingest.inventory import load_inventory
 from ingest.sources import Lines, cut
 
 CHUNK: Final = 10_000
@@ -85,7 +84,7 @@ def run_demo(
         day = labelled_day(seed, history_days=history_days)
         inventory = folder / "inventory.toml"
         inventory.write_text(inventory_toml(day.world.fleet), encoding="utf-8")
-        config = load_config(None, inventory=load_inventory(inventory))
+        config = load_config(None, inventory=inventory)
         clock.lap("simulate")
         states = detect(day, folder, local_engine(config), view)
         clock.lap("detect")

@@ -28,7 +28,6 @@ from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from ingest.control import control_key
 from ingest.errors import IngestError
-from ingest.inventory import load_inventory
 from ingest.kafka_config import KafkaConfig, kafka_config
 from ingest.topics import KafkaCluster, faults
 
@@ -111,8 +110,7 @@ def worker(
         if kafka.tokens is not None:
             msg = "CALLWATCH_KAFKA_SASL_MECHANISM: allowed for a worker are PLAIN and SCRAM"
             raise EngineError(msg)
-        known = None if inventory is None else load_inventory(inventory)
-        config = load_config(config_file, inventory=known, profiles=profiles)
+        config = load_config(config_file, inventory=inventory, profiles=profiles)
         config.control_key = control_key()
         cache = None if cache_dir is None else StateCache(cache_dir)
         counts = check_topics(kafka, partitions)
