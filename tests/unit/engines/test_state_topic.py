@@ -18,7 +18,7 @@ from detectors.engines.state_topic import (
     newest_checkpoint,
     tombstones,
 )
-from detectors.errors import OtherVersionError
+from detectors.errors import OtherVersionError, StateError
 from tests.states import joined
 
 
@@ -158,6 +158,34 @@ def test_changes_build_on_their_own_base() -> None:
     assert newest(3, [*first, *upside_down]).checkpoint == Checkpoint(100, "c1", _noise(100))
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_damage_early_in_a_chain_costs_no_part_a_second_look(*, stored: bool) -> None:
+    """However many checkpoints share a damaged part, the parts before it are read at most twice.
+
+    It is damaged where it is stored, or what it holds cannot be read.
+    """
+    size, bad = 12, 5
+    first = _written("f", 1, Checkpoint(1, "c", _noise(1)))
+    parts = [_records("f", n, Checkpoint(n, "c", _noise(n)), base=1) for n in range(2, size + 1)]
+    if stored:
+        key, value = parts[bad - 2][0]
+        parts[bad - 2][0] = StateRecord(key, (value or b"") + b"x")
+    looked: list[bytes] = []
+
+    def reads(blocks: Iterable[memoryview], length: int) -> bytes:
+        looked.append(content := joined(blocks, length))
+        if content == _noise(bad) and not stored:
+            msg = "no snapshot"
+            raise StateError(msg)
+        return content
+
+    found = newest_checkpoint(3, [*first, *(one for part in parts for one in part)], reads)
+    kept = [_noise(n) for n in range(1, bad)]
+    assert found.checkpoint == Checkpoint(bad - 1, "c", kept[0], tuple(kept[1:]))
+    assert len(found.faults) == 1
+    assert looked == (kept if stored else [*kept, _noise(bad), *kept])
+
+
 def test_tombstones_delete() -> None:
     """A deleted checkpoint is gone, and its keys are not listed for deletion again."""
     records = _written("f", 1, FIRST)
@@ -183,7 +211,7 @@ def test_foreign_records_are_left_alone() -> None:
 
 @pytest.mark.parametrize(
     "manifest",
-    [b"", b"null", b"[]", b"\xff", b'{"format":1}', b'{"format":3,"offset":1}', b'{"offset":-1}'],
+    [b"", b"null", b"[]", b"\xff", b'{"format":1}', b'{"format":4,"offset":1}', b'{"offset":-1}'],
 )
 def test_unreadable_manifest_is_damage(manifest: bytes) -> None:
     """A manifest that cannot be read is named in one line, and the checkpoint before it counts."""
@@ -197,9 +225,9 @@ def test_later_format_is_not_misread() -> None:
     """A manifest of another format is passed over, even when all else fits."""
     *chunks, (key, value) = _written("f", 1, FIRST)
     assert value is not None
-    later = value.replace(b'"format":3', b'"format":4')
+    later = value.replace(b'"format":4', b'"format":5')
     found = newest(3, [*chunks, (key, later)])
-    assert found.faults == ("checkpoint f/1 of partition 3: format must be 3 (got 4)",)
+    assert found.faults == ("checkpoint f/1 of partition 3: format must be 4 (got 5)",)
     assert found.other_version
 
 
