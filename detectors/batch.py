@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from detectors.config import Config
 from detectors.event import BELIEVED, EVENT, KINDS, PROVED_BY_ORDER, REASONS, VERDICTS
-from detectors.keys import hex_key, id_key, name_key
+from detectors.keys import hex_key, id_key
 from detectors.naming import Names, NotCanonicalError, remember
-from detectors.plans import bits_at
+from detectors.plans import Announced
 from detectors.scanner import Scanner
 from detectors.words import CLIENT, CODES, FROM, NAME, RECEIVER, WHO
 from ingest.control import Control, parse_control
@@ -274,7 +274,10 @@ class Decoder:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._planned = {name_key(sender): plans for sender, plans in config.plans.items()}
+        self._announced = Announced()
+        for sender, plans in config.plans.items():
+            for plan in plans:
+                self._announced.add(sender, plan)
         self._register = config.register
         self._decode = msgspec.json.Decoder(_Wire).decode
         self._scanner = Scanner()
@@ -353,13 +356,7 @@ class Decoder:
 
     def announce(self, columns: NDArray[Any]) -> None:
         """Fill what was announced for senders at the times of their events."""
-        planned = self._planned
-        if not planned:
-            return
-        found = np.isin(columns["sender"], np.fromiter(planned, np.int64, len(planned)))
-        for e in np.flatnonzero(found).tolist():
-            row = columns[e]
-            row["plan"] = bits_at(planned[int(row["sender"])], int(row["t"]))
+        self._announced.mark(columns)
 
     def _canonical(self, value: memoryview) -> _Wire:
         if len(value) > MAX_EVENT_BYTES:

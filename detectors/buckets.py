@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import numba
 import numpy as np
-from numpy import int32
+from numpy import int32, uint64
 from numpy.typing import NDArray
 
 from detectors.compile import lean
@@ -84,15 +84,16 @@ def look_in(index: Any, bucket: int, place: int, bits: int, count: int, number: 
 
     ``number`` is that of the next row; the ``count`` rows before it are there.
     """
-    mask = int32((1 << bits) - 1)
+    mask, above = int32((1 << bits) - 1), int32(~((1 << bits) - 1))
     wanted, newest, rows = int32(place), int32((number - 1) & ((1 << bits) - 1)), int32(count)
     found = oldest = int32(0)
-    for i in range(WIDTH):  # without a branch, in 32 bits: the compiler takes several at once
-        entry = index[bucket + i]
+    first = uint64(bucket)  # where it might be negative, no two could be taken at once
+    for i in range(WIDTH):  # without a branch, in 32 bits: the compiler takes eight at once
+        entry = index[first + uint64(i)]
         free = int32(entry < 0)
         age = int32(int32(newest - entry) & mask)
         there = int32(int32(age < rows) & int32(1 - free))
-        found = int32(found | int32(int32(int32(entry ^ wanted) >> bits) == 0) & there)
+        found = int32(found | int32(int32(int32(entry ^ wanted) & above) == 0) & there)
         rank = int32(int32(age | int32(free * int32(mask + int32(1)))) * int32(i != 0))
         oldest = max(oldest, int32(rank << ENTRY_BITS | i))
     return int(found) << 32 | int(oldest)

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from alerts.alert import to_rfc3339
 from alerts.explain import safe
-from detectors.event import DAY, PLANS
-from detectors.keys import name_key
-from detectors.plans import Planned
-from detectors.tuning import ALWAYS, Measure, Tuning, planned
+from detectors.event import DAY
+from detectors.plans import Announced, Planned
+from detectors.tuning import ALWAYS, NEVER, Measure, Tuning, planned
 from ingest.control import (
     SEVERITIES,
     Control,
@@ -40,14 +38,23 @@ KEPT_AFTER = DAY
 """So long after its end a record is remembered: for late events."""
 
 
+class _Said(NamedTuple):
+    control: Control
+    text: str
+    """As it stands in a snapshot: each checkpoint asks for it."""
+    measure: Measure | None
+
+
 class Controls:
     """What people said about the senders of one partition."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
-        self._live: dict[str, Control] = {}
+        self._live: dict[str, _Said] = {}
         self._ended: dict[str, int] = {}
         """Of records that were overruled: the end until which their ids are remembered."""
+        self._announced = Announced()
+        self._first_end = NEVER
 
     def take(self, control: Control, now: int) -> str:
         """Remember a record; return the name of a reason why it has no effect, or nothing."""
@@ -60,51 +67,73 @@ class Controls:
             return "full"
         if isinstance(control, VerdictControl):
             self._overrule(control)
-        self._live[control.id] = control
-        self._renew()
+        self._keep(control)
         return ""
 
     def mark(self, events: NDArray[Any]) -> None:
         """Add announced plans to the column of the events."""
-        for control in self._live.values():
-            if isinstance(control, PlanControl):
-                t = events["t"]
-                at = (t >= to_us(control.starts)) & (t < control.expires_us)
-                at &= events["sender"] == name_key(control.sender)
-                events["plan"] |= np.where(at, PLANS[control.plan], 0).astype(np.int16)
+        self._announced.mark(events)
+
+    def _keep(self, control: Control) -> None:
+        said = _Said(control, dump_control(control).decode(), measure_of(control))
+        self._live[control.id] = said
+        self._first_end = min(self._first_end, control.expires_us)
+        if said.measure is not None:
+            self._tuning.add(said.measure)
+        self._announce(control)
+
+    def _announce(self, control: Control) -> None:
+        if isinstance(control, PlanControl):
+            self._announced.add(control.sender, plan_of(control))
 
     def _overrule(self, newer: VerdictControl) -> None:
         """Let the newest verdict on the same finding stand alone."""
         about = (newer.sender, newer.detector, newer.finding, newer.source)
-        for older in [one for one in self._live.values() if isinstance(one, VerdictControl)]:
+        before = len(self._live)
+        for older in [one.control for one in self._live.values()]:
+            if not isinstance(older, VerdictControl):
+                continue
             same = about == (older.sender, older.detector, older.finding, older.source)
             anywhere = about[:3] == (older.sender, older.detector, older.finding)
             if same or (anywhere and newer.verdict == "attack"):
                 del self._live[older.id]
                 self._ended[older.id] = older.expires_us
-
-    def _forget(self, before: int) -> None:
-        live = {id_: one for id_, one in self._live.items() if one.expires_us > before}
-        self._ended = {id_: end for id_, end in self._ended.items() if end > before}
-        if len(live) < len(self._live):
-            self._live = live
+        if len(self._live) < before:
             self._renew()
 
+    def _forget(self, before: int) -> None:
+        if before < self._first_end:
+            return
+        ends = {id_: one.control.expires_us for id_, one in self._live.items()}
+        self._live = {id_: one for id_, one in self._live.items() if ends[id_] > before}
+        self._ended = {id_: end for id_, end in self._ended.items() if end > before}
+        self._first_end = min([*(ends[id_] for id_ in self._live), *self._ended.values(), NEVER])
+        self._renew()
+
     def _renew(self) -> None:
-        measures = (measure_of(control) for control in self._live.values())
-        self._tuning.say([one for one in measures if one is not None])
+        """Let what is left hold, and nothing else."""
+        self._tuning.say(one.measure for one in self._live.values() if one.measure is not None)
+        self._announced = Announced()
+        for one in self._live.values():
+            self._announce(one.control)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
-        live = [dump_control(control).decode() for control in self._live.values()]
-        return {"live": live, "ended": self._ended}
+        return {"live": [one.text for one in self._live.values()], "ended": self._ended}
 
     def restore(self, parts: Mapping[str, Any]) -> None:
         """Take over what ``snapshot`` returned."""
-        found = [parse_control(text.encode(), None, unsigned=True) for text in parts["live"]]
-        self._live = {control.id: control for control in found}
+        self._live = {}
         self._ended = dict(parts["ended"])
+        self._first_end = min([*self._ended.values(), NEVER])
         self._renew()
+        for text in parts["live"]:
+            self._keep(parse_control(text.encode(), None, unsigned=True))
+
+
+def plan_of(control: PlanControl) -> Planned:
+    """Return what a record announces."""
+    return Planned(control.plan, to_us(control.starts), control.expires_us, control.reason)
 
 
 def said_by(control: Control) -> str:
@@ -117,9 +146,7 @@ def said_by(control: Control) -> str:
 def measure_of(control: Control) -> Measure | None:
     """Return what a record does to findings; None for the verdict that it is an attack."""
     if isinstance(control, PlanControl):
-        starts = to_us(control.starts)
-        plan = Planned(control.plan, starts, control.expires_us, control.reason)
-        return planned(control.sender, plan)
+        return planned(control.sender, plan_of(control))
     if isinstance(control, OverrideControl):
         return Measure(
             "shadow",

@@ -126,8 +126,14 @@ class Tuning:
         """Let these hold from now on beside those of the configuration, and no others."""
         self._general, self._of = [], {}
         for one in (*self._configured, *measures):
-            of = self._general if one.sender is None else self._of.setdefault(one.sender, [])
-            of.append(one)
+            self.add(one)
+
+    def add(self, measure: Measure) -> None:
+        """Let this one hold as well, from now on."""
+        if measure.sender is None:
+            self._general.append(measure)
+        else:
+            self._of.setdefault(measure.sender, []).append(measure)
 
     def judge(self, finding: Finding) -> Judged:
         """Return what is to be told of a finding: the first measure that holds it back, wins."""

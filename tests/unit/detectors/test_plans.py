@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
+from operator import or_
 from typing import get_args
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detectors.batch import Decoder
 from detectors.config import Config
 from detectors.event import DAY, HOUR, PLANS
-from detectors.plans import COVERS, Planned, bits_at
+from detectors.keys import name_key
+from detectors.plans import COVERS, Announced, Planned
 from detectors.registry import detectors_found
 from ingest.inventory import Inventory, Plan, PlanKind, Sender
 from tests.unit.detectors.streams import MONDAY, encode, event
@@ -44,6 +50,26 @@ def test_an_event_carries_the_plans_in_force_at_its_own_time() -> None:
     ):
         decoded = Decoder(config).values(encode(event(t, sender) for t in times))
         assert decoded.batch.columns["plan"].tolist() == expected
+
+
+@given(st.data())
+def test_an_event_has_the_bits_of_all_plans_of_its_sender_in_force(data: st.DataObject) -> None:
+    """However many there are, overlapping, alike or empty, and whenever they are announced."""
+    few, times = st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 12)
+    kinds = st.sampled_from(list(COVERS))
+    announced, plans = Announced(), list[tuple[str, Planned]]()
+    for _ in range(2):
+        for sender, kind, start, end in data.draw(st.lists(st.tuples(few, kinds, times, times))):
+            plans.append((sender, Planned(kind, start, end, "r")))
+            announced.add(*plans[-1])
+        told = data.draw(st.lists(st.tuples(few, times)))
+        events = np.zeros(len(told), [("t", "i8"), ("sender", "i8"), ("plan", "i2")])
+        for row, (sender, t) in zip(events, told, strict=True):
+            row["sender"], row["t"] = name_key(sender), t
+        announced.mark(events)
+        for bits, (sender, t) in zip(events["plan"].tolist(), told, strict=True):
+            mine = (plan for of, plan in plans if of == sender and plan.start <= t < plan.end)
+            assert bits == functools.reduce(or_, (PLANS[plan.kind] for plan in mine), 0)
 
 
 def test_plans_change_no_class_of_parameters() -> None:
@@ -95,4 +121,3 @@ def test_a_plan_explains_reasons_that_exist(kind: PlanKind) -> None:
         ("stale-key", "old_key_new_network"),
     ):
         assert not one.covers(detector, reason)
-    assert bits_at((one,), 0) == PLANS[kind]
