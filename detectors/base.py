@@ -44,6 +44,8 @@ from ingest.schema import CallbackEvent
 from models import guard
 from models.kernel import kernel
 
+KEPT = 45 * DAY
+"""A row whose key has not come for longer begins afresh."""
 NOTHING = 0
 CONTRIBUTES = 1
 FINDING = 2

@@ -18,6 +18,7 @@ from alerts.alert import Alert
 from detectors import health
 from detectors.base import (
     CLOSE_REASONS,
+    KEPT,
     PASSING,
     Baseline,
     Described,
@@ -675,4 +676,4 @@ def _spec(key: tuple[str, ...], config: Config) -> TableSpec:
         )  # fmt: skip
     senders = key == SENDER
     limit = config.stream.max_senders if senders else 2 * config.stream.max_senders
-    return TableSpec(key, ttl=45 * DAY // MINUTE, limit=limit, counted=senders)
+    return TableSpec(key, ttl=KEPT // MINUTE, limit=limit, counted=senders)

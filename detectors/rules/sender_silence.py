@@ -48,6 +48,7 @@ from detectors.base import (
     ADOPTED,
     CONTRADICTED,
     JUDGING,
+    KEPT,
     LOW,
     MEDIUM,
     NOTHING,
@@ -334,6 +335,9 @@ def timer(a: Any, due: int, params: Any, out: Any) -> int:
         steady = int(a["rests"]) == 0 and course.is_even(a)
         if grave and steady and int(a["learned"]) >= 2 * course.WEEK_HOURS:
             return report(a, due, since, params, out, missed(a, since, due), MEDIUM)
+        return NOTHING
+    if heard - due > KEPT:  # who comes back is new: there is no need to count the hours until then
+        rest(a)
         return NOTHING
     if away >= float(params["absent_days"]) * DAY:
         gap = max(gap_of(a), 1.0)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pytest
 
+from detectors.config import Config
+from detectors.registry import detectors_found
+from detectors.rules import sender_silence
 from tests.unit.detectors.streams import (
     DAY,
     ELSEWHERE,
@@ -167,6 +171,24 @@ def test_nobody_is_silent_where_nobody_is_heard() -> None:
     run.feed(without(traffic(days=DAYS + 1, per_hour=150), STOP, 4), without(others(), STOP, 3))
     (alert,) = run.of(ID)
     assert 0 <= alert.opened_at - STOP - 3 * HOUR <= 10 * MINUTE
+
+
+@pytest.mark.parametrize(("days", "waits"), [(44, True), (46, False)])
+def test_hours_in_which_the_stream_stood_still_for_long_are_not_counted(
+    days: int, *, waits: bool
+) -> None:
+    """Whoever calls again after them is new, so nobody is waited for: a wrong year costs no hours.
+
+    After a shorter pause, which the sender's baseline outlives, it is waited for again.
+    """
+    run = Run()
+    run.feed(traffic(days=9, per_hour=20))
+    (silence,) = [one for one in detectors_found() if one.id == ID]
+    row = run.core.table(("sender",)).rows[ID][0]
+    out, due = np.zeros(1, silence.out)[0], int(row["due"]) * MINUTE
+    out["since"] = due + days * DAY
+    assert sender_silence.timer(row, due, Config().params(silence)[0], out) == 0
+    assert bool(row["due"]) == waits
 
 
 def test_the_cut_of_the_stream_changes_nothing() -> None:
