@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,7 @@ from detectors.snapshot import Copied, State, copy_of, pack, unpack, written
 from detectors.spanned import Spanned
 from detectors.tables import KeyedTable, Located, TableSpec
 from detectors.tuning import Tuning
-from detectors.walk import WRITTEN, record_dtype
+from detectors.walk import RECORD, WRITTEN, record_dtype
 from ingest.control import Control, VerdictControl
 
 SENDER = ("sender",)
@@ -55,6 +57,8 @@ SENDER_SOURCE = ("sender", "source")
 REDIRECTS = ("sender", "kind")
 """Of redirect callbacks only: the code of a webhook is 0, and no key has a 0 in it."""
 DELIVERY = ("sender", "delivery")
+_JUDGED = ("reason", "severity", "score", "confidence", "count", "since")
+"""What each step writes, beside its evidence."""
 ROOM = 256
 """Records that a walk may write before it is called again."""
 
@@ -103,6 +107,10 @@ class _Runner:
     clock: NDArray[np.int64]
     room: NDArray[Any]
     """Where a walk writes its records."""
+    read: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """Takes from a record, as a tuple, what makes a happening."""
+    shown: tuple[tuple[str, int], ...]
+    """Names of the evidence, and where in a record they are."""
 
 
 class Core:
@@ -186,6 +194,8 @@ class Core:
     def _runner(self, detector: Detector) -> _Runner:
         for table in detector.tables:
             self.table(table.key).add_rows(detector.id, table.row)
+        room = np.zeros(ROOM, record_dtype(detector))
+        names = list(room.dtype.names or ())
         return _Runner(
             detector,
             walk_for(detector),
@@ -193,7 +203,9 @@ class Core:
             self.config.model(detector),
             tuple((self.table(table.key), np.zeros(1, table.row)) for table in detector.tables),
             np.zeros(3, np.int64),
-            np.zeros(ROOM, record_dtype(detector)),
+            room,
+            itemgetter(*map(names.index, (*(name for name, _ in RECORD), *_JUDGED))),
+            tuple((name, names.index(name)) for name, _ in detector.evidence),
         )
 
     def count(self, name: str, more: int = 1) -> None:
@@ -464,38 +476,45 @@ class Core:
         batch: EventBatch,
         happenings: list[tuple[tuple[int, ...], Happening]],
     ) -> None:
-        """Turn a walk's records into happenings that can be put in order."""
-        names = [name for name, _ in runner.detector.evidence]
-        detector = runner.detector
-        for record in records:
-            at, timed, table = int(record["at"]), int(record["timed"]), int(record["in_table"])
-            position, when = int(record["position"]), int(record["when"])
-            now = int(record["now"])
-            closes = int(record["code"]) in CLOSE_REASONS
-            names_of = [] if closes else names
-            named = timed and not closes and detector.tables[table].key == SENDER
-            sender = self._roster.name(position, at) if named else None
-            event = None if timed else batch.columns[at]
+        """Turn a walk's records into happenings that can be put in order.
+
+        In an attack most events write one: so all of them are read at once, and made little of.
+        """
+        tables = runner.detector.tables
+        nobody = np.zeros(len(records), np.int64)
+        events = batch.columns
+        places = np.minimum(records["at"], len(events) - 1)  # a timer's may be behind the last
+        sources, senders = (
+            events[name][places] if len(events) else nobody for name in ("source", "sender")
+        )
+        for row, source, known in zip(
+            records.tolist(), sources.tolist(), senders.tolist(), strict=True
+        ):
+            (
+                at, timed, when, now, who, code, table, position,
+                reason, severity, score, confidence, count, since,
+            ) = runner.read(row)  # fmt: skip
+            closes = code in CLOSE_REASONS
+            named = timed and not closes and tables[table].key == SENDER
             happening = Happening(
-                slot=(which, table, position),
-                code=int(record["code"]),
-                when=when,
-                now=now,
-                reason=int(record["reason"]),
-                severity=int(record["severity"]),
-                score=float(record["score"]),
-                confidence=float(record["confidence"]),
-                count=int(record["count"]),
-                since=int(record["since"]),
-                evidence={name: float(record[name]) for name in names_of},
-                source_key=0 if event is None else int(event["source"]),
-                sender_key=0 if event is None else int(event["sender"]),
-                value=None if timed else _value_of(batch, at),
-                sender=sender,
-                provider=self.config.provider(int(record["who"])),
+                (which, table, position),
+                code,
+                when,
+                now,
+                reason,
+                severity,
+                score,
+                confidence,
+                count,
+                since,
+                {} if closes else {name: row[place] for name, place in runner.shown},
+                0 if timed else source,
+                0 if timed else known,
+                None if timed else partial(batch.value, at),
+                self._roster.name(position, at) if named else None,
+                self.config.provider(who),
             )
-            order = (at, 1 - timed, now, when, which, table, position)
-            happenings.append((order, happening))
+            happenings.append(((at, 1 - timed, now, when, which, table, position), happening))
 
     def baselines(self) -> Iterator[SenderBaselines]:
         """Tell what is known of each sender, in the order in which they were first seen."""
@@ -660,10 +679,6 @@ class Core:
     def digest(self) -> str:
         """Return a hash of the whole state, for comparing two cores."""
         return hashlib.sha256(self.snapshot()).hexdigest()[:16]
-
-
-def _value_of(batch: EventBatch, at: int) -> Callable[[], bytes]:
-    return lambda: batch.value(at)
 
 
 def _spec(key: tuple[str, ...], config: Config) -> TableSpec:

@@ -33,7 +33,7 @@ evictions, and at most 64 new senders in five minutes for their partition.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -517,7 +517,8 @@ class Health:
         happening = self._happening(key, one, FINDING if opens else CONTRIBUTES, when or tick, tick)
         words = (*key, detail) if detail else key
         evidence = {name: float(value) for name, value in numbers.items()}
-        self._add(replace(happening, key=words, since=since, evidence=evidence, provider=provider))
+        told = happening._replace(key=words, since=since, evidence=evidence, provider=provider)
+        self._add(told)
 
     def _close(self, key: tuple[str, str], tick: int, when: int, code: int) -> None:
         self._add(self._happening(key, self._open.pop(key), code, when, tick))

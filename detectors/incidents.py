@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from alerts.alert import MAX_ITEMS, MAX_NOTES, Alert, CloseReason, Severity, Status, alert_id
 from alerts.explain import runbook, safe
 from alerts.threat import techniques
 from detectors.base import CLOSE_REASONS, MEDIUM, Described, Found
 from detectors.event import MINUTE, SECOND
-from detectors.tuning import Finding, Judged, Tuning
+from detectors.tuning import Finding, Judged, Tuning, as_found
 from ingest.prefix import source_prefix
 from ingest.schema import CallbackEvent, parse_event
 
@@ -47,7 +47,7 @@ class Incident:
     first_seen: int
     last_seen: int
     updated_at: int
-    evidence: dict[str, float]
+    evidence: Mapping[str, float]
     opening: str | None
     """JSON of the event that opened it; None where a timer did."""
     events: list[str] = field(default_factory=list)
@@ -69,8 +69,7 @@ class Incident:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Happening:
+class Happening(NamedTuple):
     """One record of a walk, with what the batch knows about it."""
 
     slot: Slot
@@ -81,7 +80,7 @@ class Happening:
     severity: int
     score: float
     confidence: float
-    count: int
+    count: int  # type: ignore[assignment]  # nobody counts in it as in a tuple
     since: int
     evidence: Mapping[str, float]
     source_key: int
@@ -169,21 +168,18 @@ class Incidents:
     def _judge(self, h: Happening, sender: str | None) -> Judged:
         """Ask what people said about such a finding; of a known attack everything is told."""
         incident = self.open.get(h.slot)
-        if incident is not None and incident.frozen_until:
-            return Judged(h.severity)
-
-        def address() -> str | None:
-            return parse_event(h.value()).source_ip if h.value is not None else None
-
+        sender = sender or ""
+        if (incident is not None and incident.frozen_until) or not self.tuning.has_say(sender):
+            return as_found(h.severity)
         return self.tuning.judge(
             Finding(
-                sender=sender or "",
+                sender=sender,
                 detector=self.detectors[h.slot[0]].id,
                 reason=self._reason(h),
                 severity=h.severity,
                 when=h.when,
                 since=min(h.since or h.when, h.when) if h.value is None else h.when,
-                address=address,
+                value=h.value,
             )
         )
 
@@ -279,7 +275,7 @@ class Incidents:
             first_seen=min(h.since or h.when, h.when),  # a late event may open it
             last_seen=h.when,
             updated_at=h.when,
-            evidence=dict(h.evidence),
+            evidence=h.evidence,
             opening=raw.decode() if raw is not None else None,
             held=bool(judged.held_by),
             shadow=judged.shadow,
@@ -312,7 +308,7 @@ class Incidents:
             incident.severity = max(judged.severity, incident.severity)
             incident.score = max(h.score, incident.score)
             incident.confidence = h.confidence
-            incident.evidence = dict(h.evidence)
+            incident.evidence = h.evidence
             incident.shadow = incident.shadow and judged.shadow
             incident.planned = judged.planned
         for note in judged.notes:

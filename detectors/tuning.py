@@ -9,7 +9,7 @@ than what was judged. Whatever was changed or held back says so in the alert's n
 >>> from detectors.base import HIGH
 >>> pentest = Measure("allow", "allow.1", "yearly pentest", 100, covers={"replay-burst": None})
 >>> tuning = Tuning([pentest])
->>> found = Finding("acme", "replay-burst", "same_signature", HIGH, 99, 99, lambda: None)
+>>> found = Finding("acme", "replay-burst", "same_signature", HIGH, 99, 99)
 >>> tuning.judge(found).held_by, tuning.judge(replace(found, when=100, since=100)).held_by
 ('allow.1', '')
 >>> tuning.judge(replace(found, severity=CRITICAL)).notes
@@ -20,14 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Literal
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from operator import itemgetter
+from typing import Any, Literal
 
-from alerts.alert import to_rfc3339
+import msgspec
+
+from alerts.alert import MAX_NOTES, to_rfc3339
 from alerts.explain import safe
 from detectors.base import CRITICAL, INFO
 from detectors.clock import LATEST
 from detectors.plans import COVERS, Planned
+from ingest.prefix import normal_ip
 
 Kind = Literal["plan", "allow", "shadow", "verdict"]
 ALWAYS = -LATEST
@@ -63,10 +68,9 @@ class Measure:
             reasons = self.covers.get(finding.detector, frozenset())
             if reasons is not None and finding.reason not in reasons:
                 return False
-        if self.source is None:
-            return True
-        address = finding.address()
-        return address is not None and ip_address(address) in self.source
+        return self.source is None or (
+            finding.address is not None and finding.address in self.source
+        )
 
     def identity(self) -> list[object]:
         """Return all but the reason, as JSON-able values: what two configurations differ by."""
@@ -77,9 +81,17 @@ class Measure:
         return [self.kind, self.name, self.start, self.expires, self.sender, about, source]
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         if self.expires > LATEST:
             return f"{self.name} ({safe(self.reason, 200)})"
         return f"{self.name} ({safe(self.reason, 200)}; until {to_rfc3339(self.expires)[:16]}Z)"
+
+
+class _Came(msgspec.Struct):
+    source_ip: str
 
 
 @dataclass(frozen=True)
@@ -93,8 +105,15 @@ class Finding:
     when: int
     since: int
     """Where its time begins: what a timer found is about the time before it."""
-    address: Callable[[], str | None]
-    """The source of the event; None where a timer found it."""
+    value: Callable[[], bytes] | None = None
+    """Gives the event's JSON; None where a timer found it."""
+
+    @cached_property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """The source of the event, read when it is first asked for."""
+        if self.value is None:
+            return None
+        return normal_ip(msgspec.json.decode(self.value(), type=_Came).source_ip)
 
 
 @dataclass(frozen=True)
@@ -113,57 +132,110 @@ class Judged:
 _AS_FOUND = tuple(Judged(severity) for severity in range(CRITICAL + 1))
 
 
+def as_found(severity: int) -> Judged:
+    """Return what is to be told where nobody said anything."""
+    return _AS_FOUND[severity]
+
+
+class _Ordered:
+    """Measures in their order, looked up by the detector or the network that they are about.
+
+    A stranger's calls are findings, and lists of networks are long: nothing goes through all.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._by_detector: dict[str | None, list[tuple[int, Measure]]] = {}
+        self._by_network: dict[tuple[int, int], dict[int, list[tuple[int, Measure]]]] = {}
+        """By version and length of the prefix, then by the prefix."""
+
+    def add(self, measure: Measure) -> None:
+        placed = (self._count, measure)
+        self._count += 1
+        if measure.source is not None:
+            kind = measure.source.version, measure.source.prefixlen
+            prefix = _prefix(measure.source.network_address, measure.source.prefixlen)
+            self._by_network.setdefault(kind, {}).setdefault(prefix, []).append(placed)
+            return
+        for detector in (None,) if measure.covers is None else measure.covers:
+            self._by_detector.setdefault(detector, []).append(placed)
+
+    def about(self, finding: Finding) -> list[Measure]:
+        """Return those that mean the finding."""
+        found = [
+            *self._by_detector.get(None, ()),
+            *self._by_detector.get(finding.detector, ()),
+        ]
+        if self._by_network and (address := finding.address) is not None:
+            for (version, length), networks in self._by_network.items():
+                if version == address.version:
+                    found += networks.get(_prefix(address, length), ())
+        found.sort(key=itemgetter(0))
+        return [measure for _, measure in found if measure.is_about(finding)]
+
+
+def _prefix(address: IPv4Address | IPv6Address, length: int) -> int:
+    return int(address) >> (address.max_prefixlen - length)
+
+
 class Tuning:
     """The measures of one partition."""
 
     def __init__(self, measures: Iterable[Measure]) -> None:
         self._configured = tuple(measures)
-        self._general: list[Measure] = []
-        self._of: dict[str, list[Measure]] = {}
+        self._general = _Ordered()
+        self._of: dict[str, _Ordered] = {}
+        self._is_general = False
         self.say(())
 
     def say(self, measures: Iterable[Measure]) -> None:
         """Let these hold from now on beside those of the configuration, and no others."""
-        self._general, self._of = [], {}
+        self._general, self._of, self._is_general = _Ordered(), {}, False
         for one in (*self._configured, *measures):
             self.add(one)
 
     def add(self, measure: Measure) -> None:
         """Let this one hold as well, from now on."""
         if measure.sender is None:
-            self._general.append(measure)
+            self._general.add(measure)
+            self._is_general = True
         else:
-            self._of.setdefault(measure.sender, []).append(measure)
+            self._of.setdefault(measure.sender, _Ordered()).add(measure)
+
+    def has_say(self, sender: str) -> bool:
+        """Tell whether a finding about this sender might be judged otherwise than ``as_found``."""
+        return self._is_general or sender in self._of
 
     def judge(self, finding: Finding) -> Judged:
         """Return what is to be told of a finding: the first measure that holds it back, wins."""
-        if not self._general and finding.sender not in self._of:
-            return _AS_FOUND[finding.severity]
-        measures = self._general + self._of.get(finding.sender, [])
         judged = _AS_FOUND[finding.severity]
-        for measure in measures:
-            if measure.is_about(finding):
+        for measures in (self._general, self._of.get(finding.sender)):
+            for measure in measures.about(finding) if measures is not None else ():
                 judged = _apply(measure, finding, judged)
         return judged
 
 
 def _apply(measure: Measure, finding: Finding, judged: Judged) -> Judged:
     if measure.kind == "shadow":
-        return replace(judged, shadow=True, notes=(*judged.notes, f"shadow: {measure}"))
+        return _changed(judged, f"shadow: {measure}", shadow=True)
     if finding.severity >= CRITICAL:
-        said = f"{measure} does not hold back what is critical"
-        return replace(judged, notes=(*judged.notes, said))
+        return _changed(judged, f"{measure} does not hold back what is critical")
     if finding.severity > measure.most and measure.kind != "plan":
-        said = f"{measure} was about a less grave finding"
-        return replace(judged, notes=(*judged.notes, said))
+        return _changed(judged, f"{measure} was about a less grave finding")
     if measure.kind == "plan":
         name = measure.name.replace("plan.", "planned ")
         words = judged.planned or f"{name} ({safe(measure.reason, 120)}): "
-        notes = (*judged.notes, f"info at most: {measure}")
-        return replace(judged, severity=min(judged.severity, INFO), planned=words, notes=notes)
-    return replace(
-        judged, held_by=judged.held_by or measure.name, notes=(*judged.notes, f"held by {measure}")
-    )
+        severity = min(judged.severity, INFO)
+        return _changed(judged, f"info at most: {measure}", severity=severity, planned=words)
+    return _changed(judged, f"held by {measure}", held_by=judged.held_by or measure.name)
+
+
+def _changed(judged: Judged, note: str, **fields: Any) -> Judged:
+    """Return it with other fields and one more note, as far as an alert has room for notes."""
+    notes = (*judged.notes, note) if len(judged.notes) < MAX_NOTES else judged.notes
+    if notes is judged.notes and all(getattr(judged, name) == fields[name] for name in fields):
+        return judged
+    return replace(judged, notes=notes, **fields)
 
 
 def planned(sender: str, plan: Planned) -> Measure:

@@ -8,7 +8,6 @@ import random
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ def happening(n: int, t: int, **fields: Any) -> Happening:
         sender_key=n,
         value=lambda: value, sender=None, provider="stripe",
     )  # fmt: skip
-    return replace(base, **fields)
+    return base._replace(**fields)
 
 
 def incidents(limit: int = 10_000) -> Incidents:

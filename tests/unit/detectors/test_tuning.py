@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from alerts.alert import Alert
+from alerts.alert import MAX_NOTES, Alert
 from detectors.base import CONTRIBUTES, EXPIRED
 from detectors.config import Config, Override
 from detectors.config_file import load_config
@@ -16,7 +20,7 @@ from detectors.core import Core
 from detectors.errors import ConfigError, StateError
 from detectors.event import DAY, HOUR, MINUTE, SECOND
 from detectors.incidents import Incidents
-from detectors.tuning import Finding, Measure, Tuning
+from detectors.tuning import Finding, Measure, Tuning, _apply, as_found
 from ingest.inventory import Inventory, PlanKind, Sender
 from tests.unit.detectors.streams import (
     ELSEWHERE,
@@ -129,8 +133,60 @@ def test_what_goes_on_after_a_plan_rises_to_what_it_is() -> None:
 def test_what_a_timer_finds_is_about_the_time_before_it() -> None:
     """A plan that ended within the hour explains what is found at the end of that hour."""
     tuning = Tuning(registered(plan("campaign", MONDAY, MONDAY + HOUR - 1)).measures)
-    found = Finding("acme", "payload-volume", "bytes_high", 2, MONDAY + HOUR, MONDAY, lambda: None)
+    found = Finding("acme", "payload-volume", "bytes_high", 2, MONDAY + HOUR, MONDAY)
     assert tuning.judge(found).severity == 1
+
+
+NETWORKS = ["192.0.2.0/24", "192.0.2.128/25", "192.0.2.7/32", "0.0.0.0/0", "2001:db8::/32", "::/0"]
+COVERED = [None, {"a": None}, {"a": frozenset({"x"})}, {"a": None, "b": frozenset({"y"})}]
+SAID = st.builds(
+    Measure,
+    st.sampled_from(["allow", "shadow", "verdict", "plan"]),
+    st.sampled_from(["plan.campaign", "allow.1", "allow.2"]),
+    st.just("why"),
+    st.integers(0, 9),
+    start=st.integers(-1, 5),
+    sender=st.sampled_from([None, None, "acme", "beta"]),
+    covers=st.sampled_from(COVERED),
+    source=st.none() | st.sampled_from(NETWORKS).map(ip_network),
+    most=st.integers(1, 4),
+)
+
+
+@given(st.lists(SAID, max_size=25), st.data())
+def test_what_was_said_is_found_as_if_all_of_it_were_read(
+    said: list[Measure], data: st.DataObject
+) -> None:
+    """By its detector or network, in its order; and the event is read once, if at all."""
+    reads = []
+
+    def value() -> bytes:
+        reads.append(0)
+        return b'{"source_ip":"%b"}' % address.encode()
+
+    address = data.draw(
+        st.sampled_from(["192.0.2.7", "192.0.2.200", "::ffff:192.0.2.7", "2001:db8::1"])
+    )
+    found = Finding(
+        data.draw(st.sampled_from(["acme", "beta", "other"])),
+        data.draw(st.sampled_from("abc")),
+        data.draw(st.sampled_from("xy")),
+        data.draw(st.integers(1, 5)),
+        data.draw(st.integers(0, 9)),
+        0,
+        data.draw(st.sampled_from([value, None])),
+    )
+    tuning = Tuning(said)
+    expected = as_found(found.severity)
+    for measure in sorted(said, key=lambda one: one.sender is not None):
+        if measure.is_about(found):
+            expected = _apply(measure, found, expected)
+    reads.clear()
+    found = replace(found)  # as if nobody had asked for its source yet
+    assert tuning.judge(found) == expected
+    assert len(expected.notes) <= MAX_NOTES
+    about_sources = [one for one in said if one.source and one.sender in (None, found.sender)]
+    assert len(reads) == (1 if about_sources and found.value else 0)
 
 
 def test_an_allowlist_holds_back_and_counts() -> None:
