@@ -99,7 +99,7 @@ class Passed:
     """Stream time at the places that were asked for, ``BEFORE_ALL`` before the first record."""
     pauses: NDArray[np.int64]
     """Begin and end of each pause up to now, in order, and a 0 that stands for every service: those
-    of this batch, and the last before."""
+    of this batch, and the last before. None begins before another's end."""
 
     def passed(self, place: int) -> int:
         """Return how many of ``times`` there are up to a place."""

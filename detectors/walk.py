@@ -70,21 +70,40 @@ def give_up(row: Any) -> None:
 
 
 @kernel
+def end_of_last(pauses: Any, service: int, tick: int) -> int:
+    """Return the end of a service's last pause that began before the tick; 0 where there was none.
+
+    Pauses are in order of their services, those of one service in order of time; of the whole
+    stream's the service is 0.
+    """
+    low = 0
+    high = len(pauses)
+    while low < high:
+        middle = (low + high) >> 1
+        of = int(pauses[middle, 2])
+        if of < service or (of == service and int(pauses[middle, 0]) < tick):
+            low = middle + 1
+        else:
+            high = middle
+    if low == 0 or int(pauses[low - 1, 2]) != service:
+        return 0
+    return int(pauses[low - 1, 1])
+
+
+@kernel
 def heard_since(pauses: Any, tick: int, service: int) -> int:
     """Return the end of the last pause that began before the tick; 0 where there was none.
 
     Pauses of the whole stream have no service; of the others only those of this one count, and
     while such a pause lasts, its end is the tick. The pauses of a batch and the last ones before it
-    tell it of every tick that the batch crosses, wherever the stream was cut.
+    tell it of every tick that the batch crosses, wherever the stream was cut. Pauses of one kind
+    do not overlap, so that the last of them ends last, however many there are: a sparse stream has
+    one at each event, and every timer asks.
     """
-    found = 0
-    for i in range(len(pauses)):
-        end = int(pauses[i, 1])
-        if int(pauses[i, 0]) >= tick or (int(pauses[i, 2]) != 0 and int(pauses[i, 2]) != service):
-            continue
-        if int(pauses[i, 2]) == 0:
-            found = max(found, end)
-        elif tick - end <= FORGOTTEN:
+    found = max(0, end_of_last(pauses, 0, tick))
+    if service != 0:
+        end = end_of_last(pauses, service, tick)
+        if tick - end <= FORGOTTEN:
             found = max(found, min(end, tick))
     return found
 
