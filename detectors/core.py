@@ -409,7 +409,7 @@ class Core:
             )
             happenings += self.health.walk(passage, scored)
             if len(unheard := self.health.unheard):
-                pauses = np.concatenate([pauses, unheard])
+                pauses = np.concatenate([pauses, unheard])  # of the stream first: in order
         for which, runner in enumerate(self._runners):
             for records in self._walk(runner, events, located, ticks, final, pauses):
                 self._collect(which, runner, records, batch, happenings)

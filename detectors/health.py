@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -56,7 +57,7 @@ from detectors.health_parts import Counts, Open, Params, Passage, Scored, SlotCl
 from detectors.health_words import summary_of
 from detectors.incidents import Happening
 from detectors.keys import name_key
-from detectors.receivers import Receivers
+from detectors.receivers import MOST_RECEIVERS, Receivers
 from detectors.walk import FORGOTTEN
 from ingest.partition import partition_for
 from ingest.profiles import Profile
@@ -118,8 +119,6 @@ _SCORES: Final = {INFO: 10.0, LOW: 30.0, MEDIUM: 60.0}
 _EPOCH_DAY: Final = 719_163  # date(1970, 1, 1).toordinal()
 
 
-MOST_UNHEARD: Final = 256
-"""Silences of services that detectors are told of; the oldest goes."""
 STILL: Final = 2**62
 """End of a silence that lasts."""
 Ordered = tuple[tuple[int, ...], Happening]
@@ -164,8 +163,10 @@ class Health:
         self._open: dict[tuple[str, str], Open] = {}
         self._opened = 0
         self._rebuilt = ""
-        self._unheard: list[list[int]] = []
-        """Begin, end and service of each silence, for detectors of absence."""
+        self._unheard: dict[int, list[int]] = {}
+        """By service (a short tag), begin and end of its last silence, and the tag, for detectors
+        of absence. So there are no more than tags, and those that last are no more than receivers.
+        """
         self._unheard_lately: list[list[int]] = []
         """The same, with all of the last batch: not part of the state."""
         self._out: list[Ordered] = []
@@ -186,14 +187,16 @@ class Health:
     def unheard(self) -> NDArray[np.int64]:
         """Begin, end and service (a short tag) of each silence of a whole service, up to now.
 
-        It tells of every tick of the last batch what was known then.
+        It tells of every tick of the last batch what was known then. Silences are in order of their
+        services, those of one service in order of time.
         """
-        return np.array(self._unheard_lately, np.int64).reshape(-1, 3)
+        found = np.array(self._unheard_lately, np.int64).reshape(-1, 3)
+        return found[np.lexsort((found[:, 0], found[:, 2]))]
 
     def walk(self, passage: Passage, scored: Scored) -> list[Ordered]:
         """Take a batch; return what happened at its ticks, with the order among all happenings."""
         clock, times = self._clock, passage.times
-        self._unheard_lately = self._unheard.copy()
+        self._unheard_lately = list(self._unheard.values())
         if len(times) == 0:
             self.note(passage.faults)
             return []
@@ -448,15 +451,18 @@ class Health:
         """Note which services fell silent, and which are heard again."""
         if not silent and not self._unheard:
             return
-        tags = {short_tag(name_key(service)) for service in silent}
-        for one in self._unheard:
-            if one[1] == STILL and one[2] not in tags:
+        tags = {_tag_of(service) for service in silent}
+        for tag, one in self._unheard.items():
+            if one[1] == STILL and tag not in tags:
                 one[1] = tick
-        lasting = {one[2] for one in self._unheard if one[1] == STILL}
-        more = [[tick, STILL, tag] for tag in sorted(tags - lasting)]
-        kept = [one for one in self._unheard if one[1] > tick - 2 * FORGOTTEN]
-        self._unheard = [*kept, *more][-MOST_UNHEARD:]
-        self._unheard_lately += more
+        kept = {t: one for t, one in self._unheard.items() if one[1] > tick - 2 * FORGOTTEN}
+        more = {
+            tag: [tick, STILL, tag]
+            for tag in sorted(tags)
+            if tag not in kept or kept[tag][1] != STILL
+        }
+        self._unheard = kept | more  # after its begin, a silence makes the one before it needless
+        self._unheard_lately += more.values()
 
     def _judge_losses(self, tick: int) -> None:
         params = self.params
@@ -564,7 +570,7 @@ class Health:
             "open": [[*key, asdict(one)] for key, one in self._open.items()],
             "opened": self._opened,
             "rebuilt": self._rebuilt,
-            "unheard": self._unheard,
+            "unheard": list(self._unheard.values()),
         }
 
     def restore(self, parts: Mapping[str, Any]) -> None:
@@ -579,7 +585,13 @@ class Health:
         self._open = {(reason, subject): Open(**one) for reason, subject, one in parts["open"]}
         self._opened = parts["opened"]
         self._rebuilt = parts["rebuilt"]
-        self._unheard = [list(one) for one in parts["unheard"]]
+        self._unheard = {one[2]: list(one) for one in parts["unheard"]}
+
+
+@lru_cache(maxsize=MOST_RECEIVERS)
+def _tag_of(service: str) -> int:
+    """Return the tag of a service, as rows have it: at each tick all silent ones are asked for."""
+    return short_tag(name_key(service))
 
 
 def _facts_of(profile: Profile, params: Params) -> list[tuple[int, float]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -16,12 +17,15 @@ from alerts.pipeline import fold
 from detectors.config import Config, StreamSettings
 from detectors.core import Core
 from detectors.event import DAY, HOUR, MINUTE, SECOND
+from detectors.health import STILL
+from detectors.keys import name_key
 from detectors.receivers import MOST_RECEIVERS, Receivers
 from detectors.registry import alerting_found, detectors_found
 from ingest.control import VerdictControl, dump_control
 from ingest.partition import partition_for
 from ingest.profiles import load_profiles
 from ingest.schema import parse_report
+from models.novelty import short_tag
 from tests.unit.detectors.streams import MONDAY, Event, at, encode, event
 
 Record = tuple[int, bytes]
@@ -140,6 +144,62 @@ def test_senders_of_a_silent_service_are_not_silent(cut: int) -> None:
     assert set(silent) == {"stays", "gone"}
     assert 0 < silent["gone"] - blind.start <= 15 * MINUTE
     assert 0 < silent["stays"] - blind.stop <= 15 * MINUTE
+
+
+def test_hundreds_of_silent_services_are_remembered_while_their_silence_lasts() -> None:
+    """Of five hundred each has one entry through hundreds of ticks, however the log is cut."""
+    names = {short_tag(name_key(f"svc{n}")): f"svc{n}" for n in range(520)}  # a tag is short
+    many = len(names)
+    assert many > 500
+    streams = [reports(f"{name}/1@a", 8, 20) for name in names.values()]
+    records = sorted(one for stream in streams for one in stream)
+    later = [record for n in range(300) for record in reports("other/1@x", n + 20, n + 21)]
+    whole, parts = core_of(partition=1), core_of(partition=1)
+    for core in (whole, parts):
+        feed_in_order(core, records)
+    feed_in_order(whole, later)
+    for record in later:
+        feed_in_order(parts, [record])
+    for core in (whole, parts, Core.restore(whole.config, whole.snapshot())):
+        assert core.health is not None
+        assert core.digest() == whole.digest()
+        assert core.health.silent_services == set(names.values())
+        assert len(core.health.snapshot()["unheard"]) == many
+    assert whole.health is not None
+    assert len(whole.health.unheard) == many
+    assert {end for _, end, _ in whole.health.unheard.tolist()} == {STILL}
+
+
+def test_a_service_that_is_silent_again_and_again_has_one_entry() -> None:
+    """What a batch is told of each of its silences is in order; the last of them is remembered."""
+    core = core_of(partition=1)
+    spells = [reports("hooks/1@a", first, first + 15) for first in range(0, 240, 40)]
+    feed(core, *spells, reports("other/1@x", 0, 240))
+    assert core.health is not None
+    told = core.health.unheard.tolist()
+    assert len(told) == 6
+    assert told == sorted(told)
+    assert all(a[1] < b[0] for a, b in pairwise(told))
+    assert core.health.snapshot()["unheard"] == told[-1:]
+
+
+def test_senders_of_one_silent_service_among_hundreds_are_not_silent() -> None:
+    """Where four hundred services fell silent before it, a service's sender is not judged."""
+    minutes, stop = 8 * 1440 + 240, 8 * 1440
+    many = [f"svc{n}/1@a" for n in range(400)]
+    first = MONDAY + (stop - 40) * MINUTE
+    streams = [
+        reports("hooks/1@a", 0, stop),
+        reports("other/1@x", 0, minutes),
+        [report(first + n * MINUTE, name) for name in many for n in range(12)],
+    ]
+    for name, receiver in [("unheard", "hooks/1@a"), ("gone", "other/1@x")]:
+        streams.append(steady(stop, 40, sender=name, receiver=receiver))
+    core = Core(Config({}, disabled=ONLY - {"sender-silence"}), 1)
+    told = fold(feed(core, *streams)).values()
+    assert {a.sender for a in told if a.detector == "sender-silence"} == {"gone"}
+    assert core.health is not None
+    assert len(core.health.silent_services) == 401
 
 
 @pytest.mark.parametrize(
