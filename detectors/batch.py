@@ -26,6 +26,7 @@ from detectors.event import BELIEVED, EVENT, KINDS, PROVED_BY_ORDER, REASONS, VE
 from detectors.keys import hex_key, id_key
 from detectors.naming import Names, NotCanonicalError, remember
 from detectors.plans import Announced
+from detectors.reports import usual_report
 from detectors.scanner import Scanner
 from detectors.words import CLIENT, CODES, FROM, NAME, RECEIVER, WHO
 from ingest.control import Control, parse_control
@@ -365,6 +366,9 @@ class Decoder:
 
     def _slowly(self, i: int, value: bytes, done: Decoded) -> tuple[_Wire | None, int]:
         """Ask the model; sort out reports and control records; name what is wrong."""
+        if (usual := usual_report(value)) is not None:  # the model needs ten times as long
+            done.reports.append(ReportAt(i, to_us(usual.at), usual))
+            return None, 0
         try:
             event = parse_event(value)
         except EventError as error:

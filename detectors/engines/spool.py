@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from detectors.batch import EventBatch, ReportAt
 from detectors.errors import SpoolError
 from detectors.event import EVENT
-from ingest.schema import dump_report, parse_report
+from detectors.reports import read_report
+from ingest.schema import dump_report
 from ingest.tables import ArrowTable, Table, from_bytes
 
 MEMORY_BYTES = 512 * 1024 * 1024
@@ -40,7 +41,7 @@ class Reports:
         """Return some of them, each at the place that is given for it."""
         chosen = self.rows[first:last].tolist()
         return [
-            ReportAt(place, t, parse_report(bytes(self.buffer[start : start + length])))
+            ReportAt(place, t, read_report(bytes(self.buffer[start : start + length])))
             for place, (t, _, start, length) in zip(places, chosen, strict=True)
         ]
 
