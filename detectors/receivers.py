@@ -12,7 +12,7 @@ an instance that appears when another of its service goes: a deployment renames 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from detectors.event import MINUTE
@@ -51,6 +51,11 @@ def name_of(receiver: str) -> tuple[str, str]:
     return service, f"{service}@{instance}"
 
 
+def _written(receivers: Mapping[str, Instance]) -> list[list[Any]]:
+    """Return them as lists; the name tells the service, as ``name_of`` made it."""
+    return [[n, one.first, one.last, one.heard, one.reports] for n, one in receivers.items()]
+
+
 class Receivers:
     """The receivers of a stream, bounded."""
 
@@ -58,6 +63,10 @@ class Receivers:
         self.live: dict[str, Instance] = {}
         """By instance, the one that was heard longest ago first."""
         self.silent: dict[str, Instance] = {}
+        self._live_of: dict[str, int] = {}
+        """By service, how many live: not part of the state, which holds them all."""
+        self._silent_of: dict[str, dict[str, Instance]] = {}
+        """By service, those that are silent, in their order."""
         self.newcomers: dict[str, list[int]] = {}
         """By service: when instances appeared that replaced nobody yet (active time)."""
         self.totals: dict[str, tuple[int, int, int]] = {}
@@ -67,22 +76,49 @@ class Receivers:
     def hear(self, report: Report, now: int, active: int) -> tuple[str, int, int]:
         """Take a report; return its service, and what it newly offered and lost."""
         service, name = name_of(report.receiver)
-        known = self.live.pop(name, None) or self.silent.pop(name, None)
+        known = self._drop_live(name) or self._drop_silent(name)
         if known is None:
             known = Instance(service, active, active, now, 0)
-            replaced = next((n for n, one in self.silent.items() if one.service == service), None)
+            replaced = next(iter(self._silent_of.get(service, ())), None)
             if replaced is not None:
-                del self.silent[replaced]
-            elif any(one.service == service for one in self.live.values()):
+                self._drop_silent(replaced)
+            elif service in self._live_of:
                 self._keep(service, [*self.newcomers.get(service, [])[-63:], active])
         known.last, known.heard = active, max(now, known.heard)
         known.reports += 1
-        self.live[name] = known
+        self._add_live(name, known)
         if len(self.live) + len(self.silent) > MOST_RECEIVERS:
-            oldest = self.silent or self.live
-            del oldest[next(iter(oldest))]
+            if self.silent:
+                self._drop_silent(next(iter(self.silent)))
+            else:
+                self._drop_live(next(iter(self.live)))
             self.forgotten += 1
         return service, *self._more(f"{name} {report.process}", report)
+
+    def _add_live(self, name: str, one: Instance) -> None:
+        self.live[name] = one
+        self._live_of[one.service] = self._live_of.get(one.service, 0) + 1
+
+    def _drop_live(self, name: str) -> Instance | None:
+        one = self.live.pop(name, None)
+        if one is not None:
+            left = self._live_of.pop(one.service) - 1
+            if left:
+                self._live_of[one.service] = left
+        return one
+
+    def _add_silent(self, name: str, one: Instance) -> None:
+        self.silent[name] = one
+        self._silent_of.setdefault(one.service, {})[name] = one
+
+    def _drop_silent(self, name: str) -> Instance | None:
+        one = self.silent.pop(name, None)
+        if one is not None:
+            of = self._silent_of[one.service]
+            del of[name]
+            if not of:
+                del self._silent_of[one.service]
+        return one
 
     def _more(self, process: str, report: Report) -> tuple[int, int]:
         """Return what a process offered and lost since its last report."""
@@ -113,10 +149,10 @@ class Receivers:
             name, one = next(iter(self.live.items()))
             if active - one.last < silent_us:
                 return  # all others were heard later
-            del self.live[name]
+            self._drop_live(name)
             free = [at for at in self.newcomers.get(one.service, []) if at > one.last - PLACE_FREE]
             if one.reports >= least_reports and not free:
-                self.silent[name] = one
+                self._add_silent(name, one)
             self._keep(one.service, free[1:])
 
     def _keep(self, service: str, newcomers: list[int]) -> None:
@@ -128,26 +164,26 @@ class Receivers:
 
     def silences(self) -> dict[str, tuple[int, int, int]]:
         """Return each service with silent instances: how many, how many live, last heard of one."""
-        found: dict[str, tuple[int, int, int]] = {}
-        for one in self.silent.values():
-            n, live, heard = found.get(one.service, (0, 0, one.heard))
-            found[one.service] = (n + 1, live, min(heard, one.heard))
-        if found:
-            for one in self.live.values():
-                if one.service in found:
-                    n, live, heard = found[one.service]
-                    found[one.service] = (n, live + 1, heard)
-        return found
+        of = dict.fromkeys(one.service for one in self.silent.values())  # in this order
+        return {
+            service: (
+                len(self._silent_of[service]),
+                self._live_of.get(service, 0),
+                min(one.heard for one in self._silent_of[service].values()),
+            )
+            for service in of
+        }
 
     def forget(self, service: str) -> None:
         """Do not expect the silent instances of this service any more."""
-        self.silent = {n: one for n, one in self.silent.items() if one.service != service}
+        for name in [*self._silent_of.get(service, ())]:
+            self._drop_silent(name)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON-able values; lists, because their order counts."""
         return {
-            "live": [[name, asdict(one)] for name, one in self.live.items()],
-            "silent": [[name, asdict(one)] for name, one in self.silent.items()],
+            "live": _written(self.live),
+            "silent": _written(self.silent),
             "newcomers": [[service, of] for service, of in self.newcomers.items()],
             "totals": [[name, *of] for name, of in self.totals.items()],
             "forgotten": self.forgotten,
@@ -155,8 +191,10 @@ class Receivers:
 
     def restore(self, parts: Mapping[str, Any]) -> None:
         """Take over what ``snapshot`` returned."""
-        self.live = {name: Instance(**one) for name, one in parts["live"]}
-        self.silent = {name: Instance(**one) for name, one in parts["silent"]}
+        for name, *one in parts["live"]:
+            self._add_live(name, Instance(name.partition("@")[0], *one))
+        for name, *one in parts["silent"]:
+            self._add_silent(name, Instance(name.partition("@")[0], *one))
         self.newcomers = {service: list(of) for service, of in parts["newcomers"]}
         self.totals = {name: (start, *of) for name, start, *of in parts["totals"]}
         self.forgotten = parts["forgotten"]

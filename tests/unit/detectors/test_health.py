@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import pytest
@@ -19,7 +20,7 @@ from detectors.core import Core
 from detectors.event import DAY, HOUR, MINUTE, SECOND
 from detectors.health import STILL
 from detectors.keys import name_key
-from detectors.receivers import MOST_RECEIVERS, Receivers
+from detectors.receivers import MOST_RECEIVERS, Instance, Receivers
 from detectors.registry import alerting_found, detectors_found
 from ingest.control import VerdictControl, dump_control
 from ingest.partition import partition_for
@@ -268,6 +269,61 @@ def test_receivers_are_bounded() -> None:
     again = Receivers()
     again.restore(json.loads(json.dumps(known.snapshot())))
     assert vars(again) == vars(known)
+
+
+class Unscanned(dict[str, Instance]):
+    """Receivers of which one may ask for the first, or by name, but not for all."""
+
+    def items(self) -> NoReturn:
+        raise AssertionError
+
+    values = items
+
+
+def test_a_new_receiver_is_not_looked_for_among_all() -> None:
+    """Whether it replaces a silent one, or is one more, is known of its service alone."""
+    known = Receivers()
+    for name in ("hooks/1@a", "hooks/1@b", "hooks/1@c"):
+        for n in range(12):
+            known.hear(parse_report(report(MONDAY, name)[1]), MONDAY, n * MINUTE)
+    known.miss(HOUR, 5 * MINUTE, 10)
+    known.hear(parse_report(report(MONDAY, "other/1@x")[1]), MONDAY, HOUR)
+    assert list(known.silent) == ["hooks@a", "hooks@b", "hooks@c"]
+    known.live, known.silent = Unscanned(known.live), Unscanned(known.silent)
+    for name in ("hooks/2@d", "other/1@y", "new/1@z"):
+        known.hear(parse_report(report(MONDAY, name)[1]), MONDAY, HOUR)
+    assert list(known.silent) == ["hooks@b", "hooks@c"]
+    assert list(known.live) == ["other@x", "hooks@d", "other@y", "new@z"]
+    assert known.newcomers == {"other": [HOUR]}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_receivers_are_known_by_service_as_they_are_one_by_one(seed: int) -> None:
+    """Whoever reports, falls silent or is forgotten: what is kept by service is what is counted."""
+    chance, known, active = random.Random(seed), Receivers(), 0
+    kept = Receivers()
+    for _ in range(400):
+        active += chance.randrange(3 * MINUTE)
+        name = f"svc{chance.randrange(4)}/1@{chance.randrange(6)}"
+        for each in (known, kept):
+            each.hear(parse_report(report(MONDAY + active, name)[1]), MONDAY + active, active)
+            each.miss(active, 9 * MINUTE, 2)
+        if chance.random() < 0.05:
+            service = f"svc{chance.randrange(4)}"
+            known.forget(service)
+            kept.forget(service)
+            assert all(one.service != service for one in known.silent.values())
+        expected: dict[str, tuple[int, int, int]] = {}
+        for one in known.silent.values():
+            mine = [each for each in known.silent.values() if each.service == one.service]
+            live = [each for each in known.live.values() if each.service == one.service]
+            expected[one.service] = (len(mine), len(live), min(each.heard for each in mine))
+        assert list(known.silences().items()) == list(expected.items())
+        again, written = Receivers(), json.loads(json.dumps(kept.snapshot()))
+        again.restore(written)
+        kept = again
+        assert kept.snapshot() == known.snapshot()
+        assert vars(kept) == vars(known)
 
 
 def losing(share: float, **dropped: float) -> list[Record]:
