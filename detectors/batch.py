@@ -2,10 +2,10 @@
 
 Three ways lead to the same columns, and a fourth for tables (``detectors.columnar``). The fastest
 (``detectors.scan``, compiled) takes events in their usual form whose texts were seen before. The
-second (msgspec) takes events in canonical form: ASCII text without control characters, times in
-UTC with at most six decimals. Whatever neither takes goes to the pydantic model, which accepts it
-or names what is wrong. So the model alone decides what is valid, and the fast ways can only be
-subsets of it (tests with hostile input hold all of them to it).
+second (msgspec) takes events in canonical form: texts within their limits and without control
+characters, times in UTC with at most six decimals. Whatever neither takes goes to the pydantic
+model, which accepts it or names what is wrong. So the model alone decides what is valid, and the
+fast ways can only be subsets of it (tests with hostile input hold all of them to it).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from ingest.schema import (
     parse_report,
 )
 from ingest.tables import Table
+from ingest.vocabulary import TEXT_PATTERN
 
 MOST_WEIGHT = 1e6
 """An event stands for a million at most: a sample rate near 0 must not swallow every count."""
@@ -283,7 +284,6 @@ class Decoder:
         self._decode = msgspec.json.Decoder(_Wire).decode
         self._scanner = Scanner()
         self.names = Names(config)
-        self._clean: dict[tuple[str | None, ...], bool] = {}
         self._days: dict[str, int] = {}
 
     def values(self, values: Sequence[bytes]) -> Decoded:
@@ -334,26 +334,35 @@ class Decoder:
         return Decoded(batch, done.rejected, done.reports, done.controls, newer)
 
     def _teach(self, w: _Wire) -> None:
-        """Let the scanner take events with these texts from now on."""
-        add = self._scanner.words.add
-        codes = _KINDS[w.kind] | _VERDICTS[w.verdict] << 8
-        codes |= _REASONS[w.reason] << 16 | _BELIEVED[w.source_ip_from] << 24
-        add(CODES, (w.kind, w.verdict, w.reason, w.source_ip_from), (codes, 0, 0))
+        """Let the scanner take events with these texts from now on.
+
+        Of most events it knows all texts but one: only what it wants is worked out.
+        """
+        words, names = self._scanner.words, self.names
+        coded = (w.kind, w.verdict, w.reason, w.source_ip_from)
+        if words.wants(CODES, coded):
+            codes = _KINDS[w.kind] | _VERDICTS[w.verdict] << 8
+            codes |= _REASONS[w.reason] << 16 | _BELIEVED[w.source_ip_from] << 24
+            words.add(CODES, coded, (codes, 0, 0))
         for text in (w.event_type, w.key_id):
-            if text is not None:
-                add(NAME, (text,), (self.names.name(text, canonical=True), 0, 0))
-        add(RECEIVER, (w.receiver,), (*self.names.receiver(w.receiver, canonical=True), 0))
+            if text is not None and words.wants(NAME, (text,)):
+                words.add(NAME, (text,), (names.name(text), 0, 0))
+        if words.wants(RECEIVER, (w.receiver,)):
+            words.add(RECEIVER, (w.receiver,), (*names.receiver(w.receiver), 0))
         client = (w.user_agent, w.tls_fp, w.client_cert_fp)
-        add(CLIENT, client, (self.names.client(client), 0, 0))
+        if words.wants(CLIENT, client):
+            words.add(CLIENT, client, (names.client(client), 0, 0))
         if not self.config.is_steady(w.sender, w.provider):
             return  # its class of parameters depends on the time
         who = self.config.who(w.sender, w.provider, 0)
-        sender = self.names.name(w.sender, canonical=True) * (w.sender != UNKNOWN_SENDER)
-        endpoint = self.names.name(w.endpoint, canonical=True)
-        both = who << 8 | self._register.bits(w.sender, w.endpoint)
-        add(WHO, (w.sender, w.provider, w.endpoint), (sender, endpoint, both))
-        came_from = (*self.names.address(w.source_ip), self.names.in_range(who, w.source_ip))
-        add(FROM, (w.source_ip,), came_from, salt=who)
+        called = (w.sender, w.provider, w.endpoint)
+        if words.wants(WHO, called):
+            sender = names.name(w.sender) * (w.sender != UNKNOWN_SENDER)
+            both = who << 8 | self._register.bits(w.sender, w.endpoint)
+            words.add(WHO, called, (sender, names.name(w.endpoint), both))
+        if words.wants(FROM, (w.source_ip,), who):
+            came_from = (*names.address(w.source_ip), names.in_range(who, w.source_ip))
+            words.add(FROM, (w.source_ip,), came_from, salt=who)
 
     def announce(self, columns: NDArray[Any]) -> None:
         """Fill what was announced for senders at the times of their events."""
@@ -407,10 +416,10 @@ class Decoder:
         ValueError or NotCanonicalError) and is left to the model.
         """
         if not canonical:
-            self._check_texts(w)
+            _check_texts(w)
             _check_rest(w)
-        sender = self.names.name(w.sender, canonical) * (w.sender != UNKNOWN_SENDER)
-        receiver, service = self.names.receiver(w.receiver, canonical)
+        sender = self.names.name(w.sender) * (w.sender != UNKNOWN_SENDER)
+        receiver, service = self.names.receiver(w.receiver)
         address, source = self.names.address(w.source_ip)
         t = self._time(w.received_at)
         who = self.config.who(w.sender, w.provider, t)
@@ -421,18 +430,18 @@ class Decoder:
         )
         delivery = hex_key(w.delivery_fp) if w.delivery_fp else 0
         signature = hex_key(w.signature_fp) if w.signature_fp else 0
-        endpoint = self.names.name(w.endpoint, canonical)
+        endpoint = self.names.name(w.endpoint)
         return (
             t,
             sender,
-            self.names.name(w.event_type or "", canonical),
+            self.names.name(w.event_type or ""),
             endpoint,
             hex_key(w.path_fp) if w.path_fp else endpoint,
             source,
             address,
             receiver,
             service,
-            self.names.name(w.key_id, canonical) if w.key_id else 0,
+            self.names.name(w.key_id) if w.key_id else 0,
             self.names.client((w.user_agent, w.tls_fp, w.client_cert_fp)),
             (signature or delivery) if proved else 0,
             (delivery or signature) if proved else 0,
@@ -458,21 +467,6 @@ class Decoder:
             self._register.bits(w.sender, w.endpoint),
         ), id_key(w.id)
 
-    def _check_texts(self, w: _Wire) -> None:
-        """Raise unless every text is canonical; texts seen lately were looked at then."""
-        texts = (
-            w.sender, w.receiver, w.endpoint, w.event_type, w.provider, w.key_id, w.user_agent,
-            w.content_type, w.method, w.tls_fp, w.client_cert_fp, w.country,
-        )  # fmt: skip
-        if texts in self._clean:
-            return
-        _check_texts(w)
-        if w.country is not None and not (len(w.country) == 2 and w.country.isalpha()):
-            raise NotCanonicalError
-        if w.country is not None and not w.country.isupper():
-            raise NotCanonicalError
-        remember(self._clean, texts, True)
-
     def _time(self, text: str) -> int:
         if text.endswith("+00:00"):  # as Python's isoformat writes it
             text = text[:-6] + "Z"
@@ -487,21 +481,25 @@ class Decoder:
         return day + seconds * 1_000_000 + (int(fraction.ljust(6, "0")) if fraction else 0)
 
 
-_LIMITS = (("method", 32), ("country", 2), ("endpoint", 256), ("content_type", 256),
-           ("user_agent", 256), ("receiver", 128), ("sender", 128), ("event_type", 128),
-           ("tls_fp", 128), ("client_cert_fp", 128), ("provider", 64), ("key_id", 64))  # fmt: skip
+_LIMITS = (128, 128, 256, 128, 64, 64, 256, 256, 32, 128, 128, 2)
+_TEXT, _COUNTRY = re.compile(TEXT_PATTERN), re.compile("[A-Z]{2}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 
 
 def _check_texts(w: _Wire) -> None:
-    """Raise unless every text is printable ASCII within its limit."""
-    for name, limit in _LIMITS:
-        text = getattr(w, name)
+    """Raise unless every text is one that the model takes."""
+    texts = (
+        w.sender, w.receiver, w.endpoint, w.event_type, w.provider, w.key_id, w.user_agent,
+        w.content_type, w.method, w.tls_fp, w.client_cert_fp, w.country,
+    )  # fmt: skip
+    for text, limit in zip(texts, _LIMITS, strict=True):
         if text is not None and not (
-            0 < len(text) <= limit and text.isascii() and text.isprintable()
+            0 < len(text) <= limit and (text.isprintable() or _TEXT.fullmatch(text))
         ):
             raise NotCanonicalError
+    if w.country is not None and not _COUNTRY.fullmatch(w.country):
+        raise NotCanonicalError
 
 
 def _check_rest(w: _Wire) -> None:

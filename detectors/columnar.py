@@ -158,10 +158,10 @@ class ColumnDecoder:
         names = self._names
 
         def name(text: str) -> tuple[int, ...]:
-            return (names.name(text, canonical=True),)
+            return (names.name(text),)
 
         def sender(text: str) -> tuple[int, ...]:
-            key = names.name(text, canonical=True) * (text != UNKNOWN_SENDER)
+            key = names.name(text) * (text != UNKNOWN_SENDER)
             return key, int(config.is_named(text))
 
         def country(text: str) -> tuple[int, ...]:
@@ -174,7 +174,7 @@ class ColumnDecoder:
                 _Field("endpoint", name, (0,)),
                 _Field("key_id", name, (0,)),
                 _Field("country", country, (0,)),
-                _Field("receiver", lambda text: names.receiver(text, canonical=True), (0, 0)),
+                _Field("receiver", names.receiver, (0, 0)),
                 _Field("sender", sender, (0, 0)),
                 _Field(
                     "provider", lambda text: (config.who("", text, 0),), (config.who("", None, 0),)

@@ -1,18 +1,20 @@
 """Names of events as keys, and what was found out about them, remembered between batches.
 
-What is no canonical form (ASCII text without control characters, an address as it is written
-usually) raises ``NotCanonicalError`` where it is met: the model decides about it.
+An address that is not written as usual raises ``NotCanonicalError``: the model decides about it.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from bisect import bisect_right
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 from typing import TypeVar
 
-from detectors.config import Config
+from detectors.config import Config, Network
 from detectors.keys import name_key
-from ingest.prefix import source_prefix
+from ingest.prefix import prefix_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -36,21 +38,19 @@ class Names:
         self._receivers: dict[str, tuple[int, int]] = {}
         self._addresses: dict[str, tuple[int, int]] = {}
         self._ranges: dict[tuple[int, str], int] = {}
+        self._edges: dict[int, _Edges] = {}
 
-    def name(self, name: str, canonical: bool) -> int:
+    def name(self, name: str) -> int:
         """Return the key of a name."""
         if (known := self._names.get(name)) is not None:
             return known
-        if not canonical and name and not (name.isascii() and name.isprintable()):
-            raise NotCanonicalError
         return remember(self._names, name, name_key(name))
 
-    def receiver(self, text: str, canonical: bool) -> tuple[int, int]:
+    def receiver(self, text: str) -> tuple[int, int]:
         """Return the keys of a receiver and of its service."""
         if (known := self._receivers.get(text)) is not None:
             return known
         build = text.partition("@")[0]
-        self.name(text, canonical)
         keys = (name_key(build), name_key(build.partition("/")[0]))
         return remember(self._receivers, text, keys)
 
@@ -68,9 +68,10 @@ class Names:
         """Return the keys of an address and of its network."""
         if (known := self._addresses.get(text)) is not None:
             return known
-        if str(ip_address(text)) != text or text.startswith("::ffff:"):
+        ip = _parsed(text)
+        if str(ip) != text or text.startswith("::ffff:") or "%" in text:
             raise NotCanonicalError
-        source = name_key(source_prefix(text))
+        source = name_key(prefix_of(ip))
         address = source if ":" in text else name_key(text)  # a host may have 2^64 of IPv6
         return remember(self._addresses, text, (address, source))
 
@@ -81,10 +82,35 @@ class Names:
             return -1
         known = self._ranges.get((who, address))
         if known is None:
-            ip = ip_address(address)
-            inside = int(any(ip in network for network in networks))
+            edges = self._edges.get(who)
+            if edges is None:
+                edges = self._edges[who] = _edges(networks)
+            ip = _parsed(address)
+            inside = bisect_right(edges[type(ip)], int(ip)) & 1
             known = remember(self._ranges, (who, address), inside)
         return known
+
+
+_Edges = dict[type[IPv4Address] | type[IPv6Address], list[int]]
+
+
+@lru_cache(maxsize=64)  # who asks for its keys asks for its ranges next
+def _parsed(text: str) -> IPv4Address | IPv6Address:
+    """Return an address; ValueError where it is none."""
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+def _edges(networks: Iterable[Network]) -> _Edges:
+    """Return where ranges begin and end, in order: inside is what an odd number of edges precede.
+
+    A published list may have thousands of ranges, and each new address is looked for in it.
+    """
+    found: _Edges = {IPv4Address: [], IPv6Address: []}
+    for one in collapse_addresses(n for n in networks if isinstance(n, IPv4Network)):
+        found[IPv4Address] += int(one[0]), int(one[-1]) + 1
+    for other in collapse_addresses(n for n in networks if isinstance(n, IPv6Network)):
+        found[IPv6Address] += int(other[0]), int(other[-1]) + 1
+    return found
 
 
 def remember(memory: dict[K, V], name: K, value: V) -> V:

@@ -39,6 +39,7 @@ LOW_HALF = np.uint64(0xFFFFFFFF)
 MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 """By a number of bytes, that many of them."""
 QUOTE = 0x22
+BEYOND_ASCII = 0x80
 
 
 def words_of(text: NDArray[np.uint8]) -> NDArray[Any]:
@@ -63,6 +64,27 @@ def text_end(text: Any, at: int, end: int) -> int:
         at += LANES
     if at < end and byte_at(text, at) == QUOTE:
         return at
+    return -1
+
+
+@kernel
+def wide_text_end(text: Any, at: int, end: int) -> int:
+    """Return the same where bytes beyond ASCII may stand; -1 at an escape or control character.
+
+    Whether it is UTF-8 is not looked at: only for texts that are then compared with valid ones.
+    """
+    while at < end:
+        flags = specials_at(text, at)
+        if flags == 0:
+            at += LANES
+        else:
+            at += first_bit(flags)
+            b = byte_at(text, at)
+            if at < end and b == QUOTE:
+                return at
+            if b < BEYOND_ASCII:
+                return -1
+            at += 1
     return -1
 
 

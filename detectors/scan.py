@@ -1,8 +1,9 @@
 """Reads events in their usual form straight into columns, compiled: the first of three ways.
 
 What it takes is one flat JSON object of known names, each once, without an escape, in printable
-ASCII, with UTC times, plain decimal numbers, and texts that were seen before. Everything else is
-left to the second way (``detectors.batch``), which also teaches it new texts. It never decides that
+ASCII, with UTC times, plain decimal numbers, and texts that were seen before. Those that are looked
+up may be of any script: they are what was seen, byte by byte, or left. Everything else is left to
+the second way (``detectors.batch``), which also teaches it new texts. It never decides that
 an event is wrong: it only steps aside. A test with hostile input holds it to the model.
 
 Numbers with a fraction are mantissa / 10^k with both exact in 64 bits, so the quotient is the
@@ -29,6 +30,7 @@ from detectors.octets import (
     hex_in,
     number_in,
     text_end,
+    wide_text_end,
     words_of,
 )
 from detectors.words import (
@@ -150,6 +152,9 @@ KEY_TYPES = np.full(len(NAMES), TEXT, np.int8)
 KEY_TYPES[[SCHEMA, BODY_BYTES, STATUS, DURATION_MS, ATTEMPT, ASN, SAMPLE_RATE]] = NUMBER
 KEY_TYPES[[SIGNATURE_OK, DUPLICATE]] = TRUE
 KEY_TYPES[EXT] = ABSENT
+KEY_WIDE = np.zeros(len(NAMES), np.bool_)
+KEY_WIDE[np.concatenate([IN_RECEIVER, IN_TYPE, IN_KEY, IN_WHO, IN_CLIENT])] = True
+"""Which texts may be beyond ASCII: an event is taken only where they were seen before."""
 ALL_NEEDED = (1 << NEEDED) - 1
 DASHES = (8, 13, 18, 23)
 ALL_LANES: Final = (1 << LANES) - 1
@@ -280,6 +285,8 @@ def look_through(  # noqa: C901 -- in one piece: calls with arrays cost as much 
             close = at + 1 + int(KEY_SIZES[which])
             if close == at + 1:
                 close = text_end(text, at + 1, end)
+                if close < 0 and KEY_WIDE[which]:
+                    close = wide_text_end(text, at + 1, end)
             elif close >= end or byte_at(text, close) != QUOTE:
                 return False
             length = close - at - 1

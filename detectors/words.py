@@ -3,8 +3,10 @@
 Names become 64-bit keys by a cryptographic hash, which compiled code does not have. But names
 repeat: a text is looked at once in Python, and what it stands for (up to three numbers) is kept
 under its bytes; so are several texts that together stand for something. Memory is bounded: when it
-is full, all of it starts afresh. The table's hash is keyed with a number drawn once per process and
-searches give up early, so that names chosen to collide cost a slow way and no more.
+is full, all of it starts afresh. When half of it is full, only what is seen twice is wanted: a
+stranger whose texts are all new does not drive out the others. The table's hash is keyed with a
+number drawn once per process and searches give up early, so that names chosen to collide cost a
+slow way and no more.
 
 >>> words = Words()
 >>> words.add(NAME, ["/hooks/stripe"], (7, 0, 0))
@@ -19,7 +21,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.compile import lean
 from detectors.octets import BYTES, LOW_HALF, MASKS, PAD, byte_at, words_of
@@ -41,8 +42,13 @@ MOST_ENTRIES = 1 << 16
 SLOTS = 1 << 18
 MOST_BYTES = 8 << 20
 MOST_PROBES = 16
+SEEN_ONCE = 1 << 13
+"""Of so many texts it is known that they were seen once, a few of them forgotten early."""
+MOST_TEXTS = 4
+"""Together."""
 LONGEST = 1024
 """Bytes of a text; the longest that the event's schema allows together are fewer."""
+_WHICH = [np.arange(n) for n in range(MOST_TEXTS + 1)]
 _SEED = secrets.randbits(63)
 _LOW = 0xFFFFFFFF
 _HALF = np.uint64(32)
@@ -174,26 +180,47 @@ class Words:
         self._arena = np.zeros(MOST_BYTES + PAD, np.uint8)
         self.arena = words_of(self._arena)
         self.recent = np.full(SITES, -1, np.int64)
-        self._known: set[tuple[int, int, bytes]] = set()
+        self._known: set[tuple[int | str | None, ...]] = set()
+        self._once = [0] * SEEN_ONCE
         self._bytes = 0
+        self._tokens = np.zeros(MOST_TEXTS, TOKEN)
+
+    def wants(self, kind: int, texts: Texts, salt: int = 0) -> bool:
+        """Tell whether texts should be added now that they were seen."""
+        key = (kind, salt, *texts)
+        if key in self._known:
+            return False
+        if 2 * len(self._known) < MOST_ENTRIES and 2 * self._bytes < MOST_BYTES:
+            return True
+        mark = hash(key)  # chance decides only who is added, and that changes no result
+        place = mark % SEEN_ONCE
+        if self._once[place] == mark:
+            return True
+        self._once[place] = mark
+        return False
 
     def add(self, kind: int, texts: Texts, values: tuple[int, int, int], salt: int = 0) -> None:
         """Remember what texts stand for; where there is no room, forget all others first."""
-        whole = b"".join((text or "").encode() + b"\0" for text in texts)
-        if (kind, salt, whole) in self._known or len(whole) > LONGEST:
+        parts = [text.encode() if text else b"" for text in texts]
+        whole = b"\0".join(parts) + b"\0"
+        key = (kind, salt, *texts)
+        if key in self._known or len(whole) > LONGEST:
             return
         used = len(self._known)
         if used == MOST_ENTRIES or self._bytes + len(whole) > MOST_BYTES:
             self.slots[:] = self.recent[:] = -1
             self._known.clear()
             used = self._bytes = 0
-        self._known.add((kind, salt, whole))
+        self._known.add(key)
         start = self._bytes
         self._arena[start : start + len(whole)] = np.frombuffer(whole, np.uint8)
         self.entries[used] = (start, kind, salt, values)
         self._bytes += len(whole)
-        which, tokens = _parts(texts, start)
-        at = _place(kind, salt, which, self.arena, tokens, self.seed, self.slots)
+        for n, part in enumerate(parts):
+            self._tokens[n] = (start, len(part), 0)
+            start += len(part) + 1
+        which = _WHICH[len(parts)]
+        at = _place(kind, salt, which, self.arena, self._tokens, self.seed, self.slots)
         if at >= 0:  # else it stays unknown to compiled code
             self.slots[at] = used
 
@@ -201,18 +228,11 @@ class Words:
         """Return what compiled code finds under texts, None where that is nothing."""
         whole = b"".join((text or "").encode() + b"\0" for text in texts)
         text = words_of(np.frombuffer(whole + bytes(PAD), np.uint8))
-        which, tokens = _parts(texts, 0)
+        which, tokens = _WHICH[len(texts)], np.zeros(len(texts), TOKEN)
+        tokens["length"] = [len((text or "").encode()) for text in texts]
+        tokens["begin"] = np.cumsum(tokens["length"] + 1) - tokens["length"] - 1
         p = _find(kind, salt, which, text, tokens, self.seed, self.slots, self.entries, self.arena)
         if p < 0:
             return None
         a, b, c = self.entries[p]["values"].tolist()
         return a, b, c
-
-
-def _parts(texts: Texts, start: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return where texts stand that were put together, as the scan has it."""
-    tokens = np.zeros(len(texts), TOKEN)
-    tokens["length"] = [len((text or "").encode()) for text in texts]
-    ends = start + np.cumsum(tokens["length"] + 1)
-    tokens["begin"] = ends - tokens["length"] - 1
-    return np.arange(len(texts)), tokens

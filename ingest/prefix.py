@@ -1,7 +1,7 @@
 """Networks that sources are counted by: /24 for IPv4 and /48 for IPv6."""
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 
 def normal_ip(text: str) -> IPv4Address | IPv6Address:
@@ -27,10 +27,23 @@ def source_prefix(ip: str) -> str:
     >>> [source_prefix(ip) for ip in ("192.0.2.7", "2001:db8:1:2::3", "::ffff:192.0.2.7")]
     ['192.0.2.0/24', '2001:db8:1::/48', '192.0.2.0/24']
     """
-    address = normal_ip(ip)
+    return prefix_of(normal_ip(ip))
+
+
+def prefix_of(address: IPv4Address | IPv6Address) -> str:
+    """The network of an address as it stands, written from its number: no object is made of it.
+
+    >>> prefix_of(ip_address("2001:db8::3")), prefix_of(ip_address("::1"))
+    ('2001:db8::/48', '::/48')
+    """
+    number = int(address)
     if isinstance(address, IPv4Address):
-        return str(IPv4Network((int(address) & ~0xFF, 24)))
-    return str(IPv6Network((int(address) >> 80 << 80, 48)))
+        return f"{number >> 24}.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}.0/24"
+    # the five groups behind are zeros, so these and those before them are the longest row of zeros
+    groups = [f"{number >> shift & 0xFFFF:x}" for shift in (112, 96, 80)]
+    while groups and groups[-1] == "0":
+        groups.pop()
+    return ":".join(groups) + "::/48"
 
 
 def hop_ip(text: str) -> str | None:

@@ -19,7 +19,7 @@ from detectors.batch import Decoded, Decoder
 from detectors.config import Config
 from detectors.octets import PAD, words_of
 from detectors.scan import NAMES
-from detectors.words import LONGEST, MOST_BYTES, NAME, Words
+from detectors.words import CLIENT, LONGEST, MOST_BYTES, MOST_TEXTS, NAME, Words
 from ingest.inventory import Inventory, Sender
 from ingest.schema import FIELDS
 from tests.property.test_decoder import BASE, CONFIG, model, objects
@@ -37,11 +37,17 @@ FULL = BASE | {
     "tls_fp": "t13d", "client_cert_fp": "ab:cd", "sample_rate": 0.1,
 }  # fmt: skip
 """An event with every field that the scan reads."""
+WIDE = FULL | {
+    "receiver": "Käufe/1@a", "endpoint": "/заказы", "sender": "東京", "provider": "straße",
+    "key_id": "ключ", "event_type": "bestellung.geändert", "user_agent": "Агент/1.0 (💥 ü)",
+    "tls_fp": "é" * 64, "client_cert_fp": "\u00a0\u200b",
+}  # fmt: skip
+"""The same with texts beyond ASCII wherever they are looked up."""
 
 
 def encode(made: dict[str, Any]) -> bytes:
     """Write an event as publishers do."""
-    return json.dumps(made, separators=(",", ":")).encode()
+    return json.dumps(made, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def padded(text: bytes) -> Any:
@@ -88,13 +94,16 @@ def test_with_and_without_the_scan_the_columns_are_the_same(values: list[bytes])
     assert_equal(fast, slow)
 
 
+ODD_BYTES = b'"\\{}[]:, 0123456789.-+eEtfnullTZ\x00\x1f\x7f\x80\x9f\xc2\xffaF'
+
+
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
     """A full event in its usual form with a few bytes replaced, left out or put in."""
-    value = bytearray(encode(FULL))
+    value = bytearray(encode(draw(st.sampled_from([FULL, WIDE]))))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(value) - 1))
-        new = draw(st.sampled_from(b'"\\{}[]:, 0123456789.-+eEtfnullTZ\x00\x1f\x7f\x80\xffaF'))
+        new = draw(st.sampled_from(ODD_BYTES))
         how = draw(st.integers(0, 2))
         value[at : at + (how != 0)] = b"" if how == 1 else bytes([new])
     return bytes(value)
@@ -119,6 +128,78 @@ def test_usual_events_are_taken() -> None:
     assert left == 0
     assert len(fast.batch) == len(made)
     assert_equal(fast, slow)
+
+
+def test_texts_of_any_script_are_taken() -> None:
+    """Texts beyond ASCII are known once they were seen, alone and together."""
+    made = [encode(WIDE), *(encode(FULL | {name: WIDE[name]}) for name in sorted(WIDE))]
+    fast, slow, left = ways(made)
+    assert left == 0
+    assert len(fast.batch) == len(made)
+    assert_equal(fast, slow)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if WIDE.get(name) == FULL.get(name)))
+def test_texts_that_are_not_looked_up_are_ascii(name: str) -> None:
+    """A byte beyond ASCII anywhere else is left to others, and wrong bytes are wrong."""
+    value = encode(FULL | {name: "TAKE OUT"})
+    made = [value.replace(b"TAKE OUT", byte) for byte in (b"\xc3\xa9", b"\xff", b"\xc2\x80")]
+    fast, slow, left = ways(made)
+    assert left == len(made)
+    assert_equal(fast, slow)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if WIDE.get(name) != FULL.get(name)))
+def test_wrong_bytes_in_texts_are_never_known(name: str) -> None:
+    """What is no UTF-8, a control character or too long is left to others each time."""
+    value = encode(FULL | {name: "TAKE OUT"})
+    made = [
+        value.replace(b"TAKE OUT", text)
+        for text in (b"a\xff", b"\xc2\x80", b"\x7f\xc3\xa9", b"\xed\xa0\x80", "é".encode() * 257)
+    ]
+    fast, slow, left = ways(made * 2)
+    assert left == 2 * len(made)
+    assert len(fast.batch) == 0
+    assert_equal(fast, slow)
+
+
+@pytest.mark.parametrize("text", ["Agént", "a/b", "\u200b", "💥", 'a"b\\'])
+def test_escaped_texts_need_no_model(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text with escapes means what it means without them, and the model is not asked."""
+    monkeypatch.setattr("detectors.batch.parse_event", None)
+    plain = encode(FULL | {"user_agent": text, "method": text})
+    escaped = "".join(f"\\u{n:04x}" for n in memoryview(text.encode("utf-16-le")).cast("H"))
+    other = encode(FULL | {"user_agent": "TAKE", "method": "TAKE"})
+    made = [plain, other.replace(b"TAKE", escaped.encode())]
+    columns = Decoder(CONFIG).values(made).batch.columns
+    assert columns[0].tobytes() == columns[1].tobytes()
+
+
+@pytest.mark.parametrize("text", [r"\ud800", r"\udc00", r"\ud800\u0041", r"\udc00\ud800"])
+def test_half_a_character_is_no_text(text: str) -> None:
+    """Surrogates that stand alone are what the model says of them, wherever they stand."""
+    made = [
+        encode(FULL | {name: "TAKE"}).replace(b"TAKE", text.encode())
+        for name in ("user_agent", "content_type", "method", "sender")
+    ]
+    assert [model(value) for value in made] == [None] * len(made)
+    assert len(Decoder(CONFIG).values(made).batch) == 0
+
+
+def test_only_the_text_that_is_new_is_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an event whose other texts are known, one text is added; of known texts, none."""
+    added: list[tuple[int, tuple[str | None, ...]]] = []
+    asked = Words.add
+
+    def counted(self: Words, kind: int, texts: Any, *more: Any, **named: Any) -> None:
+        added.append((kind, tuple(texts)))
+        asked(self, kind, texts, *more, **named)
+
+    decoder = Decoder(CONFIG)
+    decoder.values([encode(FULL)])
+    monkeypatch.setattr(Words, "add", counted)
+    decoder.values([encode(FULL | {"key_id": "other"}), encode(FULL | {"user_agent": "a\\b"})] * 2)
+    assert added == [(NAME, ("other",)), (CLIENT, ("a\\b", FULL["tls_fp"], FULL["client_cert_fp"]))]
 
 
 NUMBERS = {
@@ -185,10 +266,11 @@ def test_the_scan_knows_every_field_of_the_event() -> None:
 
 
 def test_every_text_that_is_looked_up_is_bounded() -> None:
-    """The longest texts together are shorter than what is remembered as one."""
+    """The longest texts together are shorter than what is remembered as one, and few enough."""
     for together in (scan.IN_CODES, scan.IN_WHO, scan.IN_FROM, scan.IN_CLIENT):
         assert all(n in scan.LIMITS for n in together)
         assert sum(scan.LIMITS[n] + 1 for n in together) <= LONGEST
+        assert len(together) <= MOST_TEXTS
 
 
 def test_events_at_the_end_of_a_buffer_are_taken() -> None:

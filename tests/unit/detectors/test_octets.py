@@ -11,7 +11,8 @@ from numba import njit
 
 from detectors import octets
 
-text_end, hex_in = njit(octets.text_end), njit(octets.hex_in)
+text_end, wide_text_end = njit(octets.text_end), njit(octets.wide_text_end)
+hex_in = njit(octets.hex_in)
 number_in, clock_in = njit(octets.number_in), njit(octets.clock_in)
 EIGHT = st.lists(
     st.sampled_from(b"0123456789:abcdefg/@`G\x00\x7f\x80\xff"), min_size=8, max_size=8
@@ -37,6 +38,21 @@ def test_a_text_ends_at_its_quotation_mark(text: bytes, data: Any) -> None:
         at += 1
     wanted = at if at < end and text[at] == octets.QUOTE else -1
     assert text_end(_padded(text), start, end) == wanted
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(
+    st.binary(max_size=80) | st.text('ab "\\\x1f\x7fäж💥', max_size=40).map(str.encode), st.data()
+)
+def test_a_text_of_any_script_ends_at_its_quotation_mark(text: bytes, data: Any) -> None:
+    """Bytes beyond ASCII are part of a text; control characters and escapes are not."""
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    at = start
+    while at < end and text[at] >= 0x20 and text[at] not in b'"\\\x7f':
+        at += 1
+    wanted = at if at < end and text[at] == octets.QUOTE else -1
+    assert wide_text_end(_padded(text), start, end) == wanted
 
 
 @settings(max_examples=1000, deadline=None, derandomize=True)
