@@ -1,8 +1,8 @@
 """The configuration: parameters of every detector for every class of senders.
 
-A class of senders shares its parameters: one for each provider profile, one for each sender that
-the inventory or an override names. Precedence: default < profile < override. A file of it is read
-by ``detectors.config_file``.
+A class of senders shares its parameters: one for each provider profile, one for each sender to whom
+an override or own ranges give others than his profile. Precedence: default < profile < override. A
+file of it is read by ``detectors.config_file``.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ USUAL_OVERLAP_S = 86_400.0
 """Of old and new keys, where a profile says nothing: Stripe's and Svix's 24 h."""
 LAYOUT_VERSION = 4
 """Part of the configuration's hash: raise it when a step means something else by a row."""
+
+_NO_PARAMS: Final = np.zeros(0)
 
 Network = IPv4Network | IPv6Network
 
@@ -147,6 +149,7 @@ class Config:
         self.shared: tuple[Detector, ...] = tuple(d for d in enabled if d.is_shared)
         watches = health.ID not in disabled
         self.health = health_parts.Params(**self.settings.get(health.ID, {})) if watches else None
+        self._params: dict[str, tuple[Detector, NDArray[Any]]] = {}
         self._classes: list[SenderClass] = []
         self._of_provider: dict[str | None, int] = {}
         self._of_sender: dict[str, dict[str | None, tuple[tuple[int, int], ...]]] = {}
@@ -170,26 +173,39 @@ class Config:
             self._of_provider[name] = len(self._classes)
             self._classes.append(SenderClass(profile, None, _networks(profile.ranges)))
         self._of_provider[None] = self._of_provider[GENERIC]
-        named = {o.sender for o in self.overrides if o.settings} | set(self.inventory.senders)
-        for sender in sorted(named):
+        overrides: dict[str, list[Override]] = {}
+        for override in self.overrides:
+            if override.settings:
+                overrides.setdefault(override.sender, []).append(override)
+        for sender in sorted(overrides.keys() | self.inventory.senders.keys()):
             registered = self.inventory.senders.get(sender)
             fixed = registered.provider if registered else None
-            providers = [fixed] if fixed in self.profiles else sorted(self.profiles)
+            own = _networks(registered.ranges) if registered else ()
+            mine = overrides.get(sender, [])
+            is_fixed = fixed in self.profiles
+            providers = [fixed] if is_fixed else sorted(self.profiles)
             of: dict[str | None, tuple[tuple[int, int], ...]] = {
-                p: self._steps(sender, self.profiles[p]) for p in providers if p is not None
+                p: self._steps(sender, p, own, mine) for p in providers if p is not None
             }
+            if not is_fixed and all(of[p] == ((NEVER, self._of_provider[p]),) for p in of):
+                continue  # goes by the provider of each event, as those that nobody named
             self._of_sender[sender] = {**of, None: of.get(GENERIC, next(iter(of.values())))}
 
-    def _steps(self, sender: str, profile: Profile) -> tuple[tuple[int, int], ...]:
+    def _steps(
+        self, sender: str, provider: str, own: tuple[Network, ...], mine: list[Override]
+    ) -> tuple[tuple[int, int], ...]:
         """Return (until, class) pairs: each time an override expires another class begins."""
-        registered = self.inventory.senders.get(sender)
-        ranges = (registered.ranges if registered else ()) or profile.ranges
-        mine = tuple(o for o in self.overrides if o.sender == sender and o.settings)
+        which = self._of_provider[provider]
+        usual = self._classes[which]
         steps = []
         for until in (*sorted({o.expires for o in mine}), NEVER):
             live = tuple(o for o in mine if o.expires >= until)
-            steps.append((until, len(self._classes)))
-            self._classes.append(SenderClass(profile, sender, _networks(ranges), live))
+            one = SenderClass(usual.profile, sender, own or usual.networks, live)
+            if not live and one.networks == usual.networks and _policy(one) == _policy(usual):
+                steps.append((until, which))
+            else:
+                steps.append((until, len(self._classes)))
+                self._classes.append(one)
         return tuple(steps)
 
     def _measures(self) -> tuple[Measure, ...]:
@@ -249,21 +265,36 @@ class Config:
         return [one.profile for one in self._classes]
 
     def params(self, detector: Detector) -> NDArray[Any]:
-        """Return the detector's parameters as one record for each class."""
+        """Return the detector's parameters as one record for each class.
+
+        All cores of a configuration share them, so nobody can write to them.
+        """
+        made, table = self._params.get(detector.id, (None, _NO_PARAMS))
+        if made is not detector:
+            table = self._params_of(detector)
+            table.flags.writeable = False
+            self._params[detector.id] = detector, table
+        return table
+
+    def _params_of(self, detector: Detector) -> NDArray[Any]:
         names = [f.name for f in fields(detector.params)]
-        table = np.zeros(len(self._classes), params_dtype(detector))
         defaults = {f.name: f.default for f in fields(detector.params)}
-        for which, members in enumerate(self._classes):
-            prior = self.priors.get(members.profile.name, Prior())
+        profiles, of = _profiles(self._classes)
+        rows = np.zeros(len(profiles), params_dtype(detector))
+        for row, profile in zip(rows, profiles, strict=True):
+            prior = self.priors.get(profile.name, Prior())
             fitted = prior.params() if detector.id == PRIOR_SHARES else {}
             values = defaults | fitted | dict(self.settings.get(detector.id, {}))
+            for name in names:
+                row[name] = values[name]
+            if "sizes" in (rows.dtype.names or ()):
+                row["sizes"] = prior.record()
+        table: NDArray[Any] = rows[of]
+        for which, members in enumerate(self._classes):
             for override in members.overrides:
                 if override.detector == detector.id:
-                    values |= override.settings
-            for name in names:
-                table[name][which] = values[name]
-            if "sizes" in (table.dtype.names or ()):
-                table["sizes"][which] = prior.record()
+                    for name, value in override.settings.items():
+                        table[name][which] = value
         table["schedule"] = self.schedules
         return table
 
@@ -329,11 +360,7 @@ def _facts(classes: list[SenderClass]) -> NDArray[Any]:
     for record, members in zip(facts, classes, strict=True):
         profile = members.profile
         record["freshness"] = FRESHNESS[profile.freshness]
-        fixed = members.networks and members.sender is not None
-        # a list that is published, and not known here, says nothing of an address
-        untold = profile.source_policy == "published" and not members.networks
-        policy = "published" if fixed else "unknown" if untold else profile.source_policy
-        record["policy"] = POLICIES[policy]
+        record["policy"] = POLICIES[_policy(members)]
         record["tolerance"] = int((profile.tolerance_s or 0) * SECOND)
         # what a person has sent again is as legitimate as what the provider repeats by itself
         repeats_s = max(profile.horizon_s or 0, profile.resend_s or 0)
@@ -344,10 +371,26 @@ def _facts(classes: list[SenderClass]) -> NDArray[Any]:
     return facts
 
 
+def _policy(members: SenderClass) -> str:
+    """Return what is said of the addresses of a class."""
+    if members.networks:
+        return "published" if members.sender is not None else members.profile.source_policy
+    # a list that is published, and not known here, says nothing of an address
+    policy = members.profile.source_policy
+    return "unknown" if policy == "published" else policy
+
+
+def _profiles(classes: list[SenderClass]) -> tuple[list[Profile], list[int]]:
+    """Return the profiles of classes, each once, and which of them each class has."""
+    found = {members.profile.name: members.profile for members in classes}
+    places = {name: place for place, name in enumerate(found)}
+    return list(found.values()), [places[members.profile.name] for members in classes]
+
+
 def _schedules(classes: list[SenderClass]) -> NDArray[Any]:
-    made: dict[str, Any] = {}
-    for profile in {members.profile.name: members.profile for members in classes}.values():
-        record = made[profile.name] = np.zeros((), schedule.SCHEDULE)
+    profiles, of = _profiles(classes)
+    made = np.zeros(len(profiles), schedule.SCHEDULE)
+    for record, profile in zip(made, profiles, strict=True):
         schedule.fill(
             record,
             profile.gaps_s,
@@ -357,9 +400,8 @@ def _schedules(classes: list[SenderClass]) -> NDArray[Any]:
             bounds_s=profile.gap_range_s,
             max_attempts=profile.max_attempts,
         )
-    names = {name: place for place, name in enumerate(made)}
-    records = np.array(list(made.values()), schedule.SCHEDULE)
-    return records[[names[members.profile.name] for members in classes]]
+    found: NDArray[Any] = made[of]
+    return found
 
 
 def _checked(

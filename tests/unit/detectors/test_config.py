@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import pytest
 from alerts.alert import from_rfc3339
 from detectors.config import Config, Override, StreamSettings
 from detectors.config_file import load_config
+from detectors.core import Core
 from detectors.errors import ConfigError
 from detectors.event import POLICIES
 from detectors.registry import detectors_found
 from ingest.inventory import Inventory, Sender, load_inventory
+from ingest.profiles import load_profiles
 from models.store import StoredModel
 from tests.unit.detectors.streams import DAY, MONDAY
 
@@ -317,11 +319,67 @@ def test_a_registered_provider_is_believed_before_the_event() -> None:
 
 
 def test_there_may_be_more_classes_of_senders_than_16_bits_hold() -> None:
-    """A large inventory keeps every sender's own parameters apart, in the rows too."""
+    """A large inventory keeps every sender's own ranges apart, in the rows too."""
     from tests.unit.detectors.streams import Run, event
 
-    senders = {f"s{i:04}": Sender(f"s{i:04}") for i in range(3300)}
+    names = [f"s{i:04}" for i in range(3300)]
+    senders = {name: Sender(name, ranges=("192.0.2.0/24",)) for name in names}
     run = Run(config=Config(inventory=Inventory(senders=senders)))
     run.feed([event(MONDAY, "s3299")])
     who = int(run.core.table(("sender",)).rows["payload-volume"]["who"][0])
     assert who == run.core.config.who("s3299", None, MONDAY) > 2**15
+
+
+def test_a_sender_without_anything_of_his_own_shares_a_class() -> None:
+    """Names, endpoints and providers of an inventory make no class: the profile's is as good."""
+    usual = Config()
+    senders = {"any": Sender("any", endpoints=("/a",)), "fixed": Sender("fixed", "github")}
+    config = Config(inventory=Inventory(senders=senders))
+    assert len(config.facts) == len(usual.facts)
+    for provider in ("stripe", "github", "never-heard-of", None):
+        assert config.who("any", provider, 0) == usual.who("other", provider, 0)
+        assert config.who("fixed", provider, 0) == usual.who("other", "github", 0)
+
+
+def test_a_class_ends_with_the_override_that_made_it() -> None:
+    """Until then a sender has a class of his own, afterwards that of everybody."""
+    config = Config(
+        overrides=(Override("acme", "payload-volume", "busy", UNTIL, {"close_after_s": 60.0}),)
+    )
+    usual = config.who("other", "stripe", 0)
+    assert config.who("acme", "stripe", UNTIL - 1) != usual
+    assert config.who("acme", "stripe", UNTIL) == usual
+    assert params(config, "acme", "stripe", UNTIL - 1, "close_after_s") == 60.0
+
+
+def test_ranges_that_only_a_named_sender_is_held_to_make_a_class() -> None:
+    """A profile may list ranges and not say that they are all; of a named sender they are."""
+    stripe = replace(load_profiles()["stripe"], source_policy="unknown")
+    config = Config(
+        profiles={**load_profiles(), "stripe": stripe},
+        inventory=Inventory(senders={"acme": Sender("acme")}),
+    )
+    named, usual = (config.who(sender, "stripe", 0) for sender in ("acme", "other"))
+    assert config.networks[named] == config.networks[usual]
+    policies = [int(config.facts[which]["policy"]) for which in (named, usual)]
+    assert policies == [POLICIES["published"], POLICIES["unknown"]]
+    assert config.who("acme", "github", 0) == config.who("other", "github", 0)
+
+
+def test_parameters_are_made_once_and_are_nobodys_to_change() -> None:
+    """All cores of a configuration walk with the same records, which are read-only."""
+    config = Config()
+    first, second = Core(config, 0), Core(config, 1)
+    for one, other in zip(first._runners, second._runners, strict=True):
+        assert one.params is other.params
+        assert one.params is config.params(one.detector)
+        assert not one.params.flags.writeable
+
+
+def test_senders_of_an_inventory_share_parameters_by_the_thousand() -> None:
+    """Ten thousand senders that are only named take no more parameters than none."""
+    names = [f"s{i}" for i in range(10_000)]
+    config = Config(inventory=Inventory(senders={name: Sender(name) for name in names}))
+    sizes = [[c.params(d).nbytes for d in c.detectors] for c in (config, Config())]
+    assert sizes[0] == sizes[1]
+    assert not config.is_named("s7")
