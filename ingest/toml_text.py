@@ -9,7 +9,9 @@ from typing import Any
 from .errors import IngestError
 
 _HEADER = re.compile(r"\s*(\[\[?)(.+?)\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_.-]+|\s*\.\s*)+?)\s*=""")
+_PART = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
+# One way to read a line: any text may stand in a multi-line string, and is tried in linear time.
+_KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 
 Place = tuple[str | int, ...]  # ("senders", "acme", "ranges") or ("planned", 0, "kind")
 

@@ -7,6 +7,7 @@ import pytest
 
 from ingest.errors import InventoryError
 from ingest.inventory import Endpoint, Inventory, Plan, Sender, load_inventory
+from ingest.toml_text import load_toml
 
 GOOD = """
 [senders."acme-stripe"]
@@ -149,3 +150,48 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InventoryError, match=message):
             load_inventory(tmp_path / name)
+
+
+LONG = {
+    "uuid": "9b2f6c1e-4c1d-4e0b-8a37-0d5f1c2b3a49",
+    "dots": "." * 100,
+    "dashes": "-" * 100,
+    "dotted words": ".".join("0123456789abcdef" * 4),
+    "blanks": "a" + " " * 1000 + "b",
+    "brackets": "[" + "]" * 1000 + "x",
+    "quotes": "\"'" * 100,
+}
+
+
+@pytest.mark.parametrize("word", LONG.values(), ids=LONG)
+def test_a_long_word_at_the_start_of_a_line_of_text_is_read(tmp_path: Path, word: str) -> None:
+    """Any line may stand in a text of several lines, and what comes after it has its line."""
+    path = tmp_path / "some.toml"
+    path.write_text(f'reason = """\n{word}\n{word}"""\nlast = 1\n')
+    assert load_toml(path).lines == {("reason",): 1, ("last",): 4}
+
+
+def test_a_reason_may_begin_with_the_id_of_a_ticket(tmp_path: Path) -> None:
+    """A plan's reason may stand on a line of its own, whatever it looks like."""
+    text = GOOD.replace('"yearly"', f'"""\n{LONG["uuid"]}"""')
+    assert _load(tmp_path, text).planned[0].reason == LONG["uuid"]
+
+
+def test_long_numbers_in_a_list_are_read(tmp_path: Path) -> None:
+    """A list may have its values on lines of their own."""
+    path = tmp_path / "some.toml"
+    path.write_text(f"[a]\nlist = [\n  {'1' * 64},\n  {'2' * 64}\n]\nb = 1\n")
+    assert load_toml(path).lines == {("a",): 1, ("a", "list"): 2, ("a", "b"): 6}
+
+
+def test_keys_are_found_however_they_are_written(tmp_path: Path) -> None:
+    """Bare, quoted and dotted keys, with blanks around the dots, each have their line."""
+    path = tmp_path / "some.toml"
+    path.write_text("a-1_B = 1\n\"x = y\" = 2\n'z.z'='q'\n  d . \"e f\" .\t'g'  = 3\n1.5=4\n")
+    assert load_toml(path).lines == {
+        ("a-1_B",): 1,
+        ("x = y",): 2,
+        ("z.z",): 3,
+        ("d", "e f", "g"): 4,
+        ("1", "5"): 5,
+    }
