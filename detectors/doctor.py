@@ -51,6 +51,8 @@ class Trouble:
 
 NAMED: Final = 5
 """Names that one finding lists; the others are counted."""
+GUESSED: Final = 10
+"""Unknown names for which a known one is looked for; each is compared with all known ones."""
 WIDE: Final = {4: 12, 6: 28}
 """A network of fewer bits than this holds a million addresses and more: no sender's own."""
 
@@ -190,12 +192,13 @@ def of_rows(config: Config, now: int) -> Iterator[Trouble]:
     ]
     rows += [(row.name, row.sender, row.expires) for row in config.allows]
     registered = config.inventory.senders
+    close = Guesses(registered)
     for subject, sender, expires in rows:
         if expires <= now:
             text = f"expired at {to_rfc3339(expires)[:16]}Z: remove it, or give a new end"
             yield Trouble(Grade.WARNING, subject, text)
         elif registered and sender is not None and sender not in registered:
-            text = f"{sender} is not in the inventory{close(sender, registered)}"
+            text = f"{sender} is not in the inventory{close(sender)}"
             yield Trouble(Grade.WARNING, subject, text)
 
 
@@ -203,6 +206,7 @@ def of_inventory(
     inventory: Inventory, profiles: Mapping[str, Profile], now: datetime
 ) -> Iterator[Trouble]:
     """What is registered wrongly, only half, or no more."""
+    close = Guesses(profiles)
     if not inventory.senders:
         yield Trouble(Grade.WARNING, "inventory", "registers no sender")
     nameless = [name for name, sender in inventory.senders.items() if sender.provider is None]
@@ -213,7 +217,7 @@ def of_inventory(
         subject = f"senders.{name}"
         if sender.provider is not None and sender.provider not in profiles:
             text = f"provider {sender.provider!r} has no profile, generic is used"
-            text += close(sender.provider, profiles)
+            text += close(sender.provider)
             yield Trouble(Grade.WARNING, subject, text)
         yield from of_networks(f"{subject}, ranges", sender.ranges)
     yield from _shared_networks(inventory)
@@ -247,11 +251,12 @@ def _endpoints(inventory: Inventory) -> Iterator[Trouble]:
     if unknown:
         text = f"{listed(unknown)}: senders may call it, and [endpoints] does not have it"
         yield Trouble(Grade.WARNING, "inventory, endpoints", text)
+    close = Guesses(inventory.senders)
     for name, endpoint in inventory.endpoints.items():
         subject = f"endpoints.{name}"
         strangers = sorted(set(endpoint.callers) - inventory.senders.keys())
         if strangers:
-            hint = close(strangers[0], inventory.senders)
+            hint = close(strangers[0])
             text = f"callers: {listed(strangers)}: no such sender is registered{hint}"
             yield Trouble(Grade.WARNING, subject, text)
         if not endpoint.callers and name not in used:
@@ -269,7 +274,21 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(every[:NAMED]) + more
 
 
-def close(name: str, known: Iterable[str]) -> str:
-    """What may have been meant, as the end of a sentence."""
-    found = get_close_matches(name, list(known), n=1)
-    return f"; is {found[0]!r} meant?" if found else ""
+class Guesses:
+    """What may have been meant by the first few unknown names, as the end of a sentence.
+
+    >>> guess = Guesses(["acme", "beta"])
+    >>> guess("acne"), guess("zebra"), guess("acne")
+    ("; is 'acme' meant?", '', "; is 'acme' meant?")
+    """
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = known
+        self._found: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        """Return a question, or nothing where no known name is close or enough were asked."""
+        if name not in self._found and len(self._found) < GUESSED:
+            found = get_close_matches(name, list(self._known), n=1)
+            self._found[name] = f"; is {found[0]!r} meant?" if found else ""
+        return self._found.get(name, "")

@@ -211,6 +211,28 @@ def test_what_is_over_is_told() -> None:
     ]  # fmt: skip
 
 
+def test_what_is_meant_is_guessed_for_the_first_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of unknown names are all told, and ten of each kind compared with the known."""
+    compared: list[str] = []
+    guess = doctor.get_close_matches
+
+    def matches(name: str, known: list[str], *, n: int) -> list[str]:
+        compared.append(name)
+        return guess(name, known, n=n)
+
+    monkeypatch.setattr(doctor, "get_close_matches", matches)
+    senders = {f"customer-{n}": Sender(f"customer-{n}", provider=f"strip{n}") for n in range(30)}
+    callers = {f"/{n}": Endpoint(f"/{n}", callers=(f"custmer-{n}",)) for n in range(30)}
+    end = from_rfc3339("2026-11-22T00:00:00Z")
+    rows = [Override(f"kustomer-{n % 25}", "replay-burst", "x", end, {}) for n in range(50)]
+    told = found(of(Inventory(senders, callers), overrides=tuple(rows)))
+    assert sum("kustomer" in text and "not in the inventory" in text for _, _, text in told) == 50
+    assert sum("has no profile" in text for _, _, text in told) == 30
+    assert sum("no such sender is registered" in text for _, _, text in told) == 30
+    assert sum(" meant?" in text for _, _, text in told) == 20 + 10 + 10
+    assert len(compared) == len(set(compared)) == 3 * doctor.GUESSED
+
+
 def test_a_detector_that_is_off_or_on_trial_is_told() -> None:
     """Nobody wonders in a year why replays were never seen."""
     off, trial = frozenset({"replay-burst"}), frozenset({"spoofed-source"})
