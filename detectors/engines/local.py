@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,7 +185,10 @@ class _Walk:
         self._state = state
         self._partitions = partitions
         self._said = said
-        self._obeyed = [0] * len(state.cores)
+        self._placed = 0
+        """So many of ``_said``, which grows while input is read, are in a partition's list."""
+        self._waiting: list[list[tuple[int, Control]]] = [[] for _ in range(partitions)]
+        """Control records of each partition that are not due yet, in the order of their times."""
         self._on_progress = on_progress
         self._done = 0
 
@@ -198,10 +203,11 @@ class _Walk:
 
     def _walk(self, events: Ordered, reports: Reports, *, last: bool) -> None:
         where = self._partition_of(events)
+        self._place()
         for p in range(len(self._state.cores)):
             mine = events if self._partitions == 1 else events.where(where == p)
             times = mine.times
-            placed = self._placed(p, times, last=last)
+            placed = self._due(p, times, last=last)
             for start, end, told in _chunks(times, reports):
                 ends = end == len(times)
                 here = [(n - start, c) for n, c in placed if start <= n and (ends or n < end)]
@@ -234,22 +240,31 @@ class _Walk:
             homes.append(home)
         return np.array(homes, np.int64)[member]
 
-    def _placed(
+    def _place(self) -> None:
+        """Put the control records that were read since the last time where they belong."""
+        of: dict[int, list[tuple[int, Control]]] = {}
+        for control in self._said[self._placed :]:
+            home = partition_for(record_key_of(control.sender), self._partitions)
+            of.setdefault(home, []).append((control.at_us, control))
+        self._placed = len(self._said)
+        for home, more in of.items():
+            self._waiting[home] = sorted(self._waiting[home] + more, key=itemgetter(0))
+
+    def _due(
         self, partition: int, times: NDArray[np.int64], *, last: bool
     ) -> list[tuple[int, Control]]:
         """Return control records that are due, each with the event before which it takes effect.
 
         One for whose time another event may still come waits.
         """
-        n = self._partitions
-        said = sorted(self._said, key=lambda control: control.at_us)
-        mine = [c for c in said if partition_for(record_key_of(c.sender), n) == partition]
-        left = mine[self._obeyed[partition] :]
-        at = np.array([control.at_us for control in left], np.int64)
-        places = np.searchsorted(times, at, side="right")
-        due = len(left) if last else int(np.searchsorted(places, len(times)))
-        self._obeyed[partition] += due
-        return list(zip(places[:due].tolist(), left[:due], strict=True))
+        waiting = self._waiting[partition]
+        due = len(waiting)
+        if not last:
+            due = bisect_left(waiting, times[-1], key=itemgetter(0)) if len(times) else 0
+        taken, self._waiting[partition] = waiting[:due], waiting[due:]
+        at = np.array([at for at, _ in taken], np.int64)
+        places = np.searchsorted(times, at, side="right").tolist()
+        return [(place, control) for place, (_, control) in zip(places, taken, strict=True)]
 
 
 def _chunks(
