@@ -19,6 +19,7 @@ from typing import Any, Final
 from alerts.alert import Alert, Quantity, Severity, Status
 from alerts.campaigns import LEAST_SENDERS, WINDOW_US, Key, Kind, evidence, group_of, kind_of
 from alerts.explain import format_count, runbook, safe
+from alerts.members import Members
 from alerts.threat import techniques
 
 MOST_GROUPS: Final = 10_000
@@ -43,7 +44,7 @@ NO_CAUSES: Final = frozenset({"rotation_started", "rotation_stalled"})
 class _Group:
     """Incidents that may be one, and the campaign that they have become."""
 
-    members: OrderedDict[str, Alert] = field(default_factory=OrderedDict)
+    members: Members = field(default_factory=Members)
     campaign: Alert | None = None
     folded: dict[str, None] = field(default_factory=dict)
     told_members: int = 0
@@ -159,12 +160,16 @@ class Correlator:
         if len(self._groups) > MOST_GROUPS:
             self._groups.popitem(last=False)
         is_new = alert.id not in group.members
-        newest = max((one.opened_at for one in group.members.values()), default=alert.opened_at)
-        late = group.campaign is not None and alert.opened_at - newest > WINDOW_US
+        newest = group.members.newest()
+        late = (
+            group.campaign is not None
+            and newest is not None
+            and alert.opened_at - newest > WINDOW_US
+        )
         if is_new and (late or len(group.members) >= MOST_MEMBERS):
             self._key_of.pop(alert.id, None)
             return [alert]  # an incident of its own
-        group.members[alert.id] = alert
+        group.members.put(alert)
         own = alert.id in group.folded and not self._leads(key, alert)
         if not is_new and own and alert.severity >= Severity.CRITICAL:
             del group.folded[alert.id]  # nothing that is critical stays behind a campaign
@@ -179,11 +184,10 @@ class Correlator:
         return [alert]
 
     def _perhaps_opened(self, kind: Kind, group: _Group, alert: Alert) -> list[Alert]:
-        recent = [
-            one for one in group.members.values() if alert.opened_at - one.opened_at <= WINDOW_US
-        ]
-        if len({one.sender for one in recent}) < LEAST_SENDERS:
+        since = alert.opened_at - WINDOW_US
+        if not group.members.are_of(LEAST_SENDERS, since):
             return [alert]
+        recent = [one for one in group.members if one.opened_at >= since]
         leader = recent[0]
         group.folded.update({alert.id: None, leader.id: None})
         group.told_members = len(recent)
@@ -214,7 +218,7 @@ class Correlator:
             return []
         group.told_members = len(group.members)
         group.campaign = group.campaign.model_copy(
-            update=evidence(kind_of(key), group.members.values())
+            update=evidence(kind_of(key), group.members)
             | {"status": Status.UPDATED, "updated_at": alert.updated_at}
         )
         return [group.campaign]
@@ -231,7 +235,7 @@ class Correlator:
         group = self._groups.get(key)
         if group is None:
             return [alert]
-        group.members.pop(alert.id, None)
+        group.members.pop(alert.id)
         return [_first(alert) if alert.id in group.folded else alert]
 
     def _closed(self, key: Key, alert: Alert) -> list[Alert]:
@@ -239,18 +243,18 @@ class Correlator:
         group = self._groups.get(key)
         if group is None:
             return [alert]
-        members = list(group.members.values())
-        group.members.pop(alert.id, None)
+        member = group.members.pop(alert.id)
         told = [] if alert.id in group.folded or self._leads(key, alert) else [alert]
         group.folded.pop(alert.id, None)
         if not group.members:
             del self._groups[key]
             if group.campaign is not None:
+                seen = [one.last_seen for one in (group.campaign, member) if one is not None]
                 closing = {
                     "status": Status.CLOSED,
                     "close_reason": alert.close_reason,
                     "updated_at": alert.updated_at,
-                    "last_seen": max(group.campaign.last_seen, *(m.last_seen for m in members)),
+                    "last_seen": max(seen),
                 }
                 told.append(group.campaign.model_copy(update=closing))
         return told
@@ -263,7 +267,7 @@ class Correlator:
             "groups": [
                 [
                     list(key),
-                    [one.to_json().decode() for one in group.members.values()],
+                    [one.to_json().decode() for one in group.members],
                     None if group.campaign is None else group.campaign.to_json().decode(),
                     list(group.folded),
                     group.told_members,
@@ -285,7 +289,8 @@ class Correlator:
         """Take over what ``snapshot`` returned."""
         for key, members, campaign, folded, told in state["groups"]:
             group = self._groups[tuple(key)] = _Group(told_members=told)
-            group.members.update((one.id, one) for one in map(_read, members))
+            for one in map(_read, members):
+                group.members.put(one)
             group.campaign = None if campaign is None else _read(campaign)
             group.folded.update(dict.fromkeys(folded))
         self._key_of.update((id_, tuple(key)) for id_, key in state["keys"])
