@@ -53,6 +53,8 @@ class Controls:
         self._live: dict[str, _Said] = {}
         self._ended: dict[str, int] = {}
         """Of records that were overruled: the end until which their ids are remembered."""
+        self._verdicts: dict[tuple[str | None, ...], dict[str, None]] = {}
+        """Ids of live verdicts by what they are about, with and without their source."""
         self._announced = Announced()
         self._first_end = NEVER
 
@@ -80,26 +82,29 @@ class Controls:
         self._first_end = min(self._first_end, control.expires_us)
         if said.measure is not None:
             self._tuning.add(said.measure)
-        self._announce(control)
+        self._note(control)
 
-    def _announce(self, control: Control) -> None:
+    def _note(self, control: Control) -> None:
+        """Announce a plan; find a verdict again when a newer one comes."""
         if isinstance(control, PlanControl):
             self._announced.add(control.sender, plan_of(control))
+        elif isinstance(control, VerdictControl):
+            for about in _abouts(control):
+                self._verdicts.setdefault(about, {})[control.id] = None
 
     def _overrule(self, newer: VerdictControl) -> None:
-        """Let the newest verdict on the same finding stand alone."""
-        about = (newer.sender, newer.detector, newer.finding, newer.source)
-        before = len(self._live)
-        for older in [one.control for one in self._live.values()]:
-            if not isinstance(older, VerdictControl):
-                continue
-            same = about == (older.sender, older.detector, older.finding, older.source)
-            anywhere = about[:3] == (older.sender, older.detector, older.finding)
-            if same or (anywhere and newer.verdict == "attack"):
-                del self._live[older.id]
-                self._ended[older.id] = older.expires_us
-        if len(self._live) < before:
-            self._renew()
+        """Let the newest verdict on the same finding stand alone, an attack from anywhere."""
+        about = _abouts(newer)[newer.verdict == "attack"]
+        for id_ in [*self._verdicts.get(about, ())]:
+            older = self._live.pop(id_)
+            self._ended[id_] = older.control.expires_us
+            if older.measure is not None:
+                self._tuning.forget(older.measure)
+            assert isinstance(older.control, VerdictControl)
+            for known in _abouts(older.control):
+                del self._verdicts[known][id_]
+                if not self._verdicts[known]:
+                    del self._verdicts[known]
 
     def _forget(self, before: int) -> None:
         if before < self._first_end:
@@ -113,9 +118,9 @@ class Controls:
     def _renew(self) -> None:
         """Let what is left hold, and nothing else."""
         self._tuning.say(one.measure for one in self._live.values() if one.measure is not None)
-        self._announced = Announced()
+        self._announced, self._verdicts = Announced(), {}
         for one in self._live.values():
-            self._announce(one.control)
+            self._note(one.control)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
@@ -129,6 +134,12 @@ class Controls:
         self._renew()
         for text in parts["live"]:
             self._keep(parse_control(text.encode(), None, unsigned=True))
+
+
+def _abouts(verdict: VerdictControl) -> tuple[tuple[str | None, ...], tuple[str | None, ...]]:
+    """Return what a verdict is about: the finding from its source, and the finding."""
+    finding = (verdict.sender, verdict.detector, verdict.finding)
+    return (*finding, verdict.source), finding
 
 
 def plan_of(control: PlanControl) -> Planned:

@@ -144,32 +144,46 @@ class _Ordered:
     """
 
     def __init__(self) -> None:
-        self._count = 0
-        self._by_detector: dict[str | None, list[tuple[int, Measure]]] = {}
-        self._by_network: dict[tuple[int, int], dict[int, list[tuple[int, Measure]]]] = {}
+        self._numbers: dict[int, int] = {}
+        """By identity: equal ones both hold."""
+        self._next = 0
+        self._by_detector: dict[str | None, dict[int, Measure]] = {}
+        self._by_network: dict[tuple[int, int], dict[int, dict[int, Measure]]] = {}
         """By version and length of the prefix, then by the prefix."""
 
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def add(self, measure: Measure) -> None:
-        placed = (self._count, measure)
-        self._count += 1
-        if measure.source is not None:
-            kind = measure.source.version, measure.source.prefixlen
-            prefix = _prefix(measure.source.network_address, measure.source.prefixlen)
-            self._by_network.setdefault(kind, {}).setdefault(prefix, []).append(placed)
-            return
-        for detector in (None,) if measure.covers is None else measure.covers:
-            self._by_detector.setdefault(detector, []).append(placed)
+        self._numbers[id(measure)] = self._next
+        for place in self._places(measure):
+            place[self._next] = measure
+        self._next += 1
+
+    def forget(self, measure: Measure) -> None:
+        number = self._numbers.pop(id(measure))
+        for place in self._places(measure):
+            del place[number]
+
+    def _places(self, measure: Measure) -> list[dict[int, Measure]]:
+        network = measure.source
+        if network is not None:
+            kind = network.version, network.prefixlen
+            prefix = _prefix(network.network_address, network.prefixlen)
+            return [self._by_network.setdefault(kind, {}).setdefault(prefix, {})]
+        detectors = (None,) if measure.covers is None else measure.covers
+        return [self._by_detector.setdefault(detector, {}) for detector in detectors]
 
     def about(self, finding: Finding) -> list[Measure]:
         """Return those that mean the finding."""
         found = [
-            *self._by_detector.get(None, ()),
-            *self._by_detector.get(finding.detector, ()),
+            *self._by_detector.get(None, {}).items(),
+            *self._by_detector.get(finding.detector, {}).items(),
         ]
         if self._by_network and (address := finding.address) is not None:
             for (version, length), networks in self._by_network.items():
                 if version == address.version:
-                    found += networks.get(_prefix(address, length), ())
+                    found += networks.get(_prefix(address, length), {}).items()
         found.sort(key=itemgetter(0))
         return [measure for _, measure in found if measure.is_about(finding)]
 
@@ -183,34 +197,37 @@ class Tuning:
 
     def __init__(self, measures: Iterable[Measure]) -> None:
         self._configured = tuple(measures)
-        self._general = _Ordered()
-        self._of: dict[str, _Ordered] = {}
-        self._is_general = False
+        self._of: dict[str | None, _Ordered] = {}
+        """By sender; None: about all of them."""
         self.say(())
 
     def say(self, measures: Iterable[Measure]) -> None:
         """Let these hold from now on beside those of the configuration, and no others."""
-        self._general, self._of, self._is_general = _Ordered(), {}, False
+        self._of = {}
         for one in (*self._configured, *measures):
             self.add(one)
 
     def add(self, measure: Measure) -> None:
         """Let this one hold as well, from now on."""
-        if measure.sender is None:
-            self._general.add(measure)
-            self._is_general = True
-        else:
-            self._of.setdefault(measure.sender, _Ordered()).add(measure)
+        self._of.setdefault(measure.sender, _Ordered()).add(measure)
+
+    def forget(self, measure: Measure) -> None:
+        """Let this one, which was added, hold no longer; the others keep their order."""
+        of = self._of[measure.sender]
+        of.forget(measure)
+        if not of:
+            del self._of[measure.sender]
 
     def has_say(self, sender: str) -> bool:
         """Tell whether a finding about this sender might be judged otherwise than ``as_found``."""
-        return self._is_general or sender in self._of
+        return None in self._of or sender in self._of
 
     def judge(self, finding: Finding) -> Judged:
         """Return what is to be told of a finding: the first measure that holds it back, wins."""
         judged = _AS_FOUND[finding.severity]
-        for measures in (self._general, self._of.get(finding.sender)):
-            for measure in measures.about(finding) if measures is not None else ():
+        for sender in (None, finding.sender):
+            of = self._of.get(sender)
+            for measure in of.about(finding) if of is not None else ():
                 judged = _apply(measure, finding, judged)
         return judged
 
