@@ -71,7 +71,7 @@ def _lines(text: str) -> dict[Place, int]:
 def _names(dotted: str) -> tuple[str, ...]:
     try:
         found: Any = tomllib.loads(f"{dotted} = 0")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return ()
     names = []
     while isinstance(found, dict):
