@@ -34,7 +34,7 @@ test: check unit integration  ## checks and all tests; the Kafka tests skip with
 
 unit: $(READY)  ## the tests that need no broker, on all cores
 	$(BIN)/python -m detectors.warm
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not integration"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not integration"
 
 integration: $(READY)  ## the tests on a real Kafka
 	$(BIN)/python -m pytest -m integration
