@@ -110,10 +110,12 @@ class Controls:
         if before < self._first_end:
             return
         ends = {id_: one.control.expires_us for id_, one in self._live.items()}
-        self._live = {id_: one for id_, one in self._live.items() if ends[id_] > before}
+        live = {id_: one for id_, one in self._live.items() if ends[id_] > before}
         self._ended = {id_: end for id_, end in self._ended.items() if end > before}
-        self._first_end = min([*(ends[id_] for id_ in self._live), *self._ended.values(), NEVER])
-        self._renew()
+        self._first_end = min([*(ends[id_] for id_ in live), *self._ended.values(), NEVER])
+        if len(live) < len(self._live):
+            self._live = live
+            self._renew()
 
     def _renew(self) -> None:
         """Let what is left hold, and nothing else."""

@@ -90,7 +90,8 @@ def plans_of(plans: Iterable[Plan]) -> dict[str, tuple[Planned, ...]]:
 class Announced:
     """The plans of many senders, and the column of events that says which are in force.
 
-    What an event costs depends on neither how many senders have plans nor how many each has.
+    What an event costs depends on neither how many senders have plans nor how many each has; only
+    the first event of a sender behind a new plan looks at all that this sender has.
     """
 
     def __init__(self) -> None:

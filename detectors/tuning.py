@@ -164,6 +164,11 @@ class _Ordered:
         number = self._numbers.pop(id(measure))
         for place in self._places(measure):
             del place[number]
+        if measure.source is not None and not any(self._places(measure)):
+            kind = measure.source.version, measure.source.prefixlen
+            del self._by_network[kind][_prefix(measure.source.network_address, kind[1])]
+            if not self._by_network[kind]:
+                del self._by_network[kind]
 
     def _places(self, measure: Measure) -> list[dict[int, Measure]]:
         network = measure.source
@@ -249,7 +254,9 @@ def _apply(measure: Measure, finding: Finding, judged: Judged) -> Judged:
 
 def _changed(judged: Judged, note: str, **fields: Any) -> Judged:
     """Return it with other fields and one more note, as far as an alert has room for notes."""
-    notes = (*judged.notes, note) if len(judged.notes) < MAX_NOTES else judged.notes
+    notes = judged.notes
+    if note not in notes and len(notes) < MAX_NOTES:
+        notes = (*notes, note)
     if notes is judged.notes and all(getattr(judged, name) == fields[name] for name in fields):
         return judged
     return replace(judged, notes=notes, **fields)

@@ -43,11 +43,11 @@ SLOTS = 1 << 18
 MOST_BYTES = 8 << 20
 MOST_PROBES = 16
 SEEN_ONCE = 1 << 13
-"""Of so many texts it is known that they were seen once, a few of them forgotten early."""
+"""Of so many texts it is known that they were seen once; a flood of more drives some out."""
 MOST_TEXTS = 4
 """Together."""
-LONGEST = 1024
-"""Bytes of a text; the longest that the event's schema allows together are fewer."""
+LONGEST = 2_100
+"""Bytes of texts; the longest that the event's schema allows together, in any script, are fewer."""
 _WHICH = [np.arange(n) for n in range(MOST_TEXTS + 1)]
 _SEED = secrets.randbits(63)
 _LOW = 0xFFFFFFFF

@@ -43,7 +43,7 @@ def load_toml(path: Path) -> TomlText:
         raise IngestError(msg) from None
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         line = re.search(r"at line (\d+)", str(error))
         number = line.group(1) if line else len(text.splitlines())  # "at end of document"
         msg = f"{path}:{number}: no TOML: {re.sub(r' *[(]at .*[)]', '', str(error))}"
@@ -71,7 +71,7 @@ def _lines(text: str) -> dict[Place, int]:
 def _names(dotted: str) -> tuple[str, ...]:
     try:
         found: Any = tomllib.loads(f"{dotted} = 0")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return ()
     names = []
     while isinstance(found, dict):

@@ -32,7 +32,7 @@ is a whole working day that does not begin; a batch that does not come; a servic
 publishing and never reported looks like the silence of its senders; half holidays and
 a provider that stops at a month's end are told (low); sampling that becomes a hundred times thinner
 at once looks like a silence until the first sampled call; calls of a flood under a known network
-hide a silence.
+hide a silence; after 45 days without a record of anybody nobody is waited for.
 """
 
 from __future__ import annotations

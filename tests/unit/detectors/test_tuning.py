@@ -189,6 +189,36 @@ def test_what_was_said_is_found_as_if_all_of_it_were_read(
     assert len(reads) == (1 if about_sources and found.value else 0)
 
 
+def test_what_is_said_many_times_leaves_room_for_what_holds_back() -> None:
+    """Equal notes are one, so that the one of the measure that decides is not lost."""
+    shadow = {"expires": LATER, "covers": {"a": None}}
+    said = [Measure("shadow", "override", "trial", **shadow) for _ in range(20)]
+    judged = Tuning([*said, Measure("allow", "allow.1", "scan", LATER)]).judge(
+        Finding("acme", "a", "x", 2, 0, 0)
+    )
+    assert (judged.held_by, judged.shadow) == ("allow.1", True)
+    assert [note.split(" (")[0] for note in judged.notes] == ["shadow: override", "held by allow.1"]
+
+
+def test_what_was_forgotten_about_a_network_costs_no_look_at_the_event() -> None:
+    """When nothing is said of any network, the source of a finding is not read."""
+    tuning = Tuning([])
+    one, other = (
+        Measure("verdict", "verdict", "why", LATER, sender="acme", source=ip_network(network))
+        for network in NETWORKS[:2]
+    )
+    tuning.add(one)
+    tuning.add(other)
+    tuning.forget(one)
+    stays = Measure("allow", "allow.1", "scan", LATER, sender="acme", covers={"b": None})
+    tuning.add(stays)
+    found = Finding("acme", "a", "x", 2, 0, 0, lambda: b'{"source_ip":"192.0.2.200"}')
+    assert tuning.judge(found).held_by == "verdict"
+    tuning.forget(other)
+    unread = Finding("acme", "a", "x", 2, 0, 0, lambda: pytest.fail("it was read"))
+    assert tuning.judge(unread) == as_found(2)
+
+
 def test_an_allowlist_holds_back_and_counts() -> None:
     """Nothing is told, not even the end; each state that would have been is counted by its row."""
     incidents, counted = table(allow(covers={"replay-burst": None}))

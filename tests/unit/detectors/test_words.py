@@ -22,6 +22,15 @@ def test_what_is_known_is_not_wanted_again() -> None:
     assert [words.wants(FROM, ("a",), salt) for salt in (3, 4)] == [False, True]
 
 
+def test_the_longest_texts_of_any_script_are_learned() -> None:
+    """As long as the schema allows, of four bytes a character."""
+    words = Words()
+    client = tuple("\U0001f512" * length for length in (256, 128, 128))
+    words.add(CLIENT, client, (7, 0, 0))
+    assert words.get(CLIENT, client) == (7, 0, 0)
+    assert not words.wants(CLIENT, client)
+
+
 def test_texts_that_are_seen_once_do_not_drive_out_others() -> None:
     """Half of the memory is for whoever comes; the other half takes a second sight."""
     words = Words()
