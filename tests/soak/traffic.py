@@ -18,6 +18,7 @@ from tests.chaos.stream import Record
 
 SECOND: Final = 1_000_000
 HOUR: Final = 3600 * SECOND
+DAY: Final = 24 * HOUR
 PIECE: Final = 2_000
 VARIANTS: Final = 3
 """Networks, types and keys of each sender."""
@@ -32,7 +33,7 @@ REPLAYED: Final = 0.002
 """Parts of all events."""
 REPLAYED_OF: Final = 60
 """Senders whose calls are presented again: so few that before memory is judged each has its
-incidents, which stay open all day, and these list as many events as they ever do."""
+incidents, which stay open as long as it goes on, and these list as many events as they ever do."""
 
 
 @dataclass(frozen=True)

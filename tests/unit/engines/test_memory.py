@@ -66,9 +66,9 @@ def test_what_lies_free_between_small_blocks_is_given_back() -> None:
     _holds(SMALL)
 
 
-def test_it_is_given_back_after_much_and_once_a_minute() -> None:
-    """What took much memory is followed at once; what took little, a minute after the last time."""
-    times = iter([100.0, 159.0, 160.0, 161.0, 220.0, 221.0])
+def test_it_is_given_back_after_much_and_now_and_then() -> None:
+    """What took much memory is followed at once; what took little, 20 s after the last time."""
+    times = iter([100.0, 119.0, 120.0, 121.0, 140.0, 141.0])
     turn = Turn(lambda: next(times))
     much = (False, False, True, False, False)
     assert [turn.has_come(took_much=each) for each in much] == [False, True, True, False, True]
