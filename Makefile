@@ -32,12 +32,14 @@ check: $(READY)  ## lint, types, import directions
 
 test: check unit integration  ## checks and all tests; the Kafka tests skip without a broker, unless CALLWATCH_REQUIRE_BROKER=1
 
+# By files, so that what the tests of one share is made, and compiled, once.
 unit: $(READY)  ## the tests that need no broker, on all cores
 	$(BIN)/python -m detectors.warm
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not integration"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not integration"
 
-integration: $(READY)  ## the tests on a real Kafka
-	$(BIN)/python -m pytest -m integration
+integration: $(READY)  ## the tests on a real Kafka: one for each core, unless CALLWATCH_TEST_KAFKA names one
+	$(BIN)/python -m detectors.warm
+	$(BIN)/python -m pytest -n auto --dist loadfile -m integration
 
 $(PEERS_READY): requirements-peers.lock
 	$(PYTHON) -m venv $(PEERS)

@@ -1,11 +1,24 @@
-"""Fixtures that several folders of tests share: a real Kafka broker."""
+"""What several folders of tests share: a real Kafka broker, for each process of tests one."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from tests.kafka.broker import Broker, BrokerUnavailableError, broker_required, running_broker
+from tests.kafka.broker import (
+    GIVEN,
+    Broker,
+    BrokerUnavailableError,
+    broker_required,
+    running_broker,
+)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A broker that is given is one for all: there the tests on it run one after the other."""
+    on_broker = config.getoption("markexpr") == "integration"
+    return 1 if on_broker and os.environ.get(GIVEN) else None
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Apache Kafka from Maven Central, run by Java in KRaft mode: one node, its own ports and files."""
 
 import base64
+import fcntl
 import os
 import shutil
 import socket
@@ -108,18 +109,18 @@ def cached_jars() -> Path:
         return JARS
     maven = _program("mvn", "Maven, as Debian's maven")
     JARS.parent.mkdir(parents=True, exist_ok=True)
-    # Into a folder of its own, then renamed: a broken download is never taken for a whole one.
-    with tempfile.TemporaryDirectory(dir=JARS.parent) as folder:
-        _run(
-            [maven, "-q", "-B", "-f", str(POM), f"-DoutputDirectory={folder}/jars", COPY_GOAL],
-            seconds=DOWNLOAD_SECONDS,
-            what="fetching Kafka with Maven",
-        )
-        try:
+    with JARS.with_name("lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of tests: one of them fetches
+        if JARS.is_dir():
+            return JARS
+        # Into a folder of its own, then renamed: a broken download is never taken for a whole one.
+        with tempfile.TemporaryDirectory(dir=JARS.parent) as folder:
+            _run(
+                [maven, "-q", "-B", "-f", str(POM), f"-DoutputDirectory={folder}/jars", COPY_GOAL],
+                seconds=DOWNLOAD_SECONDS,
+                what="fetching Kafka with Maven",
+            )
             Path(folder, "jars").rename(JARS)
-        except OSError:
-            if not JARS.is_dir():  # otherwise another test run was faster
-                raise
     return JARS
 
 

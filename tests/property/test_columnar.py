@@ -214,14 +214,14 @@ def made(values: list[dict[str, Any]]) -> pd.DataFrame:
 def test_frames_mean_what_their_rows_mean(form: str, natural: bool) -> None:
     """Frames of any types, right or wrong: same columns, same faults, same words."""
     fast = 0
-    for seed in range(40):
-        frame = made(rows(random.Random(seed)))
+    for number in range(20):  # other rows for each form
+        frame = made(rows(random.Random(f"{form} {natural} {number}")))
         if natural:
             with suppress(UnicodeError):
                 frame = frame.infer_objects()
         for table in frame_tables(FORMS[form](frame)):
             fast += assert_same(table, DECODER)
-    assert fast > 100 or form == "naive"  # else nothing was compared with anything
+    assert fast > 50 or form == "naive"  # else nothing was compared with anything
 
 
 def arrow(values: list[dict[str, Any]]) -> pa.RecordBatch:

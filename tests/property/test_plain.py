@@ -13,7 +13,7 @@ from detectors.core import Core
 from tests.property.hostile import hostile
 
 ROOT = Path(__file__).parents[2]
-SEEDS = range(12)
+SEEDS = range(6)
 SIZE = 1500
 
 
@@ -48,6 +48,6 @@ def test_compiled_and_plain_cores_agree() -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     plain, compiled = json.loads(done.stdout), computed()
-    assert sum(len(alerts) for alerts, _, _ in compiled.values()) > 100  # type: ignore[arg-type, misc]
+    assert sum(len(alerts) for alerts, _, _ in compiled.values()) > 50  # type: ignore[arg-type, misc]
     for seed in map(str, SEEDS):
         assert plain[seed] == json.loads(json.dumps(compiled[seed]))

@@ -13,7 +13,7 @@ from detectors.engines.local import run_local
 from ingest.inventory import load_inventory
 from ingest.sources import read_events
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]  # played once for all of them
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

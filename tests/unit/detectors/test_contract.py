@@ -64,7 +64,6 @@ def plain() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.xdist_group("plain")  # half a minute of plain Python, once
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: d.id)
 def test_compiled_equals_plain(detector: Detector, plain: dict[str, list[str]]) -> None:
     """Compiled steps and timers give the bits of plain ones, on ordinary and on extreme rows."""
