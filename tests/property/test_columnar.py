@@ -221,7 +221,7 @@ def test_frames_mean_what_their_rows_mean(form: str, natural: bool) -> None:
                 frame = frame.infer_objects()
         for table in frame_tables(FORMS[form](frame)):
             fast += assert_same(table, DECODER)
-    assert fast > 50 or form == "naive"  # else nothing was compared with anything
+    assert fast > 10 or form == "naive"  # else nothing was compared with anything
 
 
 def arrow(values: list[dict[str, Any]]) -> pa.RecordBatch:

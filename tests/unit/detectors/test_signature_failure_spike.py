@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from statistics import median
 
 import pytest
 
@@ -215,15 +216,24 @@ def test_onboarding_with_wrong_signatures_is_quiet() -> None:
 
 
 def test_an_onboarded_sender_is_watched_from_its_second_day() -> None:
-    """What failed while it was integrated does not hide a total failure on the third day."""
+    """What failed while it was integrated does not hide a total failure on the third day.
+
+    A median: a call in some hundreds passes for one that failed before, by the few bits kept of it.
+    """
     chance = random.Random(5)
     first = list(traffic(days=1, provider="svix"))
     for call in first:
         if chance.random() < 0.25:
             call |= {"verdict": "rejected", "reason": "signature_invalid", "signature_ok": False}
     run = Run(first, traffic(MONDAY + DAY, days=1, seed=2, provider="svix"))
-    run.feed(calls(10, 30, MONDAY + 2 * DAY, provider="svix", **BAD))
-    assert (run.opened(ID) or 99) <= 8
+    kept, found = run.core.snapshot(), []
+    for _ in range(5):
+        run.core = Core.restore(run.core.config, kept)
+        run.alerts.clear()
+        run.values.clear()
+        run.feed(calls(10, 30, MONDAY + 2 * DAY, provider="svix", **BAD))
+        found.append(run.opened(ID) or 99)
+    assert median(found) <= 8
 
 
 @pytest.mark.parametrize("seed", range(8))
