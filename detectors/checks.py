@@ -272,10 +272,14 @@ def random_events(seed: int, n: int = EVENTS) -> NDArray[Any]:
 
 
 def default_params(detector: Detector) -> NDArray[Any]:
-    """Return the detector's default parameters as the record that its step reads."""
+    """Return the detector's default parameters as the record that its step reads.
+
+    They are read-only, as a core has them: what is compiled for these is what runs there.
+    """
     record = np.zeros(1, params_dtype(detector))
     for f in fields(detector.params):
         record[f.name] = f.default
+    record.flags.writeable = False
     return record
 
 

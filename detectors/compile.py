@@ -100,7 +100,13 @@ def _machine() -> str:
     """Return what machine code depends on beside its sources."""
     features = binding.get_host_cpu_features().flatten()
     versions = f"{numba.__version__} {np.__version__} {sys.version}"
-    return f"{versions} {binding.get_host_cpu_name()} {features}"
+    # numba does not tell code with checks of bounds, say, from code without.
+    settings = sorted(
+        f"{name}={value}"
+        for name, value in os.environ.items()
+        if name.startswith("NUMBA_") and name not in {"NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT"}
+    )
+    return f"{versions} {binding.get_host_cpu_name()} {features} {settings}"
 
 
 def cache_root() -> Path:

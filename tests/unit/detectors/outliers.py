@@ -79,9 +79,10 @@ def walk(
     """Return what the detector writes over a sender's events; ``row`` is left as it ends."""
     n = len(events)
     row = np.zeros(1, behaviour_outlier.SENDER) if row is None else row
-    numbers = default_params(DETECTOR)
+    numbers = default_params(DETECTOR).copy()
     for name, value in params.items():
         numbers[name] = value
+    numbers.flags.writeable = False  # as a core has them: nothing is compiled anew
     ticks = events["now"] - events["now"] % MINUTE
     records = np.zeros(n + 5_000, record_dtype(DETECTOR))
     clock, pauses = np.zeros(3, np.int64), np.zeros((0, 3), np.int64)

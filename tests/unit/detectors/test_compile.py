@@ -140,6 +140,18 @@ def test_old_caches_are_removed(copy: Path, tmp_path: Path) -> None:
     assert len(list(cache.iterdir())) == 3
 
 
+def test_code_with_checks_of_bounds_is_kept_apart(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What numba is told to compile differently has a folder of its own; plain runs have none."""
+    code = "from detectors.compile import cache_folder; print(cache_folder())"
+    usual = run(copy, tmp_path / "cache", code)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert run(copy, tmp_path / "cache", code) == usual
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    assert run(copy, tmp_path / "cache", code) != usual
+
+
 @pytest.mark.parametrize("blocked", ["a file", "below a file"])
 def test_a_cache_that_cannot_be_written_is_no_hindrance(
     copy: Path, tmp_path: Path, blocked: str
