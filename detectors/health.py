@@ -19,8 +19,9 @@ them. *misplaced* are senders whose events are in a partition that their key doe
 that their baseline is split. *batch_damaged* are records in batches that cannot be read: their
 checksum is wrong, or they unpack to more than a batch of events can be. *control_invalid* is a
 control record whose signature is wrong.
-*state_rebuilt* says that detection starts with less memory than it had, *facts_stale* that a
-provider's facts were read too long ago to be relied on.
+*state_rebuilt* says that detection starts with less memory than it had, or that records were
+deleted from the log before they were read; *facts_stale* that a provider's facts were read too long
+ago to be relied on.
 
 Known gaps: where all receivers stop at once, time stands still and nothing is told before the next
 record comes; nor is a receiver missed that never reports, or one process of several behind one
@@ -116,6 +117,7 @@ _READ: Final = {
 }  # fmt: skip
 """Facts that detection uses; what is only told to people blinds nobody when it is old."""
 _SCORES: Final = {INFO: 10.0, LOW: 30.0, MEDIUM: 60.0}
+_REBUILT_AS: Final = {"cold_start": INFO, "not_fitting": INFO, "records_gone": MEDIUM}
 _EPOCH_DAY: Final = 719_163  # date(1970, 1, 1).toordinal()
 
 
@@ -339,7 +341,9 @@ class Health:
         self._judge_receivers(tick, active)
         if self._rebuilt:
             why, self._rebuilt = self._rebuilt, ""
-            severity = INFO if why in ("cold_start", "not_fitting") else LOW
+            severity = {"cold_start": INFO, "not_fitting": INFO, "records_gone": MEDIUM}.get(
+                why, LOW
+            )
             self._tell("state_rebuilt", self._here, tick, 1, severity, {}, detail=why)
         if tick // SLOT > clock.slot:
             self._next_slot(tick // SLOT)

@@ -46,16 +46,24 @@ def summary_of(found: Found) -> str:
             f"{subject}: {format_count(int(n['controls']), 'control record')} with a wrong "
             "signature in 15 min; none took effect"
         ),
-        "state_rebuilt": lambda: (
-            f"{subject}: the state was made anew, because "
-            f"{WHY_REBUILT.get(found.key[2], safe(found.key[2]))}; "
-            "what the log no longer holds is not known"
-        ),
+        "state_rebuilt": lambda: _rebuilt(subject, found.key[2]),
         "facts_stale": lambda: (
             f"provider {subject}: {format_count(int(n['stale_facts']), 'fact')} that detection "
             f"relies on read up to {int(n['oldest_days']):,} days ago; callwatch doctor names them"
         ),
     }[found.reason]()
+
+
+def _rebuilt(subject: str, why: str) -> str:
+    if why == "records_gone":
+        return (
+            f"{subject}: records were deleted from the log before they were read, and were not seen"
+        )
+    because = WHY_REBUILT.get(why, safe(why))
+    return (
+        f"{subject}: the state was made anew, because {because}; what the log no longer holds is "
+        "not known"
+    )
 
 
 def _silent(service: str, found: Found) -> str:

@@ -11,14 +11,15 @@ above loses one.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import thread_time
 from typing import Final, NamedTuple
 
 from alerts.alert import Alert
 from detectors.batch import Rejected
 from detectors.engines import memory
-from detectors.engines.errors import FencedError
+from detectors.engines.errors import EngineError, FencedError
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
 from detectors.engines.ports import Outside, PartitionCore, TopicPartition
@@ -52,6 +53,8 @@ class Assigned:
     def __init__(self, where: TopicPartition, outside: Outside) -> None:
         self.where = where
         self.closed = False
+        self.broken = False
+        """Whether something failed half-way: then this state must never become a checkpoint."""
         self.cost = 0.0
         """Seconds of CPU for copying and packing the last checkpoint."""
         self.took_much = False
@@ -61,6 +64,7 @@ class Assigned:
         self._state = StateLog(where.partition, tables, outside)
         self._core: PartitionCore | None = None
         self._next = 0  # the offset of the record to walk next
+        self._handed = 0  # the offset after the last that the stream has handed over
         self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
         self.ahead: int | None = None
         """The offset of the checkpoint that was found, where the group's is not as far."""
@@ -132,19 +136,26 @@ class Assigned:
     async def feed(self, stretch: Stretch) -> int:
         """Walk the records that were not walked yet, and those that are missing before them.
 
-        How many observations were told.
+        How many observations were told. Raises `EngineError` where the log has lost its newest.
         """
-        if stretch.stop <= self._next:
-            return 0
-        if stretch.start > self._next:
-            await self._fill(stretch.start)
-        records = stretch.since(self._next)
-        self._next = stretch.stop
-        return await self._apply(records, emit=True)
+        with self._all_or_broken():
+            if stretch.start < self._handed:
+                await self._look_whether_it_went_back(stretch)
+            self._handed = stretch.stop
+            if stretch.stop <= self._next:
+                return 0
+            if stretch.start > self._next:
+                await self._fill(stretch.start)
+            records = stretch.since(self._next)
+            self._next = stretch.stop
+            return await self._apply(records, emit=True)
 
     def copy(self) -> Copy | None:
-        """What a checkpoint is to hold; None when nothing has happened since the last."""
-        if self._core is None or self._next == self._saved:
+        """What a checkpoint is to hold; None when nothing has happened since the last.
+
+        Of a broken state there is none either: alerts may be missing on the topic that are in it.
+        """
+        if self._core is None or self._next == self._saved or self.broken:
             return None
         waiting, self._unacknowledged = self._unacknowledged, []
         started = thread_time()
@@ -153,9 +164,10 @@ class Assigned:
 
     async def write(self, copy: Copy) -> int:
         """Write a checkpoint of it; the offset to commit. Records may be walked meanwhile."""
-        packed = await self._state.pack(copy.offset, self._cores.config_hash, copy.state)
-        self.cost = copy.seconds + packed.seconds
-        await asyncio.gather(*copy.waiting)
+        with self._all_or_broken():  # nobody else waits for these
+            packed = await self._state.pack(copy.offset, self._cores.config_hash, copy.state)
+            self.cost = copy.seconds + packed.seconds
+            await asyncio.gather(*copy.waiting)
         await self._state.write(packed)
         self._saved = copy.offset
         self.took_much = packed.is_whole and packed.size >= memory.MUCH
@@ -171,6 +183,15 @@ class Assigned:
         self.closed = True
         self._core = None
         self._unacknowledged.clear()
+
+    @contextmanager
+    def _all_or_broken(self) -> Iterator[None]:
+        """Whatever ends this half-way, being cancelled too, leaves a broken state."""
+        try:
+            yield
+        except BaseException:
+            self.broken = True
+            raise
 
     async def _take(self, found: Found[State], end: int) -> str | None:
         """Continue from the checkpoint; or the reason why there is none to continue from."""
@@ -200,6 +221,28 @@ class Assigned:
         self._next = self._saved = checkpoint.offset
         return None
 
+    async def _look_whether_it_went_back(self, stretch: Stretch) -> None:
+        """A client that asks for what is not there any more begins anew, with the oldest record.
+
+        Then the log was cut off (one broker had all of it and lost power, or an unclean election),
+        or the topic was made anew. Those that came since would be passed over for long ago walked.
+        """
+        note(
+            "partition.went_back",
+            level=logging.WARNING,
+            partition=self.where,
+            start=stretch.start,
+            reached=self._handed,
+        )
+        async with reading(self._outside) as reader:
+            end = (await in_thread(self._outside, lambda: reader.bounds(*self.where))).end
+        if end < self._next:
+            msg = (
+                f"{self.where}: the log ends at offset {end}, and {self._next} was reached before: "
+                "its newest records were lost, or the topic was made anew"
+            )
+            raise EngineError(msg)
+
     async def _fill(self, stop: int) -> None:
         """Walk what the log holds before `stop` and the stream did not hand over."""
         start = self._next
@@ -210,6 +253,8 @@ class Assigned:
     async def _walk(self, reader: LogReader, start: int, stop: int, *, emit: bool) -> int:
         """Feed the records of the log with `start <= offset < stop`; how many there were."""
         begin = (await in_thread(self._outside, lambda: reader.bounds(*self.where))).begin
+        if emit and start < min(begin, stop):
+            self._tell_gone(start, min(begin, stop))
         count = 0
         batches = reader.read(*self.where, max(start, begin), stop)
         while batch := await in_thread(self._outside, lambda: next(batches, None)):
@@ -219,6 +264,18 @@ class Assigned:
             count += len(batch)
         self._next = max(self._next, stop)
         return count
+
+    def _tell_gone(self, start: int, stop: int) -> None:
+        """Retention was faster than this worker, or whatever kept it away."""
+        note(
+            "partition.records_gone",
+            level=logging.ERROR,
+            partition=self.where,
+            start=start,
+            stop=stop,
+        )
+        if self._core is not None:
+            self._core.rebuilt("records_gone")
 
     async def _apply(self, records: Sequence[LogRecord], *, emit: bool) -> int:
         core = self._core

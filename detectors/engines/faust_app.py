@@ -70,6 +70,7 @@ class Worker:
             save_events=settings.save_events,
             ready=self._tell_ready,
         )
+        self._app.resting = self._share.restoring
         self._member = self._is_ready = False
         self._watchdog = Watchdog(
             Stall(settings.save_seconds, settings.stall_seconds),
@@ -116,6 +117,9 @@ class Worker:
         if error is not None:
             LOGGER.error("%s", line("worker.failed", error=repr(error)), exc_info=error)
         saved = error is None and await self._save_at_last()
+        if error is None and self._failure.done():  # while it was saved
+            error, saved = self._failure.exception(), False
+            LOGGER.error("%s", line("worker.failed", error=repr(error)), exc_info=error)
         for each in parts:
             each.cancel()
         await asyncio.gather(self._stop_faust(), self._share.end(STOP_SECONDS))
@@ -174,17 +178,22 @@ class Worker:
         if is_ready:
             note("worker.ready", partitions=len(self._share.places))
         if (file := self._settings.ready_file) is not None:
-            if is_ready:
-                file.touch()
-            else:
-                file.unlink(missing_ok=True)
+            try:
+                if is_ready:
+                    file.touch()
+                else:
+                    file.unlink(missing_ok=True)
+            except OSError as error:
+                self._fail(EngineError(f"--ready-file {file}: {error.strerror or error}"))
 
     # Faust calls these
 
     async def _detect(self, stream: Any) -> None:
         try:
             async for fetched in stream.noack():
-                if not self._failure.done():
+                # What came before its restore began is read from the log, as any gap is: one agent
+                # walks all partitions, and must not wait for one of them.
+                if not self._failure.done() and fetched.where not in self._share.restoring():
                     await self._share.feed(fetched)
                 self._app.consumer.landed(fetched)
         except Exception as error:  # Faust would log it, and start the agent again

@@ -48,6 +48,8 @@ def new_app(settings: WorkerSettings, folder: str) -> Any:
         broker_credentials=credentials(settings.kafka),
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=SESSION_SECONDS / 4,
+        # Restores may take longer than aiokafka's patience: whether all moves, the watchdog judges.
+        broker_max_poll_interval=7 * 86_400.0,
         consumer_auto_offset_reset="earliest",
         processing_guarantee="at_least_once",
         producer_acks=-1,

@@ -11,6 +11,8 @@ callwatch is installed, and by being imported.
   every station; nothing counts as in flight over a change of generation.
 - **Back-pressure.** Nothing more is asked of the fetcher while `FLYING_BYTES` are on their way to
   the agent; aiokafka then holds one answer of each partition, and asks the broker for no other.
+- **Restores.** An application's `resting` names the partitions of which nothing is taken: aiokafka
+  holds one answer of each, and the others go on.
 - **Offsets.** Nothing is acknowledged to Faust, and Faust commits nothing: the worker does
   (`detectors.engines.assigned`). Faust's own memory of what was read is not asked either.
 - **Committed transactions only.** What a producer took back never was an event.
@@ -30,6 +32,7 @@ from aiokafka.consumer import fetcher as aiokafka_fetcher
 from faust.transport.drivers import TRANSPORTS, aiokafka
 from faust.types.tuples import ConsumerMessage
 
+from detectors.engines.errors import EngineError
 from detectors.engines.ports import TopicPartition
 from detectors.engines.stretch import Fetched, Stretch
 from detectors.engines.unpacking import FACTOR
@@ -44,6 +47,8 @@ FETCH_BYTES: Final = 16 << 20
 PARTITION_BYTES: Final = 8 << 20
 """Of one partition in it: eight times what is usual, since each batch costs the core about a
 millisecond, however few events are in it. At the live edge, where less waits, nothing changes."""
+RESTING_SECONDS: Final = 0.05
+"""For others' records, until it is looked again whether a partition still rests."""
 FORGETTING: Final = 0.9
 """How much is believed of how well the last answers were packed, where the next is packed less."""
 MOST_GROWTH: Final = 16.0
@@ -96,12 +101,27 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,  # noqa: ARG002 - stretches are not cut
     ) -> Any:
+        resting: frozenset[Any] = getattr(self.app, "resting", frozenset)()
+        if resting & active_partitions:
+            active_partitions, timeout = active_partitions - resting, RESTING_SECONDS
+            if not active_partitions:  # of none at all aiokafka would give out all
+                await asyncio.sleep(timeout)
+                return {}
         found = await super()._fetch_records(consumer, active_partitions, timeout=timeout)
         # Nothing was awaited since the fetcher made sure that no assignment is under way: this is
         # the generation of the one under which these were fetched.
         generation = consumer._coordinator.generation
         if found:
             self._gathering.found(max(growth for [(_, _, growth)] in found.values()))
+        for where, [(stretch, _, _)] in found.items():
+            end = consumer.highwater(where)
+            if end is not None and stretch.stop > end:
+                msg = (
+                    f"{where.topic}/{where.partition}: a batch of records is said to reach to "
+                    f"offset {stretch.stop - 1}, but the log ends at {end}: the broker's copy is "
+                    "damaged"
+                )
+                raise EngineError(msg)
         return {
             where: Fetched(TopicPartition(*where), generation, stretch, size)
             for where, [(stretch, size, _)] in found.items()

@@ -141,6 +141,9 @@ def _usual(data: bytes | memoryview, since: int) -> RawFetch | None:
     batches, is_usual = heads_of(data, since)
     if not is_usual:
         return None
+    reaches = batches["base"] + batches["last"]
+    if (batches["base"][1:] <= reaches[:-1]).any():  # no checksum covers where a batch stands
+        return None
     view = memoryview(data)
     ends = batches["end"].tolist()
     begins = (batches["at"] - (_HEADER.size - _BEFORE_CRC)).tolist()
@@ -161,7 +164,7 @@ def _usual(data: bytes | memoryview, since: int) -> RawFetch | None:
         packed = int((batches["end"] - batches["at"]).sum())
         batches["end"] = np.cumsum(np.array(lengths, np.int64))
         batches["at"] = batches["end"] - lengths
-    stop = int((batches["base"] + batches["last"]).max(initial=since - 1)) + 1
+    stop = int(reaches.max(initial=since - 1)) + 1
     try:
         return _records(buffer, batches, since, stop, packed)
     except BatchError:
@@ -190,6 +193,7 @@ class _Walk:
         self._data = data
         self._since = since
         self._unpacked = 0
+        self._reached = -1  # the last offset of the batch before
         self._stops = [(0, since)]  # of each batch: where it begins, and the stop before it
         self._going, self._gone = list(aborted), set[int]()
 
@@ -213,6 +217,10 @@ class _Walk:
         if header is None:
             return False
         base, _, _, _, _, attributes, last, _, _, producer, _, _, _ = header
+        if base <= self._reached or not (base <= self.stop <= base + last or self._fits(header)):
+            msg = f"it stands among batches with other offsets (+{last})"
+            raise BatchError(msg)
+        self._reached = base + last
         while self._going and self._going[0][1] <= base:
             self._gone.add(self._going.pop(0)[0])
         is_wanted = base + last >= self._since
@@ -226,6 +234,11 @@ class _Walk:
             self.batches.append(_Batch(body, (at + _HEADER.size, end, *header)))
         self.at = end
         return True
+
+    def _fits(self, header: tuple[int, ...]) -> bool:
+        """Whether the batch that does not begin where the last one ended ends before the next."""
+        following = _base_at(self._data, self._end)
+        return following is None or header[0] + header[6] < following
 
     def back(self, at: int) -> None:
         """Forget the batch that begins there in the answer, and what came behind it."""
@@ -279,13 +292,14 @@ def _damaged(data: bytes | memoryview, at: int, since: int, why: str) -> RawFetc
     """What is given out for the batch that begins there, alone."""
     base, length = _START.unpack_from(data, at)[:2]
     end = at + _BEFORE_LENGTH + length
-    start = max(base, since)
-    said = None
+    following = _base_at(data, end)
     _, _, _, _, crc, _, last, *_, count = _HEADER.unpack_from(data, at)
+    start = since if following is not None and base + last >= following else max(base, since)
+    said = None
     is_right = crc32c(memoryview(data)[at + _BEFORE_CRC : end]) == crc
     if last >= 0 and (is_right or count == last + 1 <= MOST_UNPACKED // LEAST_RECORD):
         said = base + last + 1
-    ends = [each for each in (said, _base_at(data, end)) if each is not None and each > start]
+    ends = [each for each in (said, following) if each is not None and each > start]
     stop = min(ends, default=start + 1)
     text = f"the batch of records at offset {base}: {why}"
     return RawFetch([LogRecord(start, 0, None, None, (), Damage(stop, text))], stop, len(text))

@@ -68,6 +68,7 @@ class Share:
         self.pace = pace or Pace()
         self._giving_back = memory.Turn()
         self._early: asyncio.Task[None] | None = None  # a checkpoint before its time
+        self._releases = 0  # under way: nothing else is saved before them
 
     def assign(self, partitions: Iterable[TopicPartition], generation: int) -> None:
         """Own these partitions from now on, and no others; their states are restored meanwhile."""
@@ -86,6 +87,11 @@ class Share:
     def places(self) -> list[Place]:
         """How far the partitions are that are restored."""
         return [held.state.place for held in self._held.copy().values() if held.usable]
+
+    def restoring(self) -> frozenset[TopicPartition]:
+        """The partitions that are not restored yet; any thread may ask."""
+        held = self._held.copy()
+        return frozenset(where for where, each in held.items() if not each.ready.done())
 
     def tell_busiest(self) -> None:
         """Name the senders from whom most came since the last time: a partition is as fast as one.
@@ -125,19 +131,25 @@ class Share:
             await in_thread(self._outside, memory.give_back)
 
     async def release(self, partitions: Iterable[TopicPartition] | None, seconds: float) -> bool:
-        """Save these partitions (None: all) if it can be done in time, and own them no more."""
+        """Save these partitions (None: all) if it can be done in time, and own them no more.
+
+        Whether all of them are saved: not one that is broken.
+        """
         going = [*(self._held if partitions is None else partitions)]
         going = [each for each in going if each in self._held]
+        states = [self._held[each].state for each in going]
+        self._releases += 1
         try:
             await asyncio.wait_for(self._save(going, leaving=True), seconds)
         except TimeoutError:
             note("checkpoint.too_late", level=logging.WARNING, partitions=going, seconds=seconds)
             return False
         finally:
+            self._releases -= 1
             self._settle(going)
             self._close(going)
             note("partitions.released", partitions=going)
-        return True
+        return not any(each.broken for each in states)
 
     async def end(self, seconds: float) -> None:
         """Own nothing more, saved or not, and wait that long for what is being restored."""
@@ -171,7 +183,7 @@ class Share:
         """Write a checkpoint of one partition; the offset that it reflects."""
         async with few:
             async with self._turn:  # of each partition by itself: walking stands still for less
-                copies = self._copy([where])
+                copies = [] if self._releases else self._copy([where])
             for _, held, copy in copies:
                 offset = await _written(held.state, copy, leaving=False)
                 return None if offset is None else (held, offset)
@@ -248,7 +260,7 @@ async def _written(state: Assigned, copy: Copy, *, leaving: bool) -> int | None:
     try:
         return await state.write(copy)
     except FencedError as error:
-        if not leaving:  # it is ours by the group, and still somebody took it: start again
+        if not leaving and not state.closed:  # ours by the group, and somebody took it: start again
             raise
         note("state.fenced", level=logging.WARNING, partition=state.where, error=error)
         return None

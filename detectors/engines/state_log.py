@@ -17,9 +17,10 @@ from itertools import chain
 from time import thread_time
 from typing import Final, NamedTuple, TypeVar
 
-from detectors.engines.errors import FencedError
+from detectors.engines.errors import EngineError, FencedError
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader
+from detectors.engines.patience import AWAY_SECONDS
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
 from detectors.engines.state_cache import CacheError, Kept, Part
 from detectors.engines.state_topic import (
@@ -79,7 +80,12 @@ class StateLog:
 
     async def take_over(self) -> Found[State]:
         """Claim the partition, then read what stands there; no other's checkpoint counts now."""
-        claim = await (await self._send(claim_record(self._where.partition, *self._signed)))
+        sent = await self._send(claim_record(self._where.partition, *self._signed))
+        try:
+            claim = await asyncio.wait_for(sent, AWAY_SECONDS)
+        except TimeoutError:
+            msg = f"{self._where}: no broker has acknowledged a claim for {AWAY_SECONDS:.0f} s"
+            raise EngineError(msg) from None
         async with reading(self._outside) as reader:
             found, self._seen = await self._in_thread(lambda: self._read(reader, claim.offset + 1))
         if found.owner != self._fence:
@@ -258,13 +264,23 @@ class StateLog:
 @asynccontextmanager
 async def reading(outside: Outside) -> AsyncIterator[LogReader]:
     """A reader for this use alone; closed afterwards where something failed."""
-    reader = await in_thread(outside, outside.readers.take)
+    taking = asyncio.ensure_future(in_thread(outside, outside.readers.take))
+    try:
+        reader = await asyncio.shield(taking)
+    except asyncio.CancelledError:  # it will be taken all the same
+        taking.add_done_callback(_close_late)
+        raise
     try:
         yield reader
     except BaseException:
         await in_thread(outside, reader.close)
         raise
     await in_thread(outside, lambda: outside.readers.give(reader))
+
+
+def _close_late(taking: asyncio.Task[LogReader]) -> None:
+    if not taking.cancelled() and taking.exception() is None:
+        taking.result().close()
 
 
 async def in_thread(outside: Outside, call: Callable[[], T]) -> T:

@@ -521,6 +521,13 @@ def test_a_rebuilt_state_is_told_once_with_the_next_minute() -> None:
     assert alerts[0].summary.startswith(
         "partition 5: the state was made anew, because its checkpoint was damaged"
     )
+    gone = core_of(partition=5)
+    gone.rebuilt("records_gone")
+    (alert,) = feed(gone, steady(5))
+    assert (alert.reason, alert.severity) == ("state_rebuilt", "medium")
+    assert alert.summary == (
+        "partition 5: records were deleted from the log before they were read, and were not seen"
+    )
     fresh = core_of()
     fresh.rebuilt("not_fitting")
     assert short(feed(fresh, steady(5))) == [("state_rebuilt", "info", "open")]

@@ -160,6 +160,30 @@ def test_less_is_asked_for_of_what_is_packed() -> None:
     assert share() == pytest.approx(1 / MOST_GROWTH)
 
 
+class _Thread(FetchThread):
+    """Gets this from aiokafka, as far as it asks for it; logs end at offset 1."""
+
+    def __init__(self, answer: dict[Any, Any], resting: frozenset[Any] = frozenset()) -> None:
+        self.answer, self.asked = answer, list[set[Any]]()
+        self.learned: list[float] = []
+        self.app = SimpleNamespace(resting=lambda: resting)
+        self._gathering: Any = SimpleNamespace(found=self.learned.append)
+
+    def fetch(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """What it hands over of all partitions."""
+
+        async def fetched(_: Any, __: Any, active: set[Any], **___: Any) -> Any:
+            self.asked.append(active)
+            return {where: one for where, one in self.answer.items() if where in active}
+
+        monkeypatch.setattr(aiokafka.AIOKafkaConsumerThread, "_fetch_records", fetched)
+        monkeypatch.setattr(faust_transport, "RESTING_SECONDS", 0.0)
+        consumer = SimpleNamespace(
+            _coordinator=SimpleNamespace(generation=3), highwater=lambda _: 1
+        )
+        return run(lambda: self._fetch_records(consumer, set(self.answer)))
+
+
 @pytest.mark.parametrize("growths", [(1.0,), (1.0, 7.5)])
 def test_what_an_answer_grew_by_is_learned(
     monkeypatch: pytest.MonkeyPatch, growths: tuple[float, ...]
@@ -167,18 +191,29 @@ def test_what_an_answer_grew_by_is_learned(
     """The one that is packed best counts; sizes go to back-pressure."""
     stretch = Stretch(0, 1, [])
     answer = {TopicPartition("t", n): [(stretch, 10 + n, g)] for n, g in enumerate(growths)}
-
-    async def fetched(*_args: Any, **_kwargs: Any) -> Any:
-        return answer
-
-    monkeypatch.setattr(aiokafka.AIOKafkaConsumerThread, "_fetch_records", fetched)
-    learned: list[float] = []
-    thread = FetchThread.__new__(FetchThread)
-    thread._gathering = SimpleNamespace(found=learned.append)  # type: ignore[assignment]
-    consumer = SimpleNamespace(_coordinator=SimpleNamespace(generation=3))
-    found = run(lambda: thread._fetch_records(consumer, None))
-    assert learned == [max(growths)]
+    thread = _Thread(answer)
+    found = thread.fetch(monkeypatch)
+    assert thread.learned == [max(growths)]
     assert [each.size for each in found.values()] == [10 + n for n in range(len(growths))]
+
+
+def test_nothing_is_taken_of_a_partition_that_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others go on; where all rest nothing is asked, since none at all would mean every one."""
+    one, other = TopicPartition("t", 0), TopicPartition("t", 1)
+    answer = {where: [(Stretch(0, 1, []), 1, 1.0)] for where in (one, other)}
+    thread = _Thread(answer, frozenset({one}))
+    assert set(thread.fetch(monkeypatch)) == {other}
+    thread = _Thread(answer, frozenset({one, other}))
+    assert (thread.fetch(monkeypatch), thread.asked) == ({}, [])
+
+
+def test_offsets_beyond_the_end_of_the_log_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No checksum covers where a batch stands: believed, it would pass over all that follows."""
+    thread = _Thread({TopicPartition("t", 0): [(Stretch(0, 2**40, []), 1, 1.0)]})
+    with pytest.raises(
+        EngineError, match=r"t/0: .* to offset 1099511627775, but the log ends at 1"
+    ):
+        thread.fetch(monkeypatch)
 
 
 def _consumer(app: Any) -> Any:

@@ -310,6 +310,21 @@ def test_damaged_header_passes_over_no_good_record() -> None:
     assert _lost(_mangled(batch(10, [b"a", b"b", b"c"])))[:2] == (10, 13), "it agrees with itself"
 
 
+@pytest.mark.parametrize("base", [10 + 2**40, 11, 13])
+def test_an_offset_that_reaches_beyond_the_next_batch_is_damage(base: int) -> None:
+    """No checksum covers where a batch stands, but its neighbours tell: here 10 to 12 are right."""
+    moved = changed(batch(10, [b"x", b"y", b"z"]), 0, struct.pack(">q", base), crc=False)
+    data = batch(8, [b"a", b"b"]) + moved + batch(13, [b"behind"])
+    before = _read(data, 8)
+    assert ([each.value for each in before.records], before.stop) == ([b"a", b"b"], 10)
+    since = data.index(moved)
+    start, stop, text = _lost(data[since:], 10)
+    assert (start, stop) == (10, 13)
+    assert "it stands among batches with other offsets" in text
+    behind = _read(data[since + len(moved) :], stop)
+    assert ([each.value for each in behind.records], behind.stop) == ([b"behind"], 14)
+
+
 def test_a_batch_after_the_other_is_passed_over() -> None:
     """Several damaged ones in a row are one record each, in any place of an answer."""
     good = batch(10, [b"a"]) + marker(11, 9, COMMIT)
