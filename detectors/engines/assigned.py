@@ -66,6 +66,8 @@ class Assigned:
         self._next = 0  # the offset of the record to walk next
         self._handed = 0  # the offset after the last that the stream has handed over
         self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
+        self.passed_over = 0
+        """The offset after what was handed over before the state was restored; 0 = nothing."""
         self.ahead: int | None = None
         """The offset of the checkpoint that was found, where the group's is not as far."""
         self._unacknowledged: list[Awaitable[object]] = []

@@ -191,9 +191,8 @@ class Worker:
     async def _detect(self, stream: Any) -> None:
         try:
             async for fetched in stream.noack():
-                # What came before its restore began is read from the log, as any gap is: one agent
-                # walks all partitions, and must not wait for one of them.
-                if not self._failure.done() and fetched.where not in self._share.restoring():
+                # One agent walks all partitions, and must not wait for one that is restored.
+                if not self._failure.done() and not self._share.pass_over(fetched):
                     await self._share.feed(fetched)
                 self._app.consumer.landed(fetched)
         except Exception as error:  # Faust would log it, and start the agent again

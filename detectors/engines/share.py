@@ -18,7 +18,7 @@ from detectors.engines.journal import note
 from detectors.engines.pace import Pace
 from detectors.engines.ports import Outside, TopicPartition
 from detectors.engines.state_log import in_thread
-from detectors.engines.stretch import Fetched
+from detectors.engines.stretch import Fetched, Stretch
 from detectors.engines.watchdog import Place
 
 RESTORES: Final = 4
@@ -123,6 +123,17 @@ class Share:
         if wanted and (self._early is None or self._early.done()):
             self._early = asyncio.ensure_future(self.save())
             self._early.add_done_callback(self._saved_early)
+
+    def pass_over(self, fetched: Fetched) -> bool:
+        """Leave it to the log, if its partition is not restored yet; whether that is so.
+
+        It is read from there as soon as the partition is: who waits for it would hold up others.
+        """
+        held = self._held.get(fetched.where)
+        if held is None or held.generation != fetched.generation or held.ready.done():
+            return False
+        held.state.passed_over = max(held.state.passed_over, fetched.stretch.stop)
+        return True
 
     async def save(self) -> None:
         """Write checkpoints where something happened, then commit the offsets they reflect."""
@@ -243,6 +254,10 @@ class Share:
         if state.ahead is not None and held is not None and held.state is state:
             # Its owner died between the two; where nothing more comes nobody else would commit.
             await self._commit_of([(held, state.ahead)])
+        while state.passed_over and not state.closed:  # the last look, and this task is done
+            stop, state.passed_over = state.passed_over, 0
+            async with self._turn:
+                self._since_told += await state.feed(Stretch(stop, stop, []))
 
     def _saved_early(self, saving: asyncio.Task[None]) -> None:
         if not saving.cancelled() and (error := saving.exception()) is not None:

@@ -309,8 +309,26 @@ def test_a_long_restore_of_one_partition_is_no_stall_of_another() -> None:
                 await asyncio.sleep(0)
         assert said is None
         assert not worker._failure.done()
-        await one.feed(OTHERS, one.kafka.events(1, "last"))
-        assert one.cores.made[-1].fed == [*"abc", *map(str, range(100)), "last"]
+        assert one.cores.made[-1].fed == [*"abc", *map(str, range(100))]
+
+    run(work)
+
+
+def test_what_came_while_a_partition_was_restored_is_walked_though_nothing_follows() -> None:
+    """It is read from the log when the state is there; no later record has to remind of it."""
+
+    async def work() -> None:
+        one = Setting()
+        one.share.assign([EVENTS], 1)
+        for value in "ab":
+            came = Fetched(EVENTS, 1, one_fetch(one.kafka.events(0, value)))
+            assert one.share.pass_over(came)
+        while one.share.restoring():
+            await asyncio.sleep(0)
+        assert one.cores.made[-1].fed == ["a", "b"]
+        assert not one.share.pass_over(came)
+        await one.share.save()
+        assert one.kafka.committed == {EVENTS: 2}
 
     run(work)
 
