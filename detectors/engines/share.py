@@ -151,7 +151,8 @@ class Share:
         states = [self._held[each].state for each in going]
         self._releases += 1
         try:
-            await asyncio.wait_for(self._save(going, leaving=True), seconds)
+            async with asyncio.timeout(seconds):
+                await self._save(going, leaving=True)
         except TimeoutError:
             note("checkpoint.too_late", level=logging.WARNING, partitions=going, seconds=seconds)
             return False

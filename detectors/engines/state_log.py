@@ -82,7 +82,8 @@ class StateLog:
         """Claim the partition, then read what stands there; no other's checkpoint counts now."""
         sent = await self._send(claim_record(self._where.partition, *self._signed))
         try:
-            claim = await asyncio.wait_for(sent, AWAY_SECONDS)
+            async with asyncio.timeout(AWAY_SECONDS):  # `wait_for` may lose a cancellation
+                claim = await sent
         except TimeoutError:
             msg = f"{self._where}: no broker has acknowledged a claim for {AWAY_SECONDS:.0f} s"
             raise EngineError(msg) from None
