@@ -47,6 +47,9 @@ FETCH_BYTES: Final = 16 << 20
 PARTITION_BYTES: Final = 8 << 20
 """Of one partition in it: eight times what is usual, since each batch costs the core about a
 millisecond, however few events are in it. At the live edge, where less waits, nothing changes."""
+MEANWHILE: Final = 1 << 24
+"""Offsets: a broker tells the end that it knew before it read, so that an answer reaches beyond it
+by what came meanwhile. Damage that reaches less far is met when the next records are asked for."""
 RESTING_SECONDS: Final = 0.05
 """For others' records, until it is looked again whether a partition still rests."""
 FORGETTING: Final = 0.9
@@ -115,7 +118,7 @@ class FetchThread(aiokafka.AIOKafkaConsumerThread):
             self._gathering.found(max(growth for [(_, _, growth)] in found.values()))
         for where, [(stretch, _, _)] in found.items():
             end = consumer.highwater(where)
-            if end is not None and stretch.stop > end:
+            if end is not None and stretch.stop > end + MEANWHILE:
                 msg = (
                     f"{where.topic}/{where.partition}: a batch of records is said to reach to "
                     f"offset {stretch.stop - 1}, but the log ends at {end}: the broker's copy is "
