@@ -66,8 +66,8 @@ class Assigned:
         self._next = 0  # the offset of the record to walk next
         self._handed = 0  # the offset after the last that the stream has handed over
         self._saved = 0  # the offset that the newest acknowledged checkpoint reflects
-        self.passed_over = 0
-        """The offset after what was handed over before the state was restored; 0 = nothing."""
+        self.aside: list[Stretch] = []
+        """What was handed over before the state was restored."""
         self.ahead: int | None = None
         """The offset of the checkpoint that was found, where the group's is not as far."""
         self._unacknowledged: list[Awaitable[object]] = []
@@ -185,6 +185,7 @@ class Assigned:
         self.closed = True
         self._core = None
         self._unacknowledged.clear()
+        self.aside.clear()
 
     @contextmanager
     def _all_or_broken(self) -> Iterator[None]:

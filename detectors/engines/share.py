@@ -30,6 +30,10 @@ MOST_TOLD: Final = told.MOST // 2
 """Observations between two checkpoints: shared cores remember twice as many one by one."""
 
 
+MOST_ASIDE: Final = 2
+"""Stretches of a partition that is restored."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Held:
     state: Assigned
@@ -125,14 +129,17 @@ class Share:
             self._early.add_done_callback(self._saved_early)
 
     def pass_over(self, fetched: Fetched) -> bool:
-        """Leave it to the log, if its partition is not restored yet; whether that is so.
+        """Set it aside, if its partition is not restored yet; whether that is so.
 
-        It is read from there as soon as the partition is: who waits for it would hold up others.
+        It is walked as soon as the partition is: who waits for that would hold up others. Of more
+        than came before the transport heard of the restore, the log is asked again.
         """
         held = self._held.get(fetched.where)
         if held is None or held.generation != fetched.generation or held.ready.done():
             return False
-        held.state.passed_over = max(held.state.passed_over, fetched.stretch.stop)
+        aside, stop = held.state.aside, fetched.stretch.stop
+        aside.append(fetched.stretch if len(aside) < MOST_ASIDE else Stretch(stop, stop, []))
+        del aside[MOST_ASIDE:-1]
         return True
 
     async def save(self) -> None:
@@ -255,10 +262,11 @@ class Share:
         if state.ahead is not None and held is not None and held.state is state:
             # Its owner died between the two; where nothing more comes nobody else would commit.
             await self._commit_of([(held, state.ahead)])
-        while state.passed_over and not state.closed:  # the last look, and this task is done
-            stop, state.passed_over = state.passed_over, 0
+        while state.aside and not state.closed:  # after the last look this task is done
+            stretch = state.aside.pop(0)
             async with self._turn:
-                self._since_told += await state.feed(Stretch(stop, stop, []))
+                self._since_told += await state.feed(stretch)
+            self._since_saved += len(stretch.records)
 
     def _saved_early(self, saving: asyncio.Task[None]) -> None:
         if not saving.cancelled() and (error := saving.exception()) is not None:

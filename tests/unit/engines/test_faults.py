@@ -315,20 +315,21 @@ def test_a_long_restore_of_one_partition_is_no_stall_of_another() -> None:
 
 
 def test_what_came_while_a_partition_was_restored_is_walked_though_nothing_follows() -> None:
-    """It is read from the log when the state is there; no later record has to remind of it."""
+    """It is walked when the state is there, some of it from the log; nothing need remind of it."""
 
     async def work() -> None:
         one = Setting()
         one.share.assign([EVENTS], 1)
-        for value in "ab":
+        for value in "abcdef":
             came = Fetched(EVENTS, 1, one_fetch(one.kafka.events(0, value)))
             assert one.share.pass_over(came)
+        assert len(one.share._held[EVENTS].state.aside) == 3
         while one.share.restoring():
             await asyncio.sleep(0)
-        assert one.cores.made[-1].fed == ["a", "b"]
+        assert one.cores.made[-1].fed == [*"abcdef"]
         assert not one.share.pass_over(came)
         await one.share.save()
-        assert one.kafka.committed == {EVENTS: 2}
+        assert one.kafka.committed == {EVENTS: 6}
 
     run(work)
 
