@@ -53,6 +53,12 @@ class Setting:
         await self.share.feed(Fetched(where, generation, one_fetch(records)))
 
 
+async def until(holds: Callable[[], object]) -> None:
+    """Let others go on until it holds."""
+    while not holds():
+        await asyncio.sleep(0.001)
+
+
 async def successor(kafka: FakeKafka) -> list[str]:
     """What another worker has walked that restores the partition and gets the log again."""
     other = Setting(kafka)
@@ -75,13 +81,15 @@ def test_a_stop_behind_a_checkpoint_whose_alert_was_refused_saves_nothing(early:
         one.sends(TOPICS.alerts, hold)
         await one.own(EVENTS)
         await one.feed(EVENTS, one.kafka.events(0, "a", "!b"))
+        state = one.share._held[EVENTS].state
+        assert state._unacknowledged
         saving = asyncio.ensure_future(one.share.save())
         if early:
             one.share._early = saving
             saving.add_done_callback(one.share._saved_early)
-        await asyncio.sleep(0.01)
+        await until(lambda: not state._unacknowledged)  # the copy has them
         releasing = asyncio.ensure_future(one.share.release(None, 5))
-        await asyncio.sleep(0.01)
+        await until(lambda: one.share._releases)
         refused.set_exception(OSError("the alert is too large"))
         assert await releasing is False
         await asyncio.wait({saving})
@@ -97,9 +105,10 @@ def test_a_stop_while_an_alert_cannot_be_sent_saves_nothing() -> None:
     """A batch is half told when the stop comes: the next owner tells all of it."""
 
     async def work() -> None:
-        one, gate = Setting(), asyncio.Event()
+        one, sending, gate = Setting(), asyncio.Event(), asyncio.Event()
 
         async def refuse(*_: Any) -> Any:
+            sending.set()
             await gate.wait()
             msg = "no room in the producer"
             raise OSError(msg)
@@ -107,9 +116,9 @@ def test_a_stop_while_an_alert_cannot_be_sent_saves_nothing() -> None:
         one.sends(TOPICS.alerts, refuse)
         await one.own(EVENTS)
         feeding = asyncio.ensure_future(one.feed(EVENTS, one.kafka.events(0, "a", "!b")))
-        await asyncio.sleep(0.01)
+        await sending.wait()
         releasing = asyncio.ensure_future(one.share.release(None, 5))
-        await asyncio.sleep(0.01)
+        await until(lambda: one.share._releases)
         gate.set()
         with pytest.raises(OSError, match="no room"):
             await feeding
@@ -124,15 +133,16 @@ def test_a_walk_that_is_cancelled_saves_nothing() -> None:
     """As where the transport ends its agent: what was walked is not what was told."""
 
     async def work() -> None:
-        one = Setting()
+        one, sending = Setting(), asyncio.Event()
 
         async def wait_for_ever(*_: Any) -> Any:
+            sending.set()
             await asyncio.Event().wait()
 
         one.sends(TOPICS.alerts, wait_for_ever)
         await one.own(EVENTS)
         feeding = asyncio.ensure_future(one.feed(EVENTS, one.kafka.events(0, "!a")))
-        await asyncio.sleep(0.01)
+        await sending.wait()
         feeding.cancel()
         await asyncio.wait({feeding})
         assert await one.share.release(None, 5) is False
@@ -160,10 +170,9 @@ def test_a_core_that_fails_while_a_stop_waits_saves_nothing_more() -> None:
         setattr(core, "feed", feed)  # noqa: B010
         one.kafka.held = []
         saving = asyncio.ensure_future(one.share.save())
-        while not one.kafka.held:
-            await asyncio.sleep(0.001)
+        await until(lambda: one.kafka.held)
         releasing = asyncio.ensure_future(one.share.release(None, 5))
-        await asyncio.sleep(0.01)
+        await until(lambda: one.share._releases)
         with pytest.raises(ZeroDivisionError):
             await one.feed(EVENTS, one.kafka.events(0, "!b", "!c"))
         while not releasing.done():
@@ -212,16 +221,17 @@ def test_a_late_checkpoint_of_what_was_given_up_ends_nobody(comes_back: bool) ->
     """It meets the next owner's claim, or the worker's own: it does not count, and that is all."""
 
     async def work() -> None:
-        one, slow = Setting(save_events=1), asyncio.Event()
+        one, sending, slow = Setting(save_events=1), asyncio.Event(), asyncio.Event()
 
         async def wait(real: Any, *rest: Any) -> Any:
+            sending.set()
             await slow.wait()
             return await real(*rest)
 
         await one.own(EVENTS)
         one.sends(TOPICS.state, wait)
         await one.feed(EVENTS, one.kafka.events(0, "a"))
-        await asyncio.sleep(0.01)
+        await sending.wait()
         assert await one.share.release([EVENTS], 0.05) is False
         one.share.assign([], 2)
         heir = Setting(one.kafka)
@@ -248,8 +258,7 @@ def test_no_other_checkpoint_comes_before_one_that_is_to_be_handed_over() -> Non
             await one.feed(where, one.kafka.events(where.partition, "a"))
         one.kafka.held = []
         saving = asyncio.ensure_future(one.share.save())
-        while not one.kafka.held:
-            await asyncio.sleep(0.001)
+        await until(lambda: one.kafka.held)
         releasing = asyncio.ensure_future(one.share.release(many[:1], 5))
         while not releasing.done():
             while one.kafka.held:
@@ -429,7 +438,6 @@ def test_a_reader_that_is_made_too_late_is_closed() -> None:
         assert await one.share.release(None, 0.05) is False
         slow.set()
         await made.wait()
-        while one.kafka.open_readers:
-            await asyncio.sleep(0.001)
+        await until(lambda: not one.kafka.open_readers)
 
     run(work)
