@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,11 +16,22 @@ from detectors.errors import DetectorError
 from detectors.sizing import SPEEDS, Sized, Stream, sized
 from ingest.errors import IngestError
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+class _Number(click.FloatRange):
+    """A range in which NaN and infinity are no numbers."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
+
+
+_POSITIVE = _Number(min=0, min_open=True)
 
 
 @click.command()
-@click.argument("events_per_second", type=click.FloatRange(min=0.001, max=1e9))
+@click.argument("events_per_second", type=_Number(min=0.001, max=1e9))
 @click.option("--senders", type=click.IntRange(1, 10**9), default=1000, show_default=True)
 @click.option(
     "--types", type=_POSITIVE, default=3.0, show_default=True, help="Event types of a sender."
@@ -27,11 +40,11 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "--networks", type=_POSITIVE, default=5.0, show_default=True, help="Networks of a sender."
 )
 @click.option(
-    "--busiest", type=click.FloatRange(0, 1), default=0.2, show_default=True,
+    "--busiest", type=_Number(0, 1), default=0.2, show_default=True,
     help="Share of all events that the busiest sender sends.",
 )  # fmt: skip
 @click.option(
-    "--load", type=click.FloatRange(0.05, 0.95), default=0.5, show_default=True,
+    "--load", type=_Number(0.05, 0.95), default=0.5, show_default=True,
     help="Share of a worker's core that the stream may use.",
 )  # fmt: skip
 @click.option(

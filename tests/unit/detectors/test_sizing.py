@@ -72,7 +72,17 @@ def test_the_answer_for_programs_holds_what_it_was_reckoned_with() -> None:
     assert found["workers"] == 1
 
 
-@pytest.mark.parametrize("wrong", [["0"], ["many"], ["5", "--load", "1"], ["5", "--senders", "0"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["0"],
+        ["many"],
+        ["nan"],
+        ["5", "--load", "1"],
+        ["5", "--types", "inf"],
+        ["5", "--senders", "0"],
+    ],
+)
 def test_impossible_streams_are_refused(wrong: list[str]) -> None:
     """Usage errors end with 2 and say what is allowed."""
     done = CliRunner().invoke(size, wrong)
