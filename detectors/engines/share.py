@@ -138,8 +138,10 @@ class Share:
         if held is None or held.generation != fetched.generation or held.ready.done():
             return False
         aside, stop = held.state.aside, fetched.stretch.stop
-        aside.append(fetched.stretch if len(aside) < MOST_ASIDE else Stretch(stop, stop, []))
-        del aside[MOST_ASIDE:-1]
+        if len(aside) < MOST_ASIDE:
+            aside.append(fetched.stretch)
+        else:
+            aside[MOST_ASIDE:] = [Stretch(stop, stop, [])]
         return True
 
     async def save(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from detectors.config import Config
 from detectors.engines.local import run_local
 from ingest.sources import read_pieces, table_lines
 from ingest.tables import REPEATED, parquet_tables
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, per_second
 from tests.bench.river_way import EVENTS as RIVER_EVENTS
 from tests.bench.river_way import (
     TURNS,
@@ -118,16 +117,6 @@ def written(table: pa.Table, path: Path) -> Path:
     return path
 
 
-def _per_second(n: int, act: Any) -> float:
-    """Return events per CPU-second, the best of three runs: the first may load code."""
-    best = 0.0
-    for _ in range(3):
-        started = process_time()
-        act()
-        best = max(best, n / (process_time() - started))
-    return best
-
-
 def _all(tables: Iterable[Any]) -> None:
     for _ in tables:
         pass
@@ -163,10 +152,10 @@ def figures() -> list[Figure]:
         plainly = Path(folder) / "plainly.parquet"
         pq.write_table(table, plainly)
         reading, of_plain = (
-            _per_second(EVENTS, lambda file=file: _all(parquet_tables(str(file))))
+            per_second(EVENTS, lambda file=file: _all(parquet_tables(str(file))))
             for file in (path, plainly)
         )
-        json_way = _per_second(JSON_ROWS, lambda: _through_json(path, config))
+        json_way = per_second(JSON_ROWS, lambda: _through_json(path, config))
 
         def decode(file: Path) -> None:
             decoder = ColumnDecoder(config)
@@ -174,9 +163,9 @@ def figures() -> list[Figure]:
                 assert len(decoder.table(part).batch) == len(part)
 
         sizes = [file.stat().st_size / EVENTS for file in (path, plainly)]
-        columns = _per_second(EVENTS, lambda: decode(path))
-        others = _per_second(TEXT_EVENTS, lambda: decode(spelled))
-        detected = _per_second(EVENTS, lambda: _detected(path, config))
+        columns = per_second(EVENTS, lambda: decode(path))
+        others = per_second(TEXT_EVENTS, lambda: decode(spelled))
+        detected = per_second(EVENTS, lambda: _detected(path, config))
         decoder = ColumnDecoder(config)
         parts = (decoder.table(part).batch for part in parquet_tables(str(path)))
         told = calls(parts, KNOWN + TURNS * RIVER_EVENTS)

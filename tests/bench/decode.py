@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
-from time import process_time
+from functools import partial
 
 from detectors.batch import Decoder
 from detectors.benchmark.day import labelled_day
@@ -14,7 +13,7 @@ from detectors.config import Config
 from detectors.core import Core
 from ingest.schema import parse_event
 from ingest.sources import cut
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, per_second
 
 HISTORY_DAYS = 3
 
@@ -29,15 +28,7 @@ def figures() -> list[Figure]:
     n = len(values)
     unit = "events per CPU-second"
 
-    def best(act: Callable[[], object]) -> float:
-        """Events per CPU-second, the best of five: what else the machine does only slows it."""
-        seconds = []
-        for _ in range(5):
-            started = process_time()
-            act()
-            seconds.append(process_time() - started)
-        return n / min(seconds)
-
+    best = partial(per_second, n, runs=5)
     parsing = best(lambda: deque(map(json.loads, values), 0))
     model = best(lambda: deque(map(parse_event, values), 0))
     decoding = best(lambda: Decoder(config).buffer(lines.buffer, lines.spans))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 OUT = Path("out/bench")
@@ -52,6 +54,16 @@ def rounded(value: float | None) -> Any:
         return None
     short = float(f"{value:.4g}")
     return int(short) if short.is_integer() and abs(short) >= 10 else short
+
+
+def per_second(count: int, act: Callable[[], object], runs: int = 3) -> float:
+    """How many a CPU-second, the best of some runs: what else the machine does only slows them."""
+    seconds = []
+    for _ in range(runs):
+        started = process_time()
+        act()
+        seconds.append(process_time() - started)
+    return count / min(seconds)
 
 
 def write(name: str, figures: list[Figure]) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Final
 import click
 
 from detectors.engines.accounts import BECOMES
+from detectors.event import DAY, SECOND
 from tests.chaos.brokers import chaos_broker
 from tests.chaos.fleet import Line, lines_of
 from tests.chaos.publish import Publishing
@@ -37,7 +38,7 @@ from tests.integration.pipeline import (
 )
 from tests.kafka.broker import BrokerUnavailableError
 from tests.soak.judge import Bounds, Row, judged
-from tests.soak.traffic import DAY, SECOND, Traffic
+from tests.soak.traffic import Traffic
 from tests.soak.watch import Sample, watching
 
 OUT: Final = Path("out/soak.json")

@@ -13,12 +13,10 @@ import numpy as np
 
 from detectors.benchmark.columns import Rows, Vocabulary, empty_rows, fresh_bits
 from detectors.benchmark.jsonl import render
+from detectors.event import HOUR, SECOND
 from ingest.partition import record_key_of
 from tests.chaos.stream import Record
 
-SECOND: Final = 1_000_000
-HOUR: Final = 3600 * SECOND
-DAY: Final = 24 * HOUR
 PIECE: Final = 2_000
 VARIANTS: Final = 3
 """Networks, types and keys of each sender."""

@@ -4,8 +4,9 @@ import numpy as np
 
 from detectors.config import Config
 from detectors.core import Core
+from detectors.event import HOUR
 from detectors.hot import ROOM, STRIDE, HotSenders
-from tests.soak.traffic import HOUR, Traffic
+from tests.soak.traffic import Traffic
 
 START = 1_772_323_200_000_000
 

@@ -149,6 +149,13 @@ class FakeKafka:
             self.held.append(lambda: done.set_result(landed))
         return done
 
+    async def acknowledge(self, waiting: asyncio.Future[Any]) -> None:
+        """Give out what is held, the newest first, until this is done."""
+        while not waiting.done():
+            while self.held:
+                self.held.pop()()
+            await asyncio.sleep(0)
+
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.committed |= offsets
         self.journal.append("commit")

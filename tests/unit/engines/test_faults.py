@@ -44,8 +44,7 @@ class Setting:
 
     async def own(self, *partitions: TopicPartition, generation: int = 1) -> None:
         self.share.assign(partitions, generation)
-        while self.share.restoring():
-            await asyncio.sleep(0)
+        await until(lambda: not self.share.restoring())
 
     async def feed(
         self, where: TopicPartition, records: list[LogRecord], generation: int = 1
@@ -175,10 +174,7 @@ def test_a_core_that_fails_while_a_stop_waits_saves_nothing_more() -> None:
         await until(lambda: one.share._releases)
         with pytest.raises(ZeroDivisionError):
             await one.feed(EVENTS, one.kafka.events(0, "!b", "!c"))
-        while not releasing.done():
-            while one.kafka.held:
-                one.kafka.held.pop()()
-            await asyncio.sleep(0.001)
+        await one.kafka.acknowledge(releasing)
         await saving
         assert await releasing is False
         assert one.kafka.committed[EVENTS] == 1
@@ -260,10 +256,7 @@ def test_no_other_checkpoint_comes_before_one_that_is_to_be_handed_over() -> Non
         saving = asyncio.ensure_future(one.share.save())
         await until(lambda: one.kafka.held)
         releasing = asyncio.ensure_future(one.share.release(many[:1], 5))
-        while not releasing.done():
-            while one.kafka.held:
-                one.kafka.held.pop()()
-            await asyncio.sleep(0.001)
+        await one.kafka.acknowledge(releasing)
         await saving
         assert await releasing
         assert len(one.kafka.committed) < len(many)
@@ -303,8 +296,7 @@ def test_a_long_restore_of_one_partition_is_no_stall_of_another() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Assigned, "_walk", slow)
             one.share.assign([EVENTS, OTHERS], 1)
-            while not one.share.places:
-                await asyncio.sleep(0)
+            await until(lambda: one.share.places)
             assert one.share.restoring() == {OTHERS}
             agent = asyncio.ensure_future(worker._detect(SimpleNamespace(noack=stream)))
             for now in range(0, 3600, 5):
@@ -314,8 +306,7 @@ def test_a_long_restore_of_one_partition_is_no_stall_of_another() -> None:
                 said = said or stall.look(float(now), one.share.places, ends, member=True)
             await agent
             hour.set()
-            while one.share.restoring():
-                await asyncio.sleep(0)
+            await until(lambda: not one.share.restoring())
         assert said is None
         assert not worker._failure.done()
         assert one.cores.made[-1].fed == [*"abc", *map(str, range(100))]
@@ -333,8 +324,7 @@ def test_what_came_while_a_partition_was_restored_is_walked_though_nothing_follo
             came = Fetched(EVENTS, 1, one_fetch(one.kafka.events(0, value)))
             assert one.share.pass_over(came)
         assert len(one.share._held[EVENTS].state.aside) == 3
-        while one.share.restoring():
-            await asyncio.sleep(0)
+        await until(lambda: not one.share.restoring())
         assert one.cores.made[-1].fed == [*"abcdef"]
         assert not one.share.pass_over(came)
         await one.share.save()

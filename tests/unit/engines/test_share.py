@@ -161,10 +161,7 @@ def test_nothing_is_walked_between_the_last_checkpoint_and_the_release() -> None
             await asyncio.sleep(0)
         feeding = asyncio.ensure_future(here.share.feed(_fetched(0, 1, here.kafka.events(0, "!b"))))
         await asyncio.sleep(0)
-        while not releasing.done():
-            while here.kafka.held:
-                here.kafka.held.pop()()
-            await asyncio.sleep(0)
+        await here.kafka.acknowledge(releasing)
         await feeding
         assert (here.fed(), here.kafka.alerts()) == ([["a"]], [])
 

@@ -10,9 +10,10 @@ import pytest
 
 from detectors.config import Config, StreamSettings
 from detectors.core import Core
+from detectors.event import HOUR
 from tests.soak.flat import slope
 from tests.soak.judge import Bounds, Row, judged
-from tests.soak.traffic import HOUR, Traffic
+from tests.soak.traffic import Traffic
 from tests.soak.watch import Sample, look
 
 START = 1_772_323_200_000_000
