@@ -164,6 +164,16 @@ class KafkaCluster:
             for topic in described
         }
 
+    def partitions(self, names: Sequence[str]) -> dict[str, int]:
+        """How many partitions these topics have; those that are not there are left out."""
+        try:
+            described = self._admin.describe_topics(list(names)) if names else []
+        except Exception as error:
+            raise self._error(error) from None
+        return {
+            topic["name"]: len(topic["partitions"]) for topic in described if topic["partitions"]
+        }
+
     def create(self, topic: Topic, partitions: int, replication: int) -> bool:
         """Create a topic; False when somebody else just did."""
         from kafka.errors import TopicAlreadyExistsError

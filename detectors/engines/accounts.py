@@ -1,4 +1,4 @@
-"""Every record has become something: checked where a worker leaves a partition."""
+"""Every record has become something: what a worker tells of it, and checks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,7 @@ BUSIEST: Final = 5
 """Senders that are named, of all partitions of a worker."""
 
 BECOMES: Final = ("scored", "rejected", "duplicates", "reports", "controls")
+REJECTED: Final = "rejected."
 
 
 class Accounts(NamedTuple):
@@ -21,6 +22,23 @@ class Accounts(NamedTuple):
     """Partitions in which records are missing (or, below 0, too many), and how many."""
 
 
+def summed(counters: Mapping[str, int]) -> dict[str, int]:
+    """What came, what became of it, and the alerts; rejected for any reason is one number.
+
+    >>> summed({"consumed": 4, "scored": 3, "rejected.not_json": 1, "newer_schema": 1})["rejected"]
+    1
+    """
+    own = {name: counters.get(name, 0) for name in ("consumed", *BECOMES, "alerts")}
+    own["rejected"] = sum(n for name, n in counters.items() if name.startswith(REJECTED))
+    return own
+
+
+def missing(counters: Mapping[str, int]) -> int:
+    """How many records have become nothing that is counted; below 0: were counted twice."""
+    own = summed(counters)
+    return own["consumed"] - sum(own[name] for name in BECOMES)
+
+
 def settled(found: Iterable[tuple[TopicPartition, Mapping[str, int]]]) -> Accounts:
     """Add up counters of cores, and hold each core's own against each other.
 
@@ -28,31 +46,23 @@ def settled(found: Iterable[tuple[TopicPartition, Mapping[str, int]]]) -> Accoun
     >>> settled([(TopicPartition("events", 0), counters)]).sums["rejected"]
     1
     """
-    sums = dict.fromkeys(("consumed", *BECOMES, "alerts"), 0)
-    differing = {}
-    count = 0
+    sums, differing, count = Counter(summed({})), {}, 0
     for where, counters in found:
-        own = {name: counters.get(name, 0) for name in sums}
-        own["rejected"] = sum(
-            number for name, number in counters.items() if name.startswith("rejected.")
-        )
-        missing = own["consumed"] - sum(own[name] for name in BECOMES)
-        if missing:
-            differing[where] = missing
-        for name, number in own.items():
-            sums[name] += number
+        if lost := missing(counters):
+            differing[where] = lost
+        sums.update(summed(counters))
         count += 1
-    return Accounts(count, sums, differing)
+    return Accounts(count, dict(sums), differing)
 
 
-def shares(found: Iterable[tuple[int, Mapping[str, int]]]) -> list[str]:
+def shares(found: Iterable[tuple[int, Mapping[str, int]]]) -> dict[str, float]:
     """The busiest senders of some partitions with their share of all events, the busiest first.
 
-    >>> shares([(80, {"acme": 60, "beta": 1}), (20, {"acme": 5})])
-    ['acme:0.65', 'beta:0.01']
+    >>> shares([(80, {"acme": 60, "beta": 2}), (20, {"acme": 5})])
+    {'acme': 0.65, 'beta': 0.02}
     """
     seen, counts = 0, Counter[str]()
     for looked_at, of in found:
         seen += looked_at
         counts.update(of)
-    return [f"{name}:{count / seen:.2f}" for name, count in counts.most_common(BUSIEST)]
+    return {name: count / seen for name, count in counts.most_common(BUSIEST)}

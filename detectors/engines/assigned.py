@@ -11,6 +11,7 @@ above loses one.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import thread_time
@@ -19,15 +20,16 @@ from typing import Final, NamedTuple
 from alerts.alert import Alert
 from detectors.batch import Rejected
 from detectors.engines import memory
+from detectors.engines.accounts import missing
 from detectors.engines.errors import EngineError, FencedError
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
-from detectors.engines.ports import Outside, PartitionCore, TopicPartition
+from detectors.engines.ports import Acknowledged, Outside, PartitionCore, TopicPartition
+from detectors.engines.seen import Place, Standing
 from detectors.engines.sources_topic import Mark, SourceRecord, mark_record, observation_record
 from detectors.engines.state_log import StateLog, in_thread, reading
 from detectors.engines.state_topic import Found
 from detectors.engines.stretch import Stretch
-from detectors.engines.watchdog import Place
 from detectors.errors import StateError
 from detectors.event import MINUTE
 from detectors.snapshot import Copied, State, merge
@@ -72,6 +74,10 @@ class Assigned:
         """The offset of the checkpoint that was found, where the group's is not as far."""
         self._unacknowledged: list[Awaitable[object]] = []
         self._restored = 0  # bytes of the snapshot
+        self._tally = outside.tally
+        self._before: Mapping[str, int] = {}  # the accounts that it began with
+        self._time_us: int | None = None  # the broker's, of the last record
+        self._is_restored = False
         self._marked: int | None = None  # the minute of stream time that was told last
 
     @property
@@ -83,6 +89,18 @@ class Assigned:
     def accounts(self) -> Mapping[str, int]:
         """What has become of the records; nothing where nobody counts."""
         return {} if self._core is None else self._core.accounts
+
+    @property
+    def walked(self) -> Counter[str]:
+        """What has become of the records that were walked here, not of those before."""
+        if not self._is_restored:
+            return Counter()
+        return Counter({n: k - self._before.get(n, 0) for n, k in self.accounts.items()})
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands, for those who watch."""
+        return Standing(self.place, self._is_restored, self._time_us, missing(self.accounts))
 
     def busiest(self, most: int) -> tuple[int, Mapping[str, int]]:
         """Its busiest senders since the last call, and of how many events."""
@@ -113,12 +131,14 @@ class Assigned:
                 self._core = self._cores.new(self.where.partition)
                 self._next = self._saved = bounds.begin
                 await self._walk(reader, bounds.begin, committed, emit=False)
+                self._before = dict(self.accounts)
         if self.closed:
             self._core = None
             return
         if reason is not None and committed == bounds.begin > 0 and self._core is not None:
             self._core.rebuilt("cold_start")
         if reason is not None and committed > bounds.begin:
+            self._tally.rebuilt[reason] += 1
             if self._core is not None:
                 self._core.rebuilt(reason)
             note(
@@ -131,6 +151,7 @@ class Assigned:
             )
         if reason is None and (bounds.committed is None or bounds.committed < self._saved):
             self.ahead = self._saved
+        self._is_restored = True
         note("partition.ready", partition=self.where, offset=self._next)
         if self._restored >= memory.MUCH:
             await in_thread(self._outside, memory.give_back)
@@ -173,6 +194,9 @@ class Assigned:
         await self._state.write(packed)
         self._saved = copy.offset
         self.took_much = packed.is_whole and packed.size >= memory.MUCH
+        self._tally.checkpoints += 1
+        self._tally.checkpoint_seconds += self.cost
+        self._tally.checkpoint_bytes += packed.size
         return copy.offset
 
     async def save(self) -> int | None:
@@ -221,6 +245,7 @@ class Assigned:
             note("state.unfit", level=logging.ERROR, partition=self.where, fault=error)
             return "not_fitting"
         self._core, self._restored = core, state.nbytes
+        self._before = dict(self.accounts)
         self._next = self._saved = checkpoint.offset
         return None
 
@@ -290,8 +315,10 @@ class Assigned:
             await self._pass_over(core, records[at], emit=emit)
             return before + await self._apply(records[at + 1 :], emit=emit)
         outcome = core.feed(records)
+        self._time_us = records[-1].time_us
         if not emit:
             return 0
+        self._tally.raised += len(outcome.alerts)
         for alert in outcome.alerts:
             await self._send_alert(alert)
         for rejected in outcome.rejected:
@@ -324,6 +351,13 @@ class Assigned:
         topic = self._outside.topics.alerts
         sent = await self._outside.send(topic, alert.id.encode(), alert.to_json(), None, [])
         self._unacknowledged.append(sent)
+        about = alert.detector, str(alert.severity)
+
+        def acknowledged(done: asyncio.Future[Acknowledged]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._tally.alerts[about] += 1
+
+        asyncio.ensure_future(sent).add_done_callback(acknowledged)
 
     async def _send_rejected(
         self, rejected: Rejected, record: LogRecord, more: Sequence[tuple[str, bytes]] = ()

@@ -28,15 +28,18 @@ from faust.types import TP
 
 from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
-from detectors.engines.journal import LOGGER, line, note
+from detectors.engines.journal import LOGGER, is_verbose, line, note
 from detectors.engines.log_reader import LogReader, Readers
+from detectors.engines.outlook import Outlook
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
+from detectors.engines.seen import Seen
 from detectors.engines.share import RESTORES, Share
-from detectors.engines.watchdog import Stall, Watchdog
+from detectors.engines.watchdog import Stall, Topology, Watchdog
 from ingest.kafka_transport import reachable
 
 SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
-BUSIEST_SECONDS: Final = 600.0  # between two lines that name the busiest senders
+LOOK_BACK_SECONDS: Final = 600.0  # between two lines of what became of records, and who sent them
+ANSWER_SECONDS: Final = 4.0  # for the loop to tell how it stands; a walk takes a tenth of it
 STOP_SECONDS: Final = 4.0  # for Faust to stop; together with the checkpoints below 10 s
 
 
@@ -74,8 +77,9 @@ class Worker:
         self._member = self._is_ready = False
         self._watchdog = Watchdog(
             Stall(settings.save_seconds, settings.stall_seconds),
+            Topology(settings.partitions),
             state=lambda: (self._share.places, self._member),
-            reader=lambda: LogReader(settings.kafka.keywords(), settings.group, away_seconds=0),
+            broker=lambda: Outlook(settings.kafka, settings.group, list(settings.partitions)),
             reachable=lambda: reachable(
                 settings.kafka.bootstrap_servers, settings.kafka.keywords()
             ),
@@ -112,14 +116,19 @@ class Worker:
             asyncio.ensure_future(self._tell_now_and_then()),
         ]
         self._watchdog.start()
+        if settings.endpoint is not None:
+            loop = asyncio.get_running_loop()
+            settings.endpoint.tell(
+                lambda: asyncio.run_coroutine_threadsafe(self._see(), loop).result(ANSWER_SECONDS)
+            )
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         error = next((each.exception() for each in done if each.exception()), None)
         if error is not None:
-            LOGGER.error("%s", line("worker.failed", error=repr(error)), exc_info=error)
+            _tell_failed(error)
         saved = error is None and await self._save_at_last()
-        if error is None and self._failure.done():  # while it was saved
-            error, saved = self._failure.exception(), False
-            LOGGER.error("%s", line("worker.failed", error=repr(error)), exc_info=error)
+        if error is None and (error := self._failed_meanwhile()) is not None:
+            _tell_failed(error)
+            saved = False
         for each in parts:
             each.cancel()
         await asyncio.gather(self._stop_faust(), self._share.end(STOP_SECONDS))
@@ -127,6 +136,8 @@ class Worker:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._readers.close()
         self._files.cleanup()
+        if settings.endpoint is not None:
+            settings.endpoint.close()
         note("worker.stopped", saved=saved)
         return 0 if saved else 1
 
@@ -134,8 +145,11 @@ class Worker:
         try:
             return await self._share.release(None, SAVE_SECONDS)
         except Exception as error:  # whatever it is, the process ends in order and says so
-            LOGGER.exception("%s", line("worker.failed", error=repr(error)))
+            _tell_failed(error)
             return False
+
+    def _failed_meanwhile(self) -> BaseException | None:
+        return self._failure.exception() if self._failure.done() else None
 
     async def _run_faust(self) -> None:
         await self._app.start()
@@ -159,8 +173,8 @@ class Worker:
 
     async def _tell_now_and_then(self) -> None:
         while True:
-            await asyncio.sleep(BUSIEST_SECONDS)
-            self._share.tell_busiest()
+            await asyncio.sleep(LOOK_BACK_SECONDS)
+            self._share.look_back()
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
@@ -168,8 +182,7 @@ class Worker:
 
     def _tell_stalled(self, what: str) -> None:
         """The watchdog's thread calls this."""
-        error = EngineError(f"nothing moves although the log does: {what}")
-        self._failure.get_loop().call_soon_threadsafe(self._fail, error)
+        self._failure.get_loop().call_soon_threadsafe(self._fail, EngineError(what))
 
     def _tell_ready(self, is_ready: bool) -> None:
         if is_ready == self._is_ready:
@@ -185,6 +198,21 @@ class Worker:
                     file.unlink(missing_ok=True)
             except OSError as error:
                 self._fail(EngineError(f"--ready-file {file}: {error.strerror or error}"))
+
+    async def _see(self) -> Seen:
+        """How it stands, between two walks: so what came and what became of it are one."""
+        share, settings = self._share, self._settings
+        return Seen(
+            group=settings.group,
+            config=settings.cores.config_hash,
+            ready=self._is_ready,
+            standings=share.standings,
+            ends=self._watchdog.ends,
+            broker_answers=self._watchdog.answered,
+            records=share.records,
+            busiest=share.busiest,
+            tally=share.tally,
+        )
 
     # Faust calls these
 
@@ -255,6 +283,13 @@ async def run_worker(settings: WorkerSettings) -> int:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _tell_failed(error: BaseException) -> None:
+    """In one line what callwatch itself says of it; of anything else where it came from, too."""
+    told = str(error) if isinstance(error, EngineError) else repr(error)
+    trace = None if isinstance(error, EngineError) and not is_verbose() else error
+    LOGGER.error("%s", line("worker.failed", error=told), exc_info=trace)
 
 
 def _ours(where: Any) -> TopicPartition:

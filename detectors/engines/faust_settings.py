@@ -1,12 +1,14 @@
 """How a worker is set up, and the Faust application that follows from it."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import faust
 
+from detectors.engines.endpoint import Endpoint
 from detectors.engines.faust_transport import SCHEME, Fetching
 from detectors.engines.ports import Cores, Topics
 from detectors.engines.state_cache import StateCache
@@ -37,7 +39,11 @@ class WorkerSettings:
     cache: StateCache | None = None
     """Where checkpoints are kept on the local disk as well."""
     stall_seconds: float = STALL_SECONDS
+    partitions: Mapping[str, int] = field(default_factory=dict)
+    """Of each topic when the worker began; a change ends it. Empty: that is not looked at."""
     fetching: Fetching = field(default_factory=Fetching)
+    endpoint: Endpoint | None = None
+    """Where it tells how it stands."""
 
 
 def new_app(settings: WorkerSettings, folder: str) -> Any:

@@ -13,6 +13,11 @@ def note(event: str, /, *, level: int = logging.INFO, **fields: object) -> None:
     LOGGER.log(level, "%s", line(event, **fields))
 
 
+def is_verbose() -> bool:
+    """Whether tracebacks are wanted of what callwatch says in its own words."""
+    return LOGGER.isEnabledFor(logging.DEBUG)
+
+
 def line(event: str, /, **fields: object) -> str:
     r"""The text of a log line.
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from detectors.core import Outcome
 from detectors.engines import state_topic
 from detectors.engines.log_reader import LogRecord, Readers
 from detectors.engines.state_cache import StateCache
+from detectors.engines.tally import Tally
 from detectors.snapshot import Copied, State
 
 
@@ -114,6 +115,7 @@ class Outside:
     threads: Executor
     cache: StateCache | None = None
     """Checkpoints on the local disk; None: the topic alone."""
+    tally: Tally = field(default_factory=Tally)
 
     def role(self, topic: str) -> tuple[Cores, state_topic.Tables]:
         """What detects in this topic's partitions, and how its checkpoints are told from others."""

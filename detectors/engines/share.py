@@ -6,20 +6,22 @@ background; what was fetched under an earlier generation of the group is dropped
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from detectors.engines import memory, told
-from detectors.engines.accounts import BUSIEST, settled, shares
+from detectors.engines.accounts import BUSIEST, Accounts, settled, shares, summed
 from detectors.engines.assigned import Assigned, Copy
 from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
 from detectors.engines.pace import Pace
 from detectors.engines.ports import Outside, TopicPartition
+from detectors.engines.seen import Place, Standing
 from detectors.engines.state_log import in_thread
 from detectors.engines.stretch import Fetched, Stretch
-from detectors.engines.watchdog import Place
+from detectors.engines.tally import Tally
 
 RESTORES: Final = 4
 """So many partitions are restored at a time; each has a connection of its own."""
@@ -70,6 +72,7 @@ class Share:
         self._restoring = asyncio.Semaphore(RESTORES)
         self._since_saved = self._since_told = 0
         self.pace = pace or Pace()
+        self.busiest: Mapping[str, float] = {}
         self._giving_back = memory.Turn()
         self._early: asyncio.Task[None] | None = None  # a checkpoint before its time
         self._releases = 0  # under way: nothing else is saved before them
@@ -97,14 +100,37 @@ class Share:
         held = self._held.copy()
         return frozenset(where for where, each in held.items() if not each.ready.done())
 
-    def tell_busiest(self) -> None:
-        """Name the senders from whom most came since the last time: a partition is as fast as one.
+    @property
+    def tally(self) -> Tally:
+        """What the worker has done since it started."""
+        return self._outside.tally
 
-        No more than a few, however many there are.
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """How all partitions stand."""
+        return tuple(held.state.standing for held in self._held.values())
+
+    @property
+    def records(self) -> Counter[str]:
+        """What has become of all records that were walked here; for the event loop's thread."""
+        found = Counter(self._outside.tally.records)
+        for held in self._held.values():
+            found.update(held.state.walked)
+        return found
+
+    def look_back(self) -> None:
+        """Tell what became of the records up to now, and who sent most of them since the last time.
+
+        A partition is as fast as its busiest sender: no more than a few are named.
         """
         states = [held.state for held in self._held.values() if held.usable]
-        if found := shares(each.busiest(BUSIEST) for each in states):
-            note("senders.busiest", senders=found)
+        self.busiest = shares(each.busiest(BUSIEST) for each in states)
+        if self.busiest:
+            named = [f"{name}:{share:.2f}" for name, share in self.busiest.items()]
+            note("senders.busiest", senders=named)
+        if records := self.records:
+            note("worker.accounts", partitions=len(states), **summed(records))
+        self._check((each.where, each.accounts) for each in states)
 
     async def feed(self, fetched: Fetched) -> None:
         """Walk what was fetched of a partition; save when many came since the last time.
@@ -244,15 +270,21 @@ class Share:
     def _settle(self, partitions: Iterable[TopicPartition]) -> None:
         """Write down what has become of the records of partitions that are left."""
         there = [self._held[each].state for each in partitions if each in self._held]
-        found = settled((each.where, each.accounts) for each in there if each.accounts)
-        for where, missing in found.differing.items():
-            note("partition.differs", level=logging.ERROR, partition=where, missing=missing)
+        found = self._check((each.where, each.accounts) for each in there if each.accounts)
         if found.partitions:
             note("partitions.accounts", partitions=found.partitions, **found.sums)
+
+    def _check(self, found: Iterable[tuple[TopicPartition, Mapping[str, int]]]) -> Accounts:
+        """Hold the accounts of partitions against each other."""
+        accounts = settled(found)
+        for where, lost in accounts.differing.items():
+            note("partition.differs", level=logging.ERROR, partition=where, missing=lost)
+        return accounts
 
     def _close(self, partitions: Iterable[TopicPartition]) -> None:
         for each in list(partitions):
             if (held := self._held.pop(each, None)) is not None:
+                self._outside.tally.records.update(held.state.walked)
                 held.state.close()
                 self._ready(False)
 

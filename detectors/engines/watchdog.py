@@ -4,6 +4,9 @@ Faust and aiokafka can stop without an exception (faust 175, 523, 629, 847; aiok
 process is up, and nothing is fetched any more. So the ends of the partitions are asked for over a
 connection of its own, from a thread of its own, and held against what the worker has walked and
 saved. While the broker does not answer, nothing is judged.
+
+Topics that were deleted, or got other numbers of partitions, are seen here too: clients would ask
+for them for ever, or hand over partitions that have no place in the states.
 """
 
 import logging
@@ -13,23 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from detectors.engines.journal import note
 from detectors.engines.ports import TopicPartition
+from detectors.engines.seen import Place
 
 STALL_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 5.0
 END_SECONDS: Final = 20.0
 """For the worker to end in order; then the process is ended without."""
-
-
-class Place(NamedTuple):
-    """How far a partition is."""
-
-    where: TopicPartition
-    walked: int
-    saved: int
 
 
 @dataclass
@@ -88,8 +84,36 @@ class Stall:
         return _Seen(place, now if moved else before.walked_at, now if saved else before.saved_at)
 
 
-class Ends(Protocol):
-    """Asks a broker for the ends of partitions; `detectors.engines.log_reader` has one."""
+class Topology:
+    """Finds topics that are not as they were when the worker began.
+
+    Seen twice: a broker that has only just started may not know all of them yet.
+    """
+
+    def __init__(self, began: Mapping[str, int]) -> None:
+        self._began = began
+        self._before: str | None = None
+
+    def look(self, partitions: Mapping[str, int]) -> str | None:
+        """What has changed, in words; `partitions` has no topic that is not there."""
+        found = next(
+            (
+                f"{name}: {'is gone' if now is None else f'has {now} partitions by now'}; "
+                f"this worker began with {then}"
+                for name, then in self._began.items()
+                if (now := partitions.get(name)) != then
+            ),
+            None,
+        )
+        before, self._before = self._before, found
+        return found if found == before else None
+
+
+class Broker(Protocol):
+    """Asks a broker; `detectors.engines.outlook` does."""
+
+    def partitions(self) -> Mapping[str, int]:
+        """Of each of the worker's topics that is there, how many it has."""
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """The offset after the last of each."""
@@ -104,8 +128,9 @@ class Watchdog(threading.Thread):
     def __init__(
         self,
         stall: Stall,
+        topology: Topology,
         state: Callable[[], tuple[Sequence[Place], bool]],
-        reader: Callable[[], Ends],
+        broker: Callable[[], Broker],
         reachable: Callable[[], bool],
         events: str,
         tell: Callable[[str], None],
@@ -113,14 +138,20 @@ class Watchdog(threading.Thread):
     ) -> None:
         super().__init__(name="callwatch-watchdog", daemon=True)
         self._stall = stall
+        self._topology = topology
         self._state = state
-        self._make = reader
+        self._make = broker
         self._reachable = reachable
         self._first = TopicPartition(events, 0)
         self._tell = tell
         self._end = end
         self._ended = threading.Event()
-        self._reader: Ends | None = None
+        self._broker: Broker | None = None
+        self._away_since: float | None = None
+        self.ends: Mapping[TopicPartition, int] = {}
+        """As they were at the last look that was answered."""
+        self.answered: bool | None = None
+        """Whether the last look was; None before the first."""
 
     def stop(self) -> None:
         """Look no more."""
@@ -143,22 +174,42 @@ class Watchdog(threading.Thread):
 
     def _look(self) -> str | None:
         places, member = self._state()
-        if not self._reachable():
-            self._forget()
-            self._stall.forget()
-            return None
+        wanted = [each.where for each in places] or [self._first]
         try:
-            if self._reader is None:
-                self._reader = self._make()
-            ends = self._reader.ends([each.where for each in places] or [self._first])
-        except Exception:  # whatever a client raises while its broker is away
-            self._forget()
-            self._stall.forget()
+            if not self._reachable():
+                self._unanswered("no broker takes connections")
+                return None
+            if self._broker is None:
+                self._broker = self._make()
+            changed = self._topology.look(self._broker.partitions())
+            ends = {} if changed else self._broker.ends(wanted)
+        except Exception as error:  # whatever a client raises while its broker is away
+            self._unanswered(error)
             return None
-        return self._stall.look(monotonic(), places, ends, member=member)
+        self._answered()
+        if changed is not None:
+            return changed
+        self.ends = ends
+        stands = self._stall.look(monotonic(), places, ends, member=member)
+        return None if stands is None else f"nothing moves although the log does: {stands}"
+
+    def _unanswered(self, why: object) -> None:
+        """Judge nothing, and say once that no broker answers."""
+        self._forget()
+        self._stall.forget()
+        self.answered, self.ends = False, {}
+        if self._away_since is None:
+            self._away_since = monotonic()
+            note("broker.away", level=logging.WARNING, why=why)
+
+    def _answered(self) -> None:
+        self.answered = True
+        if self._away_since is not None:
+            seconds, self._away_since = monotonic() - self._away_since, None
+            note("broker.back", seconds=round(seconds))
 
     def _forget(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
+        broker, self._broker = self._broker, None
+        if broker is not None:
             with suppress(Exception):  # it is thrown away
-                reader.close()
+                broker.close()

@@ -19,6 +19,7 @@ import click
 from detectors.config import Config
 from detectors.config_file import load_config
 from detectors.engines.cores import ConfiguredCores, ConfiguredSources
+from detectors.engines.endpoint import Endpoint, listening
 from detectors.engines.errors import EngineError
 from detectors.engines.hooks import check_hooks
 from detectors.engines.journal import note
@@ -83,6 +84,11 @@ LAST_SECONDS: Final = 1.0
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep checkpoints in this folder too, of this worker alone, to read less at a restart.",
 )
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    help="Serve /metrics, /healthz and /readyz there; without a host: on 127.0.0.1.",
+)
 @click.option("--verbose", is_flag=True, help="Tracebacks, and what the Kafka libraries say.")
 def worker(
     *,
@@ -95,6 +101,7 @@ def worker(
     group: str,
     ready_file: Path | None,
     cache_dir: Path | None,
+    metrics: str | None,
     verbose: bool,
 ) -> None:
     """Read callwatch.events, write callwatch.alerts; start as many as there are partitions.
@@ -113,12 +120,15 @@ def worker(
         config = load_config(config_file, inventory=inventory, profiles=profiles)
         config.control_key = control_key()
         cache = None if cache_dir is None else StateCache(cache_dir)
+        endpoint = None if metrics is None else listening(metrics)
         counts = check_topics(kafka, partitions)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None
     for text in config.expired(time.time_ns() // 1000):
         note("worker.rule_expired", level=logging.WARNING, text=text)
-    run_to_the_end(_work(kafka, config, counts, group, checkpoint_every, ready_file, cache))
+    run_to_the_end(
+        _work(kafka, config, counts, group, checkpoint_every, ready_file, cache, endpoint)
+    )
 
 
 def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
@@ -162,6 +172,7 @@ async def _work(
     every: float,
     ready_file: Path | None,
     cache: StateCache | None,
+    endpoint: Endpoint | None,
 ) -> int:
     from detectors.engines.faust_app import run_worker
     from detectors.engines.faust_settings import WorkerSettings
@@ -179,6 +190,8 @@ async def _work(
         save_seconds=every,
         ready_file=ready_file,
         cache=cache,
+        partitions={name: counts[name] for name in NEEDED},
+        endpoint=endpoint,
     )
     return await run_worker(settings)
 
@@ -190,7 +203,7 @@ def set_up_logging(*, verbose: bool) -> None:
         stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
     )
     for handler in logging.getLogger().handlers:
-        handler.addFilter(Throttle())
+        handler.addFilter(Throttle(tracebacks=verbose))
     logging.getLogger("callwatch").setLevel(level)
     if verbose:
         logging.getLogger("faust").setLevel(logging.INFO)

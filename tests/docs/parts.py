@@ -19,6 +19,7 @@ from alerts.explain import runbook
 from alerts.threat import techniques
 from detectors import config
 from detectors.base import Described
+from detectors.engines.metrics import ABOUT, PREFIX
 from detectors.plans import COVERS
 from detectors.registry import alerting_found
 from ingest import inventory
@@ -261,6 +262,21 @@ def fact_kinds() -> str:
     return table("fact | means | allowed | old after", rows)
 
 
+def metric_table() -> str:
+    """What a worker tells at its metrics port."""
+    return table(
+        "metric | labels | says",
+        (
+            (
+                f"`{PREFIX}{name}{'_total' if about.counts else ''}`",
+                ", ".join(f"`{label}`" for label in about.labels) or "-",
+                about.text,
+            )
+            for name, about in ABOUT.items()
+        ),
+    )
+
+
 def topic_table() -> str:
     """The topics with their settings."""
     rows = [
@@ -356,6 +372,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "schemes": partial(schemes.signed, table),
     "scheme-keys": partial(schemes.keys, table),
     "topics": topic_table,
+    "metrics": metric_table,
     "commands": command_table,
     "command-reference": command_reference,
     "mapping-keys": mapping_keys,

@@ -135,7 +135,7 @@ def test_log_lines_of_the_worker_are_documented() -> None:
     written = set(re.findall(r'\b(?:note|line)\(\s*"([\w.]+)"', code))
     section = PAGES[ROOT / "docs" / "kafka.md"].partition("| line | means |")[2]
     section = section.partition("\n## ")[0]
-    areas = "worker|partitions?|state|checkpoint|batch|commit|cache|senders"
+    areas = "worker|partitions?|state|checkpoint|batch|commit|cache|senders|broker"
     assert written == set(re.findall(rf"`((?:{areas})\.\w+)`", section))
 
 

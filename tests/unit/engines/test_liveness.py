@@ -12,9 +12,10 @@ from detectors.core import Core
 from detectors.engines import watchdog
 from detectors.engines.accounts import settled
 from detectors.engines.ports import TopicPartition
+from detectors.engines.seen import Place
 from detectors.engines.share import Share
 from detectors.engines.throttle import MOST_TEXTS, Throttle
-from detectors.engines.watchdog import Place, Stall, Watchdog
+from detectors.engines.watchdog import Stall, Topology, Watchdog
 from tests.unit.detectors.streams import TUESDAY, encode, event
 from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, run
 
@@ -77,7 +78,7 @@ def test_time_without_a_broker_does_not_count() -> None:
     assert stall.look(160, [place], {WHERE: 9}, member=True) is not None
 
 
-class _Ends:
+class _Broker:
     """Ends that move, asked for over a connection that breaks at first."""
 
     def __init__(self, asked: list[Sequence[TopicPartition]]) -> None:
@@ -90,14 +91,20 @@ class _Ends:
             raise OSError(msg)
         return dict.fromkeys(partitions, 9)
 
+    def partitions(self) -> Mapping[str, int]:
+        return {}
+
     def close(self) -> None:
         msg = "already gone"
         raise OSError(msg)
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_watchdog_tells_and_then_bites(monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
+def test_watchdog_tells_and_then_bites(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, listens: bool
+) -> None:
     """It outlives a lost broker, tells the worker once, and ends a process that does not hear."""
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.001)
     monkeypatch.setattr(watchdog, "END_SECONDS", 30.0 if listens else 0.001)
     asked: list[Sequence[TopicPartition]] = []
@@ -111,8 +118,8 @@ def test_watchdog_tells_and_then_bites(monkeypatch: pytest.MonkeyPatch, listens:
         heard.set()
 
     dog = Watchdog(
-        Stall(0, seconds=0), lambda: ([Place(WHERE, 1, 1)], True), lambda: _Ends(asked),
-        lambda: next(doors), "events", tell, codes.append,
+        Stall(0, seconds=0), Topology({}), lambda: ([Place(WHERE, 1, 1)], True),
+        lambda: _Broker(asked), lambda: next(doors), "events", tell, codes.append,
     )  # fmt: skip
     dog.start()
     assert heard.wait(10)
@@ -120,8 +127,33 @@ def test_watchdog_tells_and_then_bites(monkeypatch: pytest.MonkeyPatch, listens:
         dog.join(10)
     dog.stop()
     assert not dog.is_alive()
-    assert told == ["events/3: still at offset 1 of 9"]
+    assert told == ["nothing moves although the log does: events/3: still at offset 1 of 9"]
     assert codes == ([] if listens else [1])
+    assert (dog.answered, dog.ends) == (True, {WHERE: 9})
+    said = [each.getMessage().split()[0] for each in caplog.records]
+    assert said[:2] == ["broker.away", "broker.back"], "once each, not at every look"
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"events": 4, "state": 4}, None),
+        ({"events": 6, "state": 4}, "events: has 6 partitions by now; this worker began with 4"),
+        ({"events": 4}, "state: is gone; this worker began with 4"),
+    ],
+    ids=["same", "more", "gone"],
+)
+def test_topics_that_changed_are_named(now: dict[str, int], said: str | None) -> None:
+    """More partitions or a deleted topic are told at the second look in a row."""
+    topology = Topology({"events": 4, "state": 4})
+    assert [topology.look(now), topology.look(now)] == [None, said]
+
+
+def test_topics_that_a_new_broker_does_not_know_yet_are_no_change() -> None:
+    """What is missing once, as from a broker that has just started, is not told."""
+    topology = Topology({"events": 4})
+    looks: list[dict[str, int]] = [{}, {"events": 4}, {}, {"events": 4}]
+    assert [topology.look(each) for each in looks] == [None] * 4
 
 
 def test_accounts_add_up_over_everything_that_comes() -> None:
@@ -193,8 +225,11 @@ def test_ready_is_told_when_everything_is_restored() -> None:
     run(work)
 
 
-def test_libraries_are_quoted_once_in_ten_seconds() -> None:
-    """The first line of a kind passes, the next after ten seconds says how many were held back."""
+def test_libraries_are_quoted_more_and_more_rarely() -> None:
+    """The first line of a kind passes, the next says how many were held back meanwhile.
+
+    One that goes on and on is let pass after 10, 20, 40 seconds and so on; after a pause, at once.
+    """
     now = [0.0]
     throttle = Throttle(clock=lambda: now[0])
 
@@ -208,6 +243,16 @@ def test_libraries_are_quoted_once_in_ten_seconds() -> None:
     assert [log("callwatch.worker", "same") for _ in range(2)] == ["same", "same"]
     now[0] = 10.0
     assert log("aiokafka", "node %s is away", 7) == "node 7 is away (and 3 more like it)"
+    passed = []
+    for second in range(11, 2000):
+        now[0] = float(second)
+        if log("aiokafka", "node %s is away", 8) is not None:
+            passed.append(second)
+    assert passed == [30, 70, 150, 310, 630, 1230, 1830]
+    now[0] = 9000.0
+    assert log("aiokafka", "node %s is away", 9) == "node 9 is away (and 169 more like it)"
+    now[0] = 9010.0
+    assert log("aiokafka", "node %s is away", 9) == "node 9 is away"
     for number in range(3 * MOST_TEXTS):
         log("aiokafka", f"text {number}")
     assert len(throttle._passed) <= MOST_TEXTS

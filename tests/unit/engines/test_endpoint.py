@@ -1,0 +1,226 @@
+"""What a worker tells over HTTP: metrics whose sums are right, and probes that say why."""
+
+import re
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from detectors.engines.endpoint import MOST_REQUESTS, Endpoint, listening
+from detectors.engines.errors import EngineError
+from detectors.engines.metrics import ABOUT, PREFIX, WorkerMetrics
+from detectors.engines.ports import TopicPartition
+from detectors.engines.seen import Place, Seen, Standing
+from detectors.engines.tally import Tally
+
+ROOT = Path(__file__).parents[3]
+WHERE = TopicPartition("callwatch.events", 3)
+COUNTERS = {
+    "consumed": 12, "scored": 7, "rejected.not_json": 2, "rejected.time_out_of_range": 1,
+    "duplicates": 1, "reports": 1, "controls": 0, "suppressed.allowlist": 4, "newer_schema": 3,
+}  # fmt: skip
+
+
+def _seen(
+    *standings: Standing, ready: bool = True, busiest: dict[str, float] | None = None
+) -> Seen:
+    tally = Tally(raised=3, checkpoints=2, checkpoint_seconds=0.5, checkpoint_bytes=1000)
+    tally.alerts["replay-burst", "high"] = 2
+    tally.rebuilt["damaged"] = 1
+    return Seen("g", "c1", ready, standings, {WHERE: 100}, True, COUNTERS, busiest or {}, tally)
+
+
+def _standing(walked: int, time_us: int | None, *, restored: bool = True) -> Standing:
+    return Standing(Place(WHERE, walked, walked - 5), restored, time_us, 0)
+
+
+def _samples(seen: Seen, now: float = 0.0) -> dict[str, float]:
+    """Each sample by its name without the prefix, and its labels' values."""
+    return {
+        " ".join([sample.name.removeprefix(PREFIX), *sample.labels.values()]): sample.value
+        for family in WorkerMetrics(seen, now).collect()
+        for sample in family.samples
+    }
+
+
+def test_outcomes_add_up_to_what_was_consumed() -> None:
+    """Consumed = scored + rejected + duplicates + reports + controls, and reasons = rejected."""
+    found = _samples(_seen())
+    outcomes = [n for name, n in found.items() if name.startswith("records_total ")]
+    reasons = [n for name, n in found.items() if name.startswith("records_rejected_total ")]
+    assert found["records_consumed_total"] == sum(outcomes) == 12
+    assert found["records_total rejected"] == sum(reasons) == 3
+    assert found["alerts_suppressed_total allowlist"] == 4
+    assert (found["alerts_total replay-burst high"], found["alerts_waiting"]) == (2, 1)
+    assert found["states_rebuilt_total damaged"] == 1
+
+
+def test_unaccounted_records_do_not_cancel_out() -> None:
+    """One partition with a record too many and one with a record too few make two, not none."""
+    wrong = [Standing(Place(WHERE, 9, 9), True, None, lost) for lost in (1, -1)]
+    assert _samples(_seen(*wrong))["records_unaccounted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("walked", "time_us", "lag", "delay"),
+    [
+        (90, 1_000_000_000_000, 10.0, 500.0),
+        (100, 1_000_000_000_000, 0.0, 0.0),  # idle, however long ago the last one was
+        (130, 1_000_000_000_000, 0.0, 0.0),  # walked since the end was asked for
+        (90, 3_000_000_000_000, 10.0, 0.0),  # the broker's clock is ahead
+        (90, None, 10.0, None),  # nothing was walked yet
+    ],
+    ids=["behind", "level", "newer", "ahead", "new"],
+)
+def test_lag_and_delay(walked: int, time_us: int | None, lag: float, delay: float | None) -> None:
+    """The lag is never below 0, and only what lags has a delay."""
+    found = _samples(_seen(_standing(walked, time_us)), now=1_000_500.0)
+    assert found["partition_lag_records callwatch.events 3"] == lag
+    assert found.get("partition_delay_seconds callwatch.events 3") == delay
+
+
+def test_what_is_restored_has_no_offset_yet() -> None:
+    """Nothing is told of how far a partition is before that is known."""
+    found = _samples(_seen(_standing(0, None, restored=False), ready=False))
+    of_it = {name: n for name, n in found.items() if name.startswith("partition_")}
+    assert of_it == {"partition_restored callwatch.events 3": 0}
+
+
+@pytest.fixture
+def port() -> Iterator[tuple[Endpoint, int]]:
+    """An endpoint on a free port of this machine."""
+    here = Endpoint("127.0.0.1", 0)
+    yield here, here.port
+    here.close()
+
+
+def _get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def test_every_metric_is_served_and_described(port: tuple[Endpoint, int]) -> None:
+    """Prometheus' own parser reads all of them, with their texts; hostile senders are escaped."""
+    here, number = port
+    hostile = 'x"} 1\ncallwatch_worker_ready 0\u202e'
+    here.tell(lambda: _seen(_standing(90, 1), busiest={hostile: 0.5}))
+    status, text = _get(number, "/metrics")
+    families = {each.name: each for each in text_string_to_metric_families(text)}
+    assert status == 200
+    for name, about in ABOUT.items():
+        assert families[PREFIX + name].documentation == about.text
+        assert families[PREFIX + name].samples, name
+    assert [each.value for each in families[PREFIX + "worker_ready"].samples] == [1.0]
+    [sender] = families[PREFIX + "sender_share"].samples
+    assert not {"\n", "\u202e"} & set(sender.labels["sender"])
+    assert "process_resident_memory_bytes" in families
+
+
+@pytest.mark.parametrize(
+    ("seen", "healthy", "ready"),
+    [
+        (None, (200, "starting\n"), (503, "starting\n")),
+        (_seen(_standing(1, 1)), (200, "ok\n"), (200, "ready\n")),
+        (_seen(ready=False), (200, "ok\n"), (503, "no share of the partitions yet\n")),
+        (
+            _seen(_standing(0, None, restored=False), ready=False),
+            (200, "ok\n"),
+            (503, "restoring callwatch.events/3\n"),
+        ),
+    ],
+    ids=["starting", "ready", "without-a-share", "restoring"],
+)
+def test_probes_say_why(
+    port: tuple[Endpoint, int], seen: Seen | None, healthy: tuple[int, str], ready: tuple[int, str]
+) -> None:
+    """It is well while it starts and restores, and ready when all is restored."""
+    here, number = port
+    if seen is not None:
+        here.tell(lambda: seen)
+    assert (_get(number, "/healthz"), _get(number, "/readyz")) == (healthy, ready)
+
+
+def test_worker_that_does_not_answer_is_not_well(port: tuple[Endpoint, int]) -> None:
+    """Where the event loop is stuck all three paths say so, without a traceback."""
+
+    def stuck() -> Seen:
+        raise TimeoutError
+
+    here, number = port
+    here.tell(stuck)
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert _get(number, path) == (503, "the worker does not answer\n")
+
+
+def test_other_paths_and_methods_are_refused(port: tuple[Endpoint, int]) -> None:
+    """There is nothing else, and nothing to write."""
+    _, number = port
+    assert _get(number, "/")[0] == 404
+    assert _get(number, "/metrics", "POST")[0] == 405
+
+
+def test_open_connections_are_bounded(
+    port: tuple[Endpoint, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who holds connections open is served no more than so many, and others again afterwards."""
+    here, number = port
+    here.tell(_seen)
+    held = [socket.create_connection(("127.0.0.1", number)) for _ in range(MOST_REQUESTS)]
+    with socket.create_connection(("127.0.0.1", number), timeout=10) as late:
+        assert late.recv(1) == b"", "closed at once"
+    for each in held:
+        each.close()
+    for _ in range(1000):
+        try:
+            assert _get(number, "/healthz") == (200, "ok\n")
+            break
+        except OSError:  # their threads have not noticed yet
+            continue
+    else:
+        pytest.fail("not served after the others went")
+
+
+@pytest.mark.parametrize("where", ["", "x:y", "host", "1.2.3.4:0", "1.2.3.4:65536", "a b:1", "-1"])
+def test_wrong_addresses_are_named(where: str) -> None:
+    """What is no address is an error that says what is allowed."""
+    with pytest.raises(EngineError, match="--metrics: allowed is HOST:PORT, or PORT from 1"):
+        listening(where)
+
+
+def test_taken_port_is_named(port: tuple[Endpoint, int]) -> None:
+    """A port that another process has is an error in one line."""
+    with pytest.raises(EngineError, match=f"--metrics 127.0.0.1:{port[1]}: cannot listen there"):
+        listening(str(port[1]))
+
+
+def test_alerting_rules_use_metrics_that_there_are() -> None:
+    """Each name in the rules that are offered is one of a worker's, with its labels."""
+    rules = yaml.safe_load((ROOT / "examples/monitoring/callwatch-rules.yml").read_text("utf-8"))
+    known = {
+        f"{PREFIX}{name}{'_total' if about.counts else ''}": about for name, about in ABOUT.items()
+    }
+    used = set()
+    for rule in rules["groups"][0]["rules"]:
+        names = re.findall(rf"{PREFIX}\w+", rule["expr"])
+        assert not set(names) - set(known), rule["alert"]
+        for label in re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]):
+            assert label == "instance" or label in known[names[0]].labels, rule["alert"]
+        used |= set(names)
+    assert len(used) >= 8
+
+
+def test_metrics_and_rules_are_documented() -> None:
+    """docs/monitoring.md says what every metric is, and what to do about every rule's alert."""
+    text = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
+    rules = (ROOT / "examples/monitoring/callwatch-rules.yml").read_text("utf-8")
+    wanted = [f"`{PREFIX}{name}{'_total' if of.counts else ''}`" for name, of in ABOUT.items()]
+    wanted += [f"| `{name}` |" for name in re.findall(r"alert: (\w+)", rules)]
+    assert [each for each in wanted if each not in text] == []
