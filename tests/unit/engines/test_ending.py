@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
 import asyncio, atexit, socket, threading, time
-from detectors.engines.worker_cli import run_to_the_end
+from detectors.engines.ending import run_to_the_end
 atexit.register(lambda: print("in order", flush=True))
 
 async def deaf():
