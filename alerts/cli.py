@@ -34,7 +34,11 @@ CONNECT_MS = 5_000
     metavar="HOST:PORT,...",
     help=f"Kafka; default CALLWATCH_KAFKA_BOOTSTRAP_SERVERS, else {DEFAULT_SERVERS}.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Append one line per update here.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Append one line per update here; its folder is there.",
+)
 @click.option("--stdout", is_flag=True, help="Write one line per update to standard output.")
 @click.option(
     "--format",

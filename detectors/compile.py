@@ -27,6 +27,7 @@ import numba
 import numpy as np
 from llvmlite import binding
 
+from alerts.explain import safe
 from detectors.base import Detector
 from detectors.walk import walk_source
 
@@ -118,11 +119,21 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "callwatch"
 
 
-@cache
 def cache_folder() -> Path:
     """Return this version's folder, made writable; a temporary one where that is impossible."""
+    return _cache()[0]
+
+
+def cache_fault() -> str | None:
+    """Return why the folder is a temporary one, gone after the run; None where it stays."""
+    return _cache()[1]
+
+
+@cache
+def _cache() -> tuple[Path, str | None]:
     compiled = [path for path in HERE.glob("*.py") if "compile import" in path.read_text()]
     name = f"numba-{source_hash(compiled, _machine())}"
+    fault = None
     try:
         folder = cache_root() / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,14 +141,22 @@ def cache_folder() -> Path:
         probe.close()
         folder.touch()
         _remove_old(folder)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
-        root = tempfile.mkdtemp(prefix="callwatch-numba-")
-        atexit.register(shutil.rmtree, root, ignore_errors=True)
-        os.environ["CALLWATCH_CACHE_DIR"] = root  # for processes that this one starts
-        folder = Path(root) / name
-        folder.mkdir()
+    except RuntimeError:
+        folder, fault = _temporary(name), "there is no home folder"
+    except OSError as error:
+        where = safe(str(cache_root()), 200)
+        folder, fault = _temporary(name), f"{where} cannot be written ({error.strerror})"
     setattr(numba.config, "CACHE_DIR", str(folder))  # noqa: B010 -- unknown to its types
     os.environ["NUMBA_CACHE_DIR"] = str(folder)  # numba reads it again at every compilation
+    return folder, fault
+
+
+def _temporary(name: str) -> Path:
+    root = tempfile.mkdtemp(prefix="callwatch-numba-")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    os.environ["CALLWATCH_CACHE_DIR"] = root  # for processes that this one starts
+    folder = Path(root) / name
+    folder.mkdir()
     return folder
 
 

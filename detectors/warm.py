@@ -1,7 +1,9 @@
 """Compiles detectors before the first event, once for each version of the sources.
 
 Compilation takes most of the first start. Detectors compile independently of each other, so each
-processor takes a share of them, in processes that share the cache folder.
+processor takes a share of them, in processes that share the cache folder. This process only waits:
+compiling is calls into LLVM of up to many seconds, in which Python handles no signal. So Ctrl-C and
+SIGTERM act at once, whatever they do, and helpers end when their parent does, however it ended.
 """
 
 from __future__ import annotations
@@ -17,10 +19,9 @@ import threading
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numba
 import numpy as np
@@ -28,7 +29,7 @@ import numpy as np
 from detectors import buckets, memory, octets, passing, scan, tables, words
 from detectors.base import Detector
 from detectors.batch import Decoder, ReportAt, no_events
-from detectors.compile import cache_folder, reached, walk_name
+from detectors.compile import cache_fault, cache_folder, reached, walk_name
 from detectors.config import Config
 from detectors.core import Core
 from detectors.event import DAY
@@ -44,6 +45,8 @@ READY = "compiled"
 """Name of the file that says which walks this cache folder has."""
 COMMON = (scan, octets, words, tables, passing, buckets, memory)
 """What is compiled for the decoder and the tables, mostly."""
+PARTS = "(parts)"
+"""In a share: what all detectors need, too."""
 FEW = 2
 MOST_PROCESSES = 4
 """Each compiles the tables' code for itself, so more of them gain little."""
@@ -57,27 +60,27 @@ def warm_up(config: Config) -> bool:
     missing = {d.id: d for name, d in wanted.items() if name not in there}
     if not missing:
         return False
-    many = len(missing) > 1
-    LOGGER.warning(
-        "compiling %d detector%s, once for this version of the code", len(missing), "s" * many
-    )
-    mine, *others = shares(missing.values(), min(os.cpu_count() or 1, MOST_PROCESSES))
-    with _no_collector():
-        first: Any = numba.njit(_nothing)
-        first()  # what numba loads for its first function all helpers have then, too
-        helpers = [_helper(share) for share in others if share]
-        try:
-            for core in _cores(mine):
-                load(core)
-            Decoder(config).values([b"{}"])
-            for helper in helpers:
-                helper.wait()
-        except BaseException:  # as by Ctrl-C: nobody waits for what they compile
-            for helper in helpers:
-                helper.stop()
-            raise
+    what = f"{len(missing)} detector{'s' * (len(missing) > 1)}"
+    if (fault := cache_fault()) is None:
+        LOGGER.warning("compiling %s, once for this version of the code", what)
+    else:
+        way_out = "CALLWATCH_CACHE_DIR names another folder"
+        LOGGER.warning("compiling %s, as at each start: %s; %s", what, fault, way_out)
+    helpers: list[_Helper] = []
+    try:
+        with _no_collector():
+            first: Any = numba.njit(_nothing)
+            first()  # what numba loads for its first function all helpers have then, too
+            divided = shares(missing.values(), min(os.cpu_count() or 1, MOST_PROCESSES))
+            helpers.extend(map(_helper, filter(None, divided)))
+        for helper in helpers:
+            helper.wait()
+    finally:  # as by Ctrl-C: nobody waits for what they compile
+        for helper in helpers:
+            helper.stop()
     for shared in (False, True):
         load(Core(config, shared=shared))  # and what a helper failed to
+    Decoder(config).values([b"{}"])
     found = [
         name for name in sorted(there | set(wanted)) if (cache_folder() / f"{name}.py").exists()
     ]
@@ -89,36 +92,69 @@ def _nothing() -> None:
     """Stands for any function."""
 
 
-class _Helper(NamedTuple):
-    """A process that compiles: what waits for its end, and what ends it."""
+class _Helper(Protocol):
+    """A process that compiles."""
 
-    wait: Callable[[], object]
-    stop: Callable[[], object]
+    def wait(self) -> int:
+        """Wait for its end, and return its exit code."""
+
+    def stop(self) -> None:
+        """End it, if it is still there."""
+
+
+class _Copy:
+    """A copy of this process: it has the pipe's other end, and `alive` is held by us alone."""
+
+    def __init__(self, pid: int, alive: int) -> None:
+        self._pid, self._alive = pid, alive
+        self._code: int | None = None
+
+    def wait(self) -> int:
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            os.close(self._alive)
+        return self._code
+
+    def stop(self) -> None:
+        if self._code is None:  # else its number may be another process's by now
+            os.kill(self._pid, signal.SIGKILL)
+            self.wait()
+
+
+class _Started(subprocess.Popen[bytes]):
+    """The program itself, started once more."""
+
+    def stop(self) -> None:
+        self.kill()
+        self.communicate()
 
 
 def _helper(share: list[str]) -> _Helper:
-    """Let a process compile the walks of these detectors.
+    """Let a process compile this share; it ends when its standard input does, so with its parent.
 
     It is a copy of this one where that can be had safely: what has been imported is there then. A
     process with threads is not copied, nor one on a system whose libraries do not bear it.
     """
     if sys.platform != "linux" or threading.active_count() > 1:
-        started = subprocess.Popen(  # noqa: S603 -- this program itself
-            [sys.executable, "-m", "detectors.warm", *share], stdin=subprocess.DEVNULL
+        return _Started(
+            [sys.executable, "-m", "detectors.warm", *share],
+            stdin=subprocess.PIPE,
+            process_group=0,  # the terminal's Ctrl-C is for its parent
         )
-        return _Helper(started.wait, started.kill)
+    given, alive = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of numpy's threads, which are idle
         child = os.fork()
     if child:
-        return _Helper(partial(os.waitpid, child, 0), partial(_end, child))
+        os.close(given)
+        return _Copy(child, alive)
     code = 1
     try:
         signal.set_wakeup_fd(-1)  # an event loop's, of the parent
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        os.close(alive)
+        os.dup2(given, 0)
         os.closerange(3, 1 << 16)  # its sockets, and locks that would outlive it
-        compile_walks(share)
+        _compile_for_parent(share)
         code = 0
     except Exception:  # the parent compiles what is missing, and somebody should know why
         traceback.print_exc()
@@ -126,17 +162,31 @@ def _helper(share: list[str]) -> _Helper:
         os._exit(code)  # nothing of the parent's is to be flushed or cleaned up twice
 
 
-def _end(child: int) -> None:
-    """End a process, if it is still there."""
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+def _compile_for_parent(share: Collection[str]) -> None:
+    """Compile a share of the work, for as long as there is somebody who waits for it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # to a group of processes: the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    compile_share(share)
 
 
-def compile_walks(names: Collection[str]) -> None:
-    """Compile the walks of these detectors, and nothing else."""
-    for core in _cores(names):
-        core.load_walks()
+def _end_with_parent() -> None:
+    """LLVM lets other threads run: this one is on time, whatever is compiled meanwhile."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def compile_share(share: Collection[str]) -> None:
+    """Compile the walks of these detectors, and with `PARTS` what all of them need."""
+    with _no_collector():
+        for core in _cores([name for name in share if name != PARTS]):
+            if PARTS in share:
+                load(core)
+            else:
+                core.load_walks()
+        if PARTS in share:
+            Decoder(Config()).values([b"{}"])
 
 
 @contextlib.contextmanager
@@ -160,7 +210,7 @@ def shares(detectors: Iterable[Detector], processes: int) -> list[list[str]]:
     reach = {d.id: reached([Path(d.module.__file__ or "")]) for d in detectors}
     readers = Counter(path for paths in reach.values() for path in paths)
     work = {name: _bytes(p for p in paths if readers[p] <= FEW) for name, paths in reach.items()}
-    divided: list[list[str]] = [[] for _ in range(processes)]
+    divided: list[list[str]] = [[PARTS], *([] for _ in range(processes - 1))]
     load = [_bytes(Path(str(of.__file__)) for of in COMMON)] + [0] * (processes - 1)
     for name in sorted(work, key=lambda name: -work[name]):
         least = load.index(min(load))
@@ -212,7 +262,9 @@ def load(core: Core) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        with _no_collector():
-            compile_walks(sys.argv[1:])
+        _compile_for_parent(sys.argv[1:])
     else:
-        warm_up(Config())
+        try:
+            warm_up(Config())
+        except KeyboardInterrupt:
+            sys.exit(130)

@@ -140,10 +140,16 @@ class _Reader:
                 continue
             try:
                 values[name] = convert(table[name])
+            except _ItemError as error:
+                self._refuse(place, name, allowed, error.item)
             except (ValueError, TypeError):
-                given = shown(table[name])
-                self.fault((*place, name), f"{name}: allowed: {allowed}; given {given}")
+                self._refuse(place, name, allowed, table[name])
         return values
+
+    def _refuse(self, place: Place, name: str, allowed: str, given: object) -> None:
+        kind, of = place
+        whose = f"{kind}.{shown(of)}: " if isinstance(of, str) else ""
+        self.fault((*place, name), f"{whose}{name}: allowed: {allowed}; given {shown(given)}")
 
     def refuse_unknown(self, place: Place, table: dict[str, Any], known: tuple[str, ...]) -> None:
         for name in table.keys() - set(known):
@@ -165,10 +171,27 @@ def _text(value: object) -> object:
     return value
 
 
-def _texts(value: object) -> tuple[object, ...]:
+class _ItemError(ValueError):
+    """One item of a list is wrong."""
+
+    def __init__(self, item: object) -> None:
+        self.item = item
+
+
+def _each(value: object, convert: Callable[[object], Any]) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise TypeError
-    return tuple(_text(item) for item in value)
+    converted = []
+    for item in value:
+        try:
+            converted.append(convert(item))
+        except (ValueError, TypeError):
+            raise _ItemError(item) from None
+    return tuple(converted)
+
+
+def _texts(value: object) -> tuple[object, ...]:
+    return _each(value, _text)
 
 
 def _flag(value: object) -> bool:
@@ -178,7 +201,7 @@ def _flag(value: object) -> bool:
 
 
 def _networks(value: object) -> tuple[str, ...]:
-    return tuple(str(ip_network(str(item))) for item in _texts(value))
+    return _each(value, lambda item: str(ip_network(str(_text(item)))))
 
 
 def _one_of(words: tuple[str, ...]) -> _Rule:
@@ -206,7 +229,7 @@ _SENDER: Final = {
     "provider": _TEXT,
     "owner": _TEXT,
     "endpoints": _TEXTS,
-    "ranges": ("a list of networks in CIDR form", _networks),
+    "ranges": ("a list of networks in CIDR form, such as 192.0.2.0/24", _networks),
     "mtls": _BOOL,
     "keys": _TEXTS,
 }

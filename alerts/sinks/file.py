@@ -17,9 +17,10 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 class FileSink:
     """Every alert is one line, appended by one write, so that several writers do not mix lines.
 
-    Missing folders are made. A line that was cut short (a full disk, a crash) is closed with a
-    line end before the next one. A file that was moved away (log rotation) is made anew at the
-    next batch. With `fsync` a delivered alert is on the disk.
+    Its folder must be there: a path that was mistyped would swallow alerts. A line that was cut
+    short (a full disk, a crash) is closed with a line end before the next one. A file that was
+    moved away (log rotation) is made anew at the next batch. With `fsync` a delivered alert is on
+    the disk.
     """
 
     name = "file"
@@ -32,6 +33,10 @@ class FileSink:
         self._mid_line = False
         try:
             self._open()
+        except FileNotFoundError:
+            folder, shown = safe(str(path.parent), 200), safe(str(path), 200)
+            msg = f"--out {shown} cannot be written: there is no folder {folder}"
+            raise RouteError(msg) from None
         except OSError as error:
             msg = f"--out {safe(str(path), 200)} cannot be written: {error.strerror}"
             raise RouteError(msg) from None
@@ -60,7 +65,6 @@ class FileSink:
             self._fd = -1
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(self._path, _FLAGS, 0o640)
         self._mid_line = _ends_mid_line(self._path)
 

@@ -223,10 +223,7 @@ class Assigned:
     async def _take(self, found: Found[State], end: int) -> str | None:
         """Continue from the checkpoint; or the reason why there is none to continue from."""
         for fault in found.faults:
-            if found.other_version:
-                note("state.unfit", level=logging.ERROR, partition=self.where, fault=fault)
-            else:
-                note("state.damaged", level=logging.ERROR, partition=self.where, fault=fault)
+            (self._tell_unfit if found.other_version else self._tell_damaged)(fault)
         checkpoint = found.checkpoint
         if checkpoint is None:
             if found.other_version:
@@ -238,16 +235,27 @@ class Assigned:
             state = await in_thread(
                 self._outside, lambda: merge(checkpoint.snapshot, checkpoint.changes)
             )
-            if self.closed:  # meanwhile it has become another's
-                return None
+        except StateError as error:
+            self._tell_damaged(error)
+            return "damaged"
+        if self.closed:  # meanwhile it has become another's
+            return None
+        try:
             core = self._cores.restore(self.where.partition, state)
         except StateError as error:
-            note("state.unfit", level=logging.ERROR, partition=self.where, fault=error)
+            self._tell_unfit(error)
             return "not_fitting"
         self._core, self._restored = core, state.nbytes
         self._before = dict(self.accounts)
         self._next = self._saved = checkpoint.offset
         return None
+
+    def _tell_damaged(self, fault: object) -> None:
+        note("state.damaged", level=logging.ERROR, partition=self.where, fault=fault)
+
+    def _tell_unfit(self, fault: object) -> None:
+        """Tell of another configuration or version: that was meant, and nothing is broken."""
+        note("state.unfit", level=logging.WARNING, partition=self.where, fault=fault)
 
     async def _look_whether_it_went_back(self, stretch: Stretch) -> None:
         """A client that asks for what is not there any more begins anew, with the oldest record.

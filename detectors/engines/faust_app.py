@@ -19,7 +19,6 @@ import asyncio
 import gc
 import logging
 import signal
-import tempfile
 from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -52,8 +51,7 @@ class Worker:
         self._leaving = asyncio.Event()
         self._failure: asyncio.Future[None] = loop.create_future()
         self._threads = ThreadPoolExecutor(RESTORES + 1, thread_name_prefix="callwatch-log")
-        self._files = tempfile.TemporaryDirectory(prefix="callwatch-")  # Faust must have a folder
-        self._app = new_app(settings, self._files.name)
+        self._app = new_app(settings)
         self._readers = Readers(
             lambda: LogReader(settings.kafka.keywords(), settings.group), most=RESTORES
         )
@@ -135,7 +133,6 @@ class Worker:
         self._watchdog.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._readers.close()
-        self._files.cleanup()
         if settings.endpoint is not None:
             settings.endpoint.close()
         note("worker.stopped", saved=saved)

@@ -46,7 +46,7 @@ class WorkerSettings:
     """Where it tells how it stands."""
 
 
-def new_app(settings: WorkerSettings, folder: str) -> Any:
+def new_app(settings: WorkerSettings) -> Any:
     """The Faust application: what it must not do is turned off."""
     app: Any = faust.App(
         settings.group,
@@ -67,10 +67,14 @@ def new_app(settings: WorkerSettings, folder: str) -> Any:
         web_enabled=False,
         autodiscover=False,
         store="memory://",
-        datadir=folder,
     )
+    app._create_directories = _nothing  # of tables, which there are none of
     app.fetching = settings.fetching
     return app
+
+
+def _nothing() -> None:
+    """Nothing is kept in files: a worker that is killed leaves none behind."""
 
 
 def credentials(kafka: KafkaConfig) -> Any:

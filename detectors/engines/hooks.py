@@ -38,6 +38,7 @@ def broken_hooks() -> list[str]:
     import kafka.record
     from aiokafka import AIOKafkaConsumer
     from aiokafka.consumer.group_coordinator import GroupCoordinator
+    from faust.app.base import App
     from faust.streams import Stream
     from faust.transport.consumer import Consumer as AnyConsumer
     from faust.transport.drivers.aiokafka import (
@@ -54,6 +55,7 @@ def broken_hooks() -> list[str]:
         "check_crcs isolation_level"
     )
     methods: list[tuple[Any, str, str]] = [
+        (App, "_create_directories", "self"),
         (Consumer, "_new_consumer_thread", "self"),
         (Consumer, "_commit", "self offsets"),
         (Consumer, "_to_message", "self tp record"),
@@ -69,6 +71,7 @@ def broken_hooks() -> list[str]:
         (reading.PartitionRecords, "_unpack_records", unpack),
     ]
     inside: list[tuple[Any, str, str]] = [
+        (App, "on_first_start", "_create_directories"),
         (fetching.Fetcher, "_proc_fetch_request", "MemoryRecords PartitionRecords"),
         (fetching.Fetcher, "_get_actions_per_node", "_fetch_max_wait_ms _fetch_min_bytes"),
         (

@@ -1,25 +1,21 @@
 """`callwatch worker`: detect on Kafka until told to stop."""
 
-import asyncio
 import logging
-import os
-import signal
 import sys
-import threading
+import tempfile
 import time
-import traceback
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from detectors.config import Config
+from alerts.explain import safe
 from detectors.config_file import load_config
 from detectors.engines.cores import ConfiguredCores, ConfiguredSources
-from detectors.engines.endpoint import Endpoint, listening
+from detectors.engines.ending import ended_by_signals, run_to_the_end
+from detectors.engines.endpoint import listening
 from detectors.engines.errors import EngineError
 from detectors.engines.hooks import check_hooks
 from detectors.engines.journal import note
@@ -32,6 +28,9 @@ from ingest.errors import IngestError
 from ingest.kafka_config import KafkaConfig, kafka_config
 from ingest.topics import KafkaCluster, faults
 
+if TYPE_CHECKING:
+    from detectors.engines.faust_settings import WorkerSettings
+
 NEEDED: Final = (
     "callwatch.events",
     "callwatch.events.rejected",
@@ -39,8 +38,6 @@ NEEDED: Final = (
     "callwatch.alerts",
     "callwatch.state",
 )
-LAST_SECONDS: Final = 1.0
-"""For what is still under way when the worker has stopped."""
 
 
 @click.command()
@@ -109,9 +106,30 @@ def worker(
     State is kept in callwatch.state. SIGTERM or Ctrl-C: save it, leave the group, exit code 0.
     """
     set_up_logging(verbose=verbose)
-    if ready_file is not None:
-        ready_file.unlink(missing_ok=True)  # that of a worker that was killed
+    with ended_by_signals():
+        settings = _settings(
+            bootstrap_servers, config_file, inventory, profiles, partitions,
+            checkpoint_every, group, ready_file, cache_dir, metrics,
+        )  # fmt: skip
+    run_to_the_end(_work(settings))
+
+
+def _settings(
+    bootstrap_servers: str | None,
+    config_file: Path | None,
+    inventory: Path | None,
+    profiles: Path | None,
+    partitions: int | None,
+    checkpoint_every: float,
+    group: str,
+    ready_file: Path | None,
+    cache_dir: Path | None,
+    metrics: str | None,
+) -> "WorkerSettings":
+    """Look at all that is given, and compile: what may fail fails before the worker joins."""
     try:
+        if ready_file is not None:
+            make_ready(ready_file)
         check_hooks()
         kafka = kafka_config(bootstrap_servers)
         if kafka.tokens is not None:
@@ -126,9 +144,41 @@ def worker(
         raise click.ClickException(str(error)) from None
     for text in config.expired(time.time_ns() // 1000):
         note("worker.rule_expired", level=logging.WARNING, text=text)
-    run_to_the_end(
-        _work(kafka, config, counts, group, checkpoint_every, ready_file, cache, endpoint)
+    from detectors.engines.faust_settings import WorkerSettings
+    from detectors.engines.prepare import prepare
+
+    cores = ConfiguredCores(config, counts["callwatch.events"])
+    shared = ConfiguredSources(config, counts["callwatch.events"])
+    prepare(config, cores, shared)
+    return WorkerSettings(
+        kafka,
+        cores,
+        shared,
+        counts["callwatch.sources"],
+        group=group,
+        save_seconds=checkpoint_every,
+        ready_file=ready_file,
+        cache=cache,
+        partitions={name: counts[name] for name in NEEDED},
+        endpoint=endpoint,
     )
+
+
+def make_ready(file: Path) -> None:
+    """Remove the file of a worker that was killed, and see that a new one can be made.
+
+    Raises `EngineError`: found out when the partitions are restored it would end the worker then.
+    """
+    try:
+        file.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        msg = (
+            f"--ready-file {safe(str(file), 200)}: allowed is a path in a folder that is there and "
+            f"can be written ({error.strerror or error})"
+        )
+        raise EngineError(msg) from None
 
 
 def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
@@ -164,35 +214,9 @@ def _told_by_us() -> Iterator[None]:
         library.setLevel(before)
 
 
-async def _work(
-    kafka: KafkaConfig,
-    config: Config,
-    counts: dict[str, int],
-    group: str,
-    every: float,
-    ready_file: Path | None,
-    cache: StateCache | None,
-    endpoint: Endpoint | None,
-) -> int:
+async def _work(settings: "WorkerSettings") -> int:
     from detectors.engines.faust_app import run_worker
-    from detectors.engines.faust_settings import WorkerSettings
-    from detectors.engines.prepare import prepare
 
-    cores = ConfiguredCores(config, counts["callwatch.events"])
-    shared = ConfiguredSources(config, counts["callwatch.events"])
-    prepare(config, cores, shared)
-    settings = WorkerSettings(
-        kafka,
-        cores,
-        shared,
-        counts["callwatch.sources"],
-        group=group,
-        save_seconds=every,
-        ready_file=ready_file,
-        cache=cache,
-        partitions={name: counts[name] for name in NEEDED},
-        endpoint=endpoint,
-    )
     return await run_worker(settings)
 
 
@@ -207,51 +231,6 @@ def set_up_logging(*, verbose: bool) -> None:
     logging.getLogger("callwatch").setLevel(level)
     if verbose:
         logging.getLogger("faust").setLevel(logging.INFO)
-
-
-def run_to_the_end(work: Coroutine[Any, Any, int]) -> NoReturn:
-    """Run it, and end the process with its exit code, whatever of the Kafka clients hangs.
-
-    While no broker answers, tasks of aiokafka swallow that they are cancelled, and threads of its
-    wait for an answer: `asyncio.run` would wait for both, for ever.
-    """
-    runner = asyncio.Runner()
-    threads = ThreadPoolExecutor(thread_name_prefix="callwatch-lookup")  # names of brokers
-    runner.get_loop().set_default_executor(threads)
-    try:
-        code = runner.run(work)
-    except BaseException:
-        if _winds_up(runner, threads):
-            raise
-        traceback.print_exc()
-        code = 1
-    else:
-        if _winds_up(runner, threads):
-            sys.exit(code)
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)
-
-
-def _winds_up(runner: asyncio.Runner, threads: ThreadPoolExecutor) -> bool:
-    """Whether all tasks and threads that are left end soon when told to; then it is over."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # it is stopping already
-    loop = runner.get_loop()
-    if tasks := asyncio.all_tasks(loop):
-        for each in tasks:
-            each.cancel()
-        loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_SECONDS))
-    threads.shutdown(wait=False, cancel_futures=True)
-    deadline = time.monotonic() + LAST_SECONDS
-    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
-    waited_for = [each for each in others if not each.daemon]
-    for one in waited_for:
-        one.join(max(deadline - time.monotonic(), 0.0))
-    if asyncio.all_tasks(loop) or any(each.is_alive() for each in waited_for):
-        return False
-    runner.close()
-    return True
 
 
 commands: list[click.Command] = [worker]

@@ -37,19 +37,20 @@ SECONDS = 120
 UNIT = "events per CPU-second"
 PACKED = ("lz4", "zstd")
 ROWS = (
-    "raw", "records", "stock", "idiomatic", "quixstreams", "getmany", "limit",
+    "raw", "rebuild", "records", "stock", "idiomatic", "quixstreams", "getmany", "limit",
     *(f"{what}-{codec}" for codec in PACKED for what in ("raw", "limit")),
 )  # fmt: skip
-COMPARED = [row for row in ROWS if row.partition("-")[0] in ("raw", "limit")]
+COMPARED = [row for row in ROWS if row.partition("-")[0] in ("raw", "rebuild", "limit")]
 TURNS = 3
-"""The worker and its limit are measured so often, in turn, and the best of each counts."""
+"""The worker, its rebuild and its limit are measured so often, in turn; the best of each counts."""
 NEEDS = ("confluent_kafka", "orjson")
 """Of the limit; and the first of them publishes, since the others take minutes for so much."""
 PEERS = Path(".venv-peers/bin/python")
 """Where quixstreams is, which wants older versions of what callwatch uses; made by make."""
 
-FEWER = {"stock": 16, "idiomatic": 64, "quixstreams": 16}
-"""Rows that are slow are measured with a part of the events: they have nothing to learn."""
+FEWER = {"rebuild": 4, "stock": 16, "idiomatic": 64, "quixstreams": 16}
+"""Rows that are slow are measured with a part of the events: they have nothing more to learn."""
+REBUILD = "a state made anew from events, all detectors"
 
 
 class Meter:
@@ -192,6 +193,25 @@ async def worker(
     await run_worker(WorkerSettings(kafka, cores, shared, sources=1, group=group, topics=topics))
 
 
+async def _rebuild(servers: str, meter: Meter) -> None:
+    """A partition without a state: read beside the group, and walked, as its new owner does."""
+    from detectors.config import Config
+    from detectors.engines.cores import ConfiguredCores, ConfiguredSources
+    from detectors.engines.log_reader import LogReader
+    from detectors.engines.prepare import prepare
+
+    config = Config()
+    cores = ConfiguredCores(config, PARTITIONS)
+    prepare(config, cores, ConfiguredSources(config, PARTITIONS))
+    reader = LogReader({"bootstrap_servers": servers}, "bench-rebuild")
+    for partition in range(PARTITIONS):
+        core, bounds = cores.new(partition), reader.bounds(EVENTS, partition)
+        for batch in reader.read(EVENTS, partition, bounds.begin, bounds.end):
+            core.feed(batch)
+            if meter.count(len(batch)):
+                return
+
+
 async def _stock(servers: str, meter: Meter) -> None:
     """Faust as it comes: an agent that takes batches and does nothing with them."""
     import faust
@@ -315,6 +335,8 @@ def figures() -> list[Figure]:
         for row, value in found.items()
         if row in names and value is not None
     ]
+    if (rebuilt := found["rebuild"]) is not None:
+        figures.append(Figure(REBUILD, rebuilt, UNIT, "worker on Kafka, all detectors", made))
     peaks = [one.peak_bytes for row in COMPARED if row[:3] == "raw" for one in measured[row] if one]
     figures.append(Figure("worker catching up, memory at its highest", max(peaks) / 2**20, "MiB"))
     for codec in PACKED:
@@ -359,7 +381,7 @@ def main(arguments: Iterable[str]) -> int:
     meter = Meter(WANTED // FEWER.get(row, 1))
     ways = {
         "stock": _stock, "idiomatic": peers.idiomatic, "quixstreams": peers.quixstreams,
-        "getmany": _getmany,
+        "getmany": _getmany, "rebuild": _rebuild,
     }  # fmt: skip
     if row in ways:
         asyncio.run(ways[row](servers, meter))

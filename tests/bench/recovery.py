@@ -34,6 +34,7 @@ PARTITIONS = 8
 SENDERS = int(os.environ.get("CALLWATCH_BENCH_SENDERS", "1000000"))
 DELIVERIES = int(os.environ.get("CALLWATCH_BENCH_DELIVERIES", "50000000"))
 """Fingerprints of units, and as many of deliveries, that the states remember; all partitions."""
+WHAT = f"{SENDERS:,} senders, {DELIVERIES:,} deliveries"
 MARGIN = 1.25
 """Of the fingerprints that a partition may remember; senders spread unevenly."""
 BEHIND = 200_000
@@ -110,9 +111,8 @@ def figures() -> list[Figure]:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     said = json.loads(done.stdout.splitlines()[-1])
-    what = f"{SENDERS:,} senders, {DELIVERIES:,} deliveries"
     return [
-        Figure(f"restored, {what}", said["restored"], "s"),
+        Figure(f"restored, {WHAT}", said["restored"], "s"),
         Figure(f"and {BEHIND:,} events caught up", said["caught_up"], "s"),
         Figure("states on the topic", size / 1e6, "MB"),
         Figure("memory at its highest", said["memory"] / 1e6, "MB"),

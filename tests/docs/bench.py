@@ -1,13 +1,17 @@
 """The table of speed and memory in README.md, from kept results of `make bench`.
 
-`python -m tests.docs.bench` keeps the figures of out/bench in docs/bench.json, and the worker's
-speed where `callwatch size` reads it.
+`python -m tests.docs.bench` keeps the figures of out/bench in docs/bench.json, and speeds where
+`callwatch size` reads them.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+from detectors.engines.faust_transport import Fetching
+from tests.bench import delay, recovery
+from tests.bench.engine import REBUILD
+from tests.bench.figures import rounded
 from tests.docs.kept import keep, place
 
 KEPT = Path("docs/bench.json")
@@ -31,7 +35,7 @@ def figures(path: Path) -> str:
         )
     said = (
         f"Measured on {place(kept['machine'])}; "
-        "the worker, its limit and the core as the best of three runs."
+        "the worker, its rebuild, its limit and the core as the best of three runs."
     )
     return "\n".join([said, "", *rows])
 
@@ -45,6 +49,26 @@ def kept(folder: Path) -> dict[str, Any]:
     }
 
 
+def speeds(found: dict[str, Any]) -> dict[str, float]:
+    """What `callwatch size` reckons with, of a bench's figures.
+
+    An answer's cost is what a worker takes at a pace beside the events themselves, of so many
+    answers for each of its partitions as brokers give then.
+    """
+    named = {one["name"]: one["value"] for one in found["figures"]}
+    worker = named[WORKER]
+    share = named[f"worker, at {delay.PER_SECOND:,} events a second"] / 100
+    answers = delay.PARTITIONS / Fetching().gather_seconds
+    return {
+        "worker": worker,
+        "rebuild": named[REBUILD],
+        "answer_s": rounded((share - delay.PER_SECOND / worker) / answers),
+        "restored_bytes": rounded(
+            1e6 * named["states on the topic"] / named[f"restored, {recovery.WHAT}"]
+        ),
+    }
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
@@ -52,6 +76,5 @@ def _number(value: float) -> str:
 if __name__ == "__main__":
     found = kept(Path("out/bench"))
     keep(KEPT, found)
-    worker = next(one["value"] for one in found["figures"] if one["name"] == WORKER)
-    speeds = json.loads(SPEEDS.read_text("utf-8")) | {"worker": worker}
-    SPEEDS.write_text(json.dumps(speeds) + "\n", "utf-8")
+    known = json.loads(SPEEDS.read_text("utf-8"))
+    SPEEDS.write_text(json.dumps(known | speeds(found)) + "\n", "utf-8")

@@ -94,6 +94,20 @@ def test_worker_ends_at_any_moment(pipeline: Pipeline, number: signal.Signals) -
     assert "worker.stopped" in worker.text()
 
 
+def test_worker_ends_while_it_compiles(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a minute of compiling keeps nobody waiting: it had not joined, and all is well."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("CALLWATCH_CACHE_DIR", str(cache))
+    worker = pipeline.worker()
+    wait_until("a walk is compiled", lambda: worker.check() and any(cache.rglob("walk_*.py")))
+    assert worker.terminate() == 0, worker.text()
+    compiling, stopped = worker.text().splitlines()
+    assert "compiling" in compiling
+    assert stopped.endswith("worker.stopped saved=true")
+
+
 def test_log_is_quiet(pipeline: Pipeline) -> None:
     """A healthy run writes a few lines of known events, no banner and nothing of the libraries."""
     worker = pipeline.worker()

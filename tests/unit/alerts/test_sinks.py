@@ -21,8 +21,8 @@ CANARY = "s3cret-canary"
 
 
 def make_file(folder: Path) -> Made:
-    """A file sink in a folder that is not there yet, and what it wrote."""
-    path = folder / "not" / "there" / "alerts.jsonl"
+    """A file sink, and what it wrote."""
+    path = folder / "alerts.jsonl"
     return FileSink(path, native.encode), path.read_bytes
 
 
@@ -211,6 +211,30 @@ def test_an_impossible_path_is_one_line(tmp_path: Path) -> None:
         FileSink(tmp_path / "file" / "alerts.jsonl", native.encode)
     with pytest.raises(RouteError, match="Is a directory"):
         FileSink(tmp_path, native.encode)
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    """Who mistypes a path hears of it, and looks for alerts where they are."""
+    folder = tmp_path / "not" / "there"
+    with pytest.raises(RouteError) as caught:
+        FileSink(folder / "alerts.jsonl", native.encode)
+    assert str(caught.value) == (
+        f"--out {folder / 'alerts.jsonl'} cannot be written: there is no folder {folder}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_goes_away_is_waited_for(tmp_path: Path) -> None:
+    """Alerts that come while it is away are tried again, and are there when it is back."""
+    path = tmp_path / "mounted" / "alerts.jsonl"
+    path.parent.mkdir()
+    sink = FileSink(path, native.encode)
+    path.parent.rename(tmp_path / "away")
+    assert {each.outcome for each in sink.send(batch_of(2))} == {Outcome.RETRY}
+    (tmp_path / "away").rename(path.parent)
+    sink.send(batch_of(2))
+    sink.close()
+    assert len(path.read_bytes().splitlines()) == 2
 
 
 def test_a_reader_that_left_ends_stdout() -> None:

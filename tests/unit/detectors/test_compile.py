@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from detectors.compile import PACKAGES, _imported
+from tests.unit.detectors.test_first_start import stopped
 
 ROOT = Path(__file__).parents[3]
 TINY = """
@@ -183,6 +186,27 @@ subprocess.run([sys.executable, "-c", child], check=True)
     assert not Path(mine).exists()
 
 
+def test_a_start_whose_code_is_not_kept_says_why_and_what_helps(tmp_path: Path) -> None:
+    """One line: each start compiles, the folder, the reason, and what names another."""
+    cache = tmp_path / "cache"
+    cache.write_text("in the way")
+    code = """
+from detectors import warm
+from detectors.config import Config
+warm._helper = lambda share: exit()
+warm.warm_up(Config())
+"""
+    env = {**os.environ, "CALLWATCH_CACHE_DIR": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True, text=True
+    )
+    assert re.fullmatch(
+        rf"compiling \d+ detectors, as at each start: {re.escape(str(cache))} cannot be written "
+        r"\(Not a directory\); CALLWATCH_CACHE_DIR names another folder\n",
+        done.stderr,
+    )
+
+
 def test_a_machine_without_a_home_is_no_hindrance(copy: Path) -> None:
     """Where nobody knows a home, compiled code goes to a temporary folder too."""
     code = """
@@ -214,13 +238,17 @@ print(*(sum(walk_of(d.id, walk_source(d)).stats.cache_hits.values()) for d in co
 
 
 def test_a_warm_up_leaves_nothing_to_compile(tmp_path: Path) -> None:
-    """After a warm-up every walk comes from the cache, and a second warm-up has nothing to do."""
+    """After a warm-up every walk comes from the cache, and a second warm-up has nothing to do.
+
+    So it is behind one that was killed: what it compiled is used, what was cut short is no harm.
+    """
     from detectors.registry import detectors_found
 
     few = {"clock-skew", "unregistered"}
     others = {d.id for d in detectors_found()} - few
     code = WARM.replace("DISABLED", ", ".join(map(repr, sorted(others))))
-    run(ROOT, tmp_path, code)
+    assert stopped(code, tmp_path, signal.SIGKILL)[1] == ""
+    assert run(ROOT, tmp_path, code)[:2] == ["True", "False"]
     again = run(ROOT, tmp_path, code)
     assert again == ["False", "False", "0", "0", "1", "1"]
 
@@ -293,8 +321,8 @@ from detectors import warm
 def broken(names):
     raise ZeroDivisionError(os.path.exists(f"/proc/self/fd/{lock.fileno()}"))
 lock = tempfile.TemporaryFile()
-warm.compile_walks = broken
-print(os.waitstatus_to_exitcode(warm._helper(["x"]).wait()[1]))
+warm.compile_share = broken
+print(warm._helper(["x"]).wait())
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
@@ -311,7 +339,9 @@ def test_an_interrupted_start_ends_its_helpers() -> None:
 import os, time
 from detectors import warm
 from detectors.config import Config
-def interrupted(core):
+ended = warm._Copy.wait
+def interrupted(helper):
+    warm._Copy.wait = ended
     raise KeyboardInterrupt
 children = []
 forked = os.fork
@@ -320,8 +350,8 @@ def fork():
     return children[-1]
 os.fork = fork
 os.cpu_count = lambda: 2
-warm.compile_walks = lambda names: time.sleep(600)
-warm.load = interrupted
+warm.compile_share = lambda names: time.sleep(600)
+warm._Copy.wait = interrupted
 try:
     warm.warm_up(Config())
 except KeyboardInterrupt:
@@ -332,4 +362,4 @@ except KeyboardInterrupt:
             [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True,
             env={**os.environ, "CALLWATCH_CACHE_DIR": cache},
         )  # fmt: skip
-    assert done.stdout.strip() == "1 [False]"
+    assert done.stdout.strip() == "2 [False, False]"

@@ -198,6 +198,9 @@ def test_state_of_another_configuration_is_rebuilt(caplog: pytest.LogCaptureFixt
         assert cores.made[-1].told_of == ["not_fitting"]
 
     run(work)
+    assert [each.levelno for each in caplog.records if "state.unfit" in each.getMessage()] == [
+        logging.WARNING
+    ]
     assert "reason=not_fitting" in caplog.text
 
 
@@ -214,7 +217,8 @@ def test_state_of_another_version_is_rebuilt(
         assert (cores.made[-1].fed, cores.made[-1].told_of) == (["a", "b"], ["not_fitting"])
 
     run(work)
-    assert "state.unfit" in caplog.text
+    (unfit,) = [each for each in caplog.records if "state.unfit" in each.getMessage()]
+    assert unfit.levelno == logging.WARNING  # somebody has changed it, and meant to
     assert "reason=not_fitting" in caplog.text
 
 

@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from detectors.engines.worker_cli import make_ready, worker
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
 import asyncio, atexit, socket, threading, time
-from detectors.engines.worker_cli import run_to_the_end
+from detectors.engines.ending import run_to_the_end
 atexit.register(lambda: print("in order", flush=True))
 
 async def deaf():
@@ -82,3 +85,28 @@ def test_an_error_is_told_and_ends_the_process(left: str) -> None:
     done = ended(left.replace("return 7", "raise ValueError('odd')"))
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("ValueError: odd")
+
+
+@pytest.mark.parametrize("blocked", ["missing", "a file"])
+def test_a_ready_file_that_cannot_be_made_is_named_before_the_start(
+    tmp_path: Path, blocked: str
+) -> None:
+    """One line and exit code 1, before a broker is asked for anything."""
+    folder = tmp_path / "folder"
+    if blocked == "a file":
+        folder.write_text("")
+    done = CliRunner().invoke(worker, ["--ready-file", str(folder / "ready")])
+    why = "No such file or directory" if blocked == "missing" else "Not a directory"
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"Error: --ready-file {folder / 'ready'}: allowed is a path in a folder that is there and "
+        f"can be written ({why})\n"
+    )
+
+
+def test_an_old_ready_file_is_removed_and_the_new_one_comes_later(tmp_path: Path) -> None:
+    """That of a worker that was killed says nothing of this one, and looking leaves nothing."""
+    file = tmp_path / "ready"
+    file.touch()
+    make_ready(file)
+    assert list(tmp_path.iterdir()) == []

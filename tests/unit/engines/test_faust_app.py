@@ -18,17 +18,29 @@ PLAIN = KafkaConfig(("a:9092", "b:9093"))
 CANARY = "canary-password"
 
 
-def test_app_does_nothing_of_its_own(tmp_path: Path) -> None:
+def test_app_does_nothing_of_its_own() -> None:
     """No web server, no topics, no standby tables, no waiting for acknowledgements."""
-    conf = new_app(
-        WorkerSettings(PLAIN, FakeCores(), FakeCores(), 1, group="g"), str(tmp_path)
-    ).conf
+    app = new_app(WorkerSettings(PLAIN, FakeCores(), FakeCores(), 1, group="g"))
+    conf = app.conf
     assert [str(url) for url in conf.broker] == ["callwatch://a:9092", "callwatch://b:9093"]
     assert (conf.id, conf.web_enabled, conf.topic_allow_declare) == ("g", False, False)
     assert (conf.stream_wait_empty, conf.table_standby_replicas) == (False, 0)
     assert conf.consumer_auto_offset_reset == "earliest"
     assert conf.broker_session_timeout == 10.0
     assert conf.broker_heartbeat_interval < conf.broker_session_timeout / 3
+
+
+def test_faust_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it starts it would make one for tables, which a worker that is killed leaves there."""
+
+    async def work() -> None:
+        monkeypatch.chdir(tmp_path)
+        app = new_app(WorkerSettings(PLAIN, FakeCores(), FakeCores(), 1, group="g"))
+        await app.on_first_start()
+        assert not app.conf.datadir.exists()
+        assert list(tmp_path.iterdir()) == []
+
+    run(work)
 
 
 def test_plain_connection_has_no_credentials() -> None:

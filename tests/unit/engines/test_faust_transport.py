@@ -85,25 +85,25 @@ def test_transport_is_registered() -> None:
     assert EntryPoint(name, value, "faust.transports").load() is Transport
 
 
-def _app(tmp_path: Path, **changes: Any) -> Any:
+def _app(**changes: Any) -> Any:
     settings = WorkerSettings(
         KafkaConfig(("a:9092", "b:9093")), FakeCores(), FakeCores(), 1, group="g", **changes
     )
-    return new_app(settings, str(tmp_path))
+    return new_app(settings)
 
 
-def test_fetches_wait_shortly_and_for_what_is_committed(tmp_path: Path) -> None:
+def test_fetches_wait_shortly_and_for_what_is_committed() -> None:
     """The client is told both brokers, 50 ms instead of 1.5 s, and to leave out rollbacks."""
-    made = _consumer(_app(tmp_path))
+    made = _consumer(_app())
     servers = made._client._bootstrap_servers
     assert servers == ["a:9092", "b:9093"]
     assert (made._fetch_max_wait_ms, made._isolation_level) == (50, "read_committed")
     assert made._enable_auto_commit is False
 
 
-def test_waiting_time_can_be_set(tmp_path: Path) -> None:
+def test_waiting_time_can_be_set() -> None:
     """The setting of the worker reaches the consumer."""
-    app = _app(tmp_path, fetching=Fetching(wait_seconds=0.2))
+    app = _app(fetching=Fetching(wait_seconds=0.2))
     assert _consumer(app)._fetch_max_wait_ms == 200
 
 
@@ -262,11 +262,11 @@ async def _next(consumer: Consumer) -> list[Fetched]:
     return [message.value async for _, message in consumer.getmany(1.0)]
 
 
-def test_one_message_holds_a_whole_fetch(tmp_path: Path) -> None:
+def test_one_message_holds_a_whole_fetch() -> None:
     """A stretch becomes one message with its generation; Faust's memory of offsets is not asked."""
 
     async def work() -> None:
-        app = _app(tmp_path)
+        app = _app()
         app.consumer_generation_id = 4
         given = _fetched(4, start=17)
         consumer = _Consumer(app, [{WHERE: given}])
@@ -279,11 +279,11 @@ def test_one_message_holds_a_whole_fetch(tmp_path: Path) -> None:
     run(work)
 
 
-def test_nothing_of_another_generation_is_handed_over(tmp_path: Path) -> None:
+def test_nothing_of_another_generation_is_handed_over() -> None:
     """What was fetched before a rebalance does not reach the agent after it."""
 
     async def work() -> None:
-        app = _app(tmp_path)
+        app = _app()
         app.consumer_generation_id = 5
         consumer = _Consumer(app, [{WHERE: _fetched(4)}, {WHERE: _fetched(5)}])
         assert await _next(consumer) == []
@@ -292,11 +292,11 @@ def test_nothing_of_another_generation_is_handed_over(tmp_path: Path) -> None:
     run(work)
 
 
-def test_fetching_pauses_while_the_agent_is_behind(tmp_path: Path) -> None:
+def test_fetching_pauses_while_the_agent_is_behind() -> None:
     """With so many bytes in flight nothing more is asked for until some have landed."""
 
     async def work() -> None:
-        app = _app(tmp_path)
+        app = _app()
         app.consumer_generation_id = 1
         big = _fetched(1, FLYING_BYTES)
         consumer = _Consumer(app, [{WHERE: big}, {WHERE: _fetched(1)}])
@@ -312,11 +312,11 @@ def test_fetching_pauses_while_the_agent_is_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["rebalance", "dropped"])
-def test_nothing_stays_in_flight_for_ever(tmp_path: Path, how: str) -> None:
+def test_nothing_stays_in_flight_for_ever(how: str) -> None:
     """What Faust drops on its way, or a rebalance makes void, blocks no later fetch."""
 
     async def work() -> None:
-        app = _app(tmp_path)
+        app = _app()
         app.consumer_generation_id = 1
         answers = [{WHERE: _fetched(1, FLYING_BYTES)}]
         consumer = _Consumer(app, answers)

@@ -106,14 +106,15 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         _load(tmp_path, BAD)
     where = f"{tmp_path / 'inventory.toml'}:"
     found = [fault.removeprefix(where) for fault in caught.value.faults]
+    networks = "allowed: a list of networks in CIDR form, such as 192.0.2.0/24"
     assert found == [
         '1: "colour": is no known key; allowed are senders, endpoints, planned',
-        '3: provider: allowed: text of 1 to 256 printable characters; given ""',
-        "4: ranges: allowed: a list of networks in CIDR form; given a list of 1",
-        "7: mtls: allowed: true or false; given 1",
+        '3: senders."a": provider: allowed: text of 1 to 256 printable characters; given ""',
+        f'4: senders."a": ranges: {networks}; given "10.0.0.1/8"',
+        '7: senders."a": mtls: allowed: true or false; given 1',
         '8: "color": is no known key; allowed are provider, owner, endpoints, ranges, mtls, keys',
         '9: senders: allowed are names; given "\\n"',
-        '11: audience: allowed: user, server; given "nobody"',
+        '11: endpoints."/x": audience: allowed: user, server; given "nobody"',
         '14: sender: allowed are registered; given "b"',
         "16: to: allowed is a time after `from`",
         "18: reason: is missing",
