@@ -179,6 +179,7 @@ async def _work(
         save_seconds=every,
         ready_file=ready_file,
         cache=cache,
+        takes_controls=config.control_key is not None,
     )
     return await run_worker(settings)
 
