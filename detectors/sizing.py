@@ -29,6 +29,8 @@ UNEVEN: Final = 1.3
 BASE_BYTES: Final = 400 << 20
 """Of a worker's process: Python, its packages, compiled code, and while it catches up some answers
 of up to 16 MiB with what is unpacked of them (``make bench`` shows the most that it had)."""
+COMPILING_BYTES: Final = 900 << 20
+"""Of a worker's first start, which compiles in four processes at most, before it has any state."""
 CORE_BYTES: Final = 16 << 20
 """Of each partition beside its rows: the decoder's memory of texts, and buffers."""
 MEASURED: Final = Path(__file__).with_name("speeds.json")
@@ -71,7 +73,9 @@ class Sized:
     workers: int
     partitions: int
     worker_bytes: int
-    """Memory of one worker, all partitions full."""
+    """Memory of one worker, all partitions full, or of its first start."""
+    rows_bytes: int
+    """Of that, the rows of all of its partitions."""
     events_topic_bytes: int
     """On all brokers together, uncompressed."""
     state_topic_bytes: int
@@ -105,12 +109,14 @@ def sized(stream: Stream, speeds: Speeds, config: Config | None = None) -> Sized
         rate = stream.events_per_second / partitions
         kept = min(rate * 60 * spec.ttl, spec.limit + spec.remembered)
         passing += tables[key].bytes_of(kept)
+    rows = int(PER_WORKER * (mine + passing))
     days = stream.events_per_second * DAY_S * stream.retention_days
     busiest = stream.events_per_second * stream.busiest_share
     return Sized(
         workers=workers,
         partitions=partitions,
-        worker_bytes=int(BASE_BYTES + PER_WORKER * (mine + passing + CORE_BYTES)),
+        worker_bytes=max(BASE_BYTES + PER_WORKER * CORE_BYTES + rows, COMPILING_BYTES),
+        rows_bytes=rows,
         events_topic_bytes=int(days * speeds.event_bytes * stream.replication),
         state_topic_bytes=int(
             2 * partitions * (mine + passing) * speeds.packed_share * stream.replication

@@ -41,5 +41,9 @@ def test_a_verdict_closes_the_incident_on_kafka(
     pipeline.produce(home, [forged])
     pipeline.wait_until_done(worker)
     ((_, reason, message, value),) = wait_until("the forged one rejected", pipeline.rejected)
-    assert (reason, message, value) == ("control_invalid", "control: mac: does not fit the control key", forged)
+    assert (reason, message, value) == (
+        "control_invalid",
+        "control: mac: does not fit the control key",
+        forged,
+    )
     assert worker.terminate() == 0

@@ -76,7 +76,7 @@ def test_every_changed_field_is_noticed() -> None:
             {**fields, name: "other"},
             {key: value for key, value in fields.items() if key != name},
         ):
-            with pytest.raises(ControlError, match="mac: (is missing|does not fit)"):
+            with pytest.raises(ControlError, match=r"mac: (is missing|does not fit)"):
                 parse_control(envelope(changed), KEY)
     with pytest.raises(ControlError, match="mac: does not fit the control key"):
         parse_control(envelope({**fields, "more": 1}), KEY)
