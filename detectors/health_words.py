@@ -47,8 +47,8 @@ def summary_of(found: Found) -> str:
             "signature does not fit the control key; none took effect"
         ),
         "control_key_missing": lambda: (
-            f"{subject}: {format_count(int(n['controls']), 'control record')} in 15 min, and the "
-            "worker has no control key; none took effect"
+            f"{subject}: {format_count(int(n['controls']), 'control record')} in 15 min, and no "
+            "control key to hold signatures against; none took effect"
         ),
         "state_rebuilt": lambda: _rebuilt(subject, found.key[2]),
         "facts_stale": lambda: (

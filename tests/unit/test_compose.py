@@ -9,18 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-import callwatch
 from detectors.sizing import SPEEDS, Stream, sized
 from ingest.control import control_key
 from ingest.examples.settings import load_settings
 from ingest.kafka_config import kafka_config
-from tests.docs.words import environment
 from tests.kafka.container import ENVIRONMENT, IMAGE
+from tests.unit.deployed import accepted, known_variables
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -67,21 +65,14 @@ def test_commands_exist(name: str) -> None:
         assert (program, factory) == ("uvicorn", "--factory")
         assert callable(getattr(importlib.import_module(module), attribute))
         return
-    command: click.Command = callwatch.cli
-    words = list(service["command"])
-    while isinstance(command, click.Group):
-        found = command.get_command(click.Context(command), words.pop(0))
-        assert found is not None
-        command = found
-    command.make_context(name, words)  # a usage error here is one in the container
+    accepted(service["command"])  # a usage error here is one in the container
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_variables_are_known_and_valid(name: str) -> None:
     """Every variable is one that the code reads, and its default is accepted."""
     variables = given(OURS[name])
-    known = {row[0].strip("`") for row in environment()}
-    assert variables.keys() <= known
+    assert variables.keys() <= known_variables()
     assert kafka_config(environ=variables).bootstrap_servers == ("kafka:19092",)
     if name == "worker":
         assert control_key(variables) == b"callwatch demo control key"

@@ -461,7 +461,7 @@ def test_records_without_a_key_to_hold_them_against_are_no_forgeries() -> None:
     judged = (MONDAY + 41 * MINUTE, said(silent, "benign", bytes(32)))
     alerts = feed(core, [judged], reports("other/1@x", 41, 43))
     assert short(alerts) == [("control_key_missing", "medium", "open")]
-    assert "1 control record in 15 min, and the worker has no control key" in alerts[0].summary
+    assert "1 control record in 15 min, and no control key to hold" in alerts[0].summary
     again = Core.restore(core.config, core.snapshot())
     more = [(MONDAY + 46 * MINUTE + n, said(silent, "benign", bytes(32), n)) for n in (2, 3)]
     told = feed(again, more, reports("other/1@x", 44, 60))
