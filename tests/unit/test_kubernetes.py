@@ -1,6 +1,8 @@
 """The manifests of examples/deploy/kubernetes fit the code that they run, and each other."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ OBJECTS: list[dict[str, Any]] = [
     for one in yaml.safe_load_all(text)
 ]
 RUNNING = {one["metadata"]["name"]: one for one in OBJECTS if one["kind"] in {"Deployment", "Job"}}
+KUBECTL = shutil.which("kubectl")
 APPLIED_BY_HAND = {"secrets.yaml", "topics.yaml"}
 IMAGES = {"callwatch", "registry.example/callwatch:0.1.0"}
 
@@ -85,6 +88,21 @@ def test_everything_is_applied_or_says_how() -> None:
     assert {container(name)["image"] for name in RUNNING} == IMAGES
     for name in APPLIED_BY_HAND:
         assert "kubectl" in FILES[name].partition("apiVersion")[0]
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
+def test_kubectl_builds_it() -> None:
+    """What `kubectl apply -k` would send: all in one namespace, with the image that is given."""
+    command = [KUBECTL or "", "kustomize", str(FOLDER)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    built = list(yaml.safe_load_all(done.stdout))
+    assert {one["metadata"]["namespace"] for one in built} == {KUSTOMIZATION["namespace"]}
+    wanted = [o for o in OBJECTS if o["kind"] not in {"Secret", "Job"}]
+    assert sorted((o["kind"], o["metadata"]["name"]) for o in built) == sorted(
+        (o["kind"], o["metadata"]["name"]) for o in wanted
+    )
+    pods = [o["spec"]["template"]["spec"] for o in built if o["kind"] == "Deployment"]
+    assert {c["image"] for p in pods for c in p["containers"]} == IMAGES - {"callwatch"}
 
 
 @pytest.mark.parametrize("name", RUNNING)
