@@ -4,7 +4,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from alerts.delivery import Deliverer
 from alerts.errors import AlertsError, RouteError
 from alerts.explain import safe
 from alerts.formats import format_names, load_format
+from alerts.ready_file import kept_new
 from alerts.router import RouteOptions, run
 from alerts.sinks import Sink, SinkClosedError
 from alerts.sinks.file import FileSink
@@ -64,6 +65,11 @@ CONNECT_MS = 5_000
     help="End when nothing came for so long; default: run until stopped.",
 )
 @click.option("--group", default=GROUP, show_default=True, help="Each group gets every alert once.")
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Is there while this router runs, and touched in every round, for probes.",
+)
 def route(
     bootstrap_servers: str | None,
     out: Path | None,
@@ -75,6 +81,7 @@ def route(
     shadow: bool,
     until_idle: float | None,
     group: str,
+    ready_file: Path | None,
 ) -> None:
     """Bring alerts from callwatch.alerts to a file or to standard output.
 
@@ -93,7 +100,8 @@ def route(
             for sink in sinks:
                 stack.callback(sink.close)
             stop = stack.enter_context(_stop_on_signals())
-            _route(kafka_config(bootstrap_servers), group, sinks, options, stop)
+            alive = stack.enter_context(kept_new(ready_file))
+            _route(kafka_config(bootstrap_servers), group, sinks, options, stop, alive)
     except (AlertsError, IngestError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -104,6 +112,7 @@ def _route(
     sinks: list[Sink],
     options: RouteOptions,
     stop: "_Stop",
+    alive: Callable[[], None],
 ) -> None:
     from kafka.errors import CommitFailedError, KafkaError
 
@@ -117,6 +126,7 @@ def _route(
                 stopping=stop,
                 clock=time.monotonic,
                 report=_say,
+                alive=alive,
                 commit_errors=(CommitFailedError,),
             )
     except SinkClosedError:

@@ -77,7 +77,8 @@ def verdict(
 
     benign closes the incident and holds the same finding of that sender back until the end, unless
     it is graver; attack keeps the incident open, and nothing of it is learned. The record is
-    signed under CALLWATCH_CONTROL_KEY, which Kafka needs and a file does not.
+    signed under CALLWATCH_CONTROL_KEY, which Kafka needs and a file does not; it takes effect
+    where workers hold the same key.
     """
     try:
         key = control_key()
@@ -105,10 +106,17 @@ def verdict(
         raise click.ClickException(msg) from None
     name = f"{alert.detector} {alert.reason} of {safe(alert.sender or '-')}"
     until = to_rfc3339(expires)[:16]
-    click.echo(f"{name}: {said} until {until}Z, written to {where}", err=True)
+    click.echo(f"{name}: {said} until {until}Z, written to {where}{_takes_effect(out)}", err=True)
 
 
 commands: list[click.Command] = [verdict]
+
+
+def _takes_effect(out: Path | None) -> str:
+    """Say what else is needed: nobody answers here, and a worker may have no key or another."""
+    if out is not None:
+        return ""
+    return f"; it takes effect where workers hold the same {KEY_VARIABLE} (`controls=taken`)"
 
 
 def _verdict(

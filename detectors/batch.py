@@ -399,7 +399,7 @@ class Decoder:
         try:
             done.controls.append((i, parse_control(value, self.config.control_key)))
         except ControlError as error:
-            done.rejected.append(Rejected(i, "control_invalid", str(error)))
+            done.rejected.append(Rejected(i, error.code, str(error)))
 
     def _report(self, i: int, value: bytes, done: Decoded) -> None:
         try:

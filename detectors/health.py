@@ -18,7 +18,8 @@ more new senders than a partition of this size usually sees. No name is told: wh
 them. *misplaced* are senders whose events are in a partition that their key does not lead to, so
 that their baseline is split. *batch_damaged* are records in batches that cannot be read: their
 checksum is wrong, or they unpack to more than a batch of events can be. *control_invalid* is a
-control record whose signature is wrong.
+control record whose signature does not fit the control key, *control_key_missing* one that came
+while there was no key to hold it against.
 *state_rebuilt* says that detection starts with less memory than it had, or that records were
 deleted from the log before they were read; *facts_stale* that a provider's facts were read too long
 ago to be relied on.
@@ -77,6 +78,7 @@ REASONS = (
     "state_rebuilt",
     "facts_stale",
     "batch_damaged",
+    "control_key_missing",
 )
 EVIDENCE = (
     ("instances_silent", "instances"),
@@ -322,6 +324,8 @@ class Health:
             self._recent.refused += 1
         elif code == "control_invalid":
             self._recent.controls += 1
+        elif code == "control_key_missing":
+            self._recent.unkeyed += 1
         else:
             self._recent.invalid += 1
 
@@ -395,6 +399,9 @@ class Health:
         if recent.controls:
             numbers = {"controls": window.controls}
             self._tell("control_invalid", self._here, tick, recent.controls, MEDIUM, numbers)
+        if recent.unkeyed:
+            numbers = {"controls": window.unkeyed}
+            self._tell("control_key_missing", self._here, tick, recent.unkeyed, MEDIUM, numbers)
         wrong = window.misplaced
         if recent.misplaced and wrong > params.misplaced_share * window.checked:
             more = self._more("misplaced", recent, window, ("misplaced",))

@@ -79,6 +79,8 @@ class Counts:
     checked: int = 0
     misplaced: int = 0
     damaged: int = 0
+    unkeyed: int = 0
+    """Control records that came while there was no control key."""
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = vars(self), vars(other)

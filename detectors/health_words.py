@@ -43,8 +43,12 @@ def summary_of(found: Found) -> str:
             "belong to another partition by their key; a publisher uses another partitioner"
         ),
         "control_invalid": lambda: (
-            f"{subject}: {format_count(int(n['controls']), 'control record')} with a wrong "
-            "signature in 15 min; none took effect"
+            f"{subject}: {format_count(int(n['controls']), 'control record')} in 15 min whose "
+            "signature does not fit the control key; none took effect"
+        ),
+        "control_key_missing": lambda: (
+            f"{subject}: {format_count(int(n['controls']), 'control record')} in 15 min, and no "
+            "control key to hold signatures against; none took effect"
         ),
         "state_rebuilt": lambda: _rebuilt(subject, found.key[2]),
         "facts_stale": lambda: (

@@ -38,6 +38,8 @@ UNEVEN: Final = 1.3
 BASE_BYTES: Final = 400 << 20
 """Of a worker's process: Python, its packages, compiled code, and while it catches up some answers
 of up to 16 MiB with what is unpacked of them (``make bench`` shows the most that it had)."""
+COMPILING_BYTES: Final = 900 << 20
+"""Of a worker's first start, which compiles in four processes at most, before it has any state."""
 CORE_BYTES: Final = 16 << 20
 """Of each partition beside its rows: the decoder's memory of texts, and buffers."""
 TWICE: Final = 2
@@ -111,7 +113,9 @@ class Sized:
     answers_share: float
     """And what brokers' answers cost beside them, at most the rest of it."""
     worker_bytes: int
-    """Memory of one worker, all partitions full."""
+    """Memory of one worker, all partitions full, or of its first start."""
+    rows_bytes: int
+    """Of that, the rows of all of its partitions."""
     events_topic_bytes: int
     """On all brokers together, uncompressed."""
     state_topic_bytes: int
@@ -154,6 +158,7 @@ def sized(stream: Stream, speeds: Speeds, config: Config | None = None) -> Sized
         rate = stream.events_per_second / partitions
         kept = min(rate * 60 * spec.ttl, spec.limit + spec.remembered)
         passing += tables[key].bytes_of(kept)
+    rows = int(PER_WORKER * (mine + passing))
     days = stream.events_per_second * DAY_S * stream.retention_days
     rate = stream.events_per_second / workers
     events_share = rate / speeds.worker
@@ -165,7 +170,8 @@ def sized(stream: Stream, speeds: Speeds, config: Config | None = None) -> Sized
         partitions=partitions,
         events_share=events_share,
         answers_share=min(_answers(rate, speeds), 1.0 - events_share),
-        worker_bytes=int(BASE_BYTES + PER_WORKER * (mine + passing + CORE_BYTES)),
+        worker_bytes=max(BASE_BYTES + PER_WORKER * CORE_BYTES + rows, COMPILING_BYTES),
+        rows_bytes=rows,
         events_topic_bytes=int(days * speeds.event_bytes * stream.replication),
         state_topic_bytes=int(TWICE * partitions * checkpoint * stream.replication),
         catch_up_s=3600.0 * events_share / (1.0 - events_share),

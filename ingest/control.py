@@ -24,7 +24,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
-from .errors import ControlError, shown
+from .errors import ControlError, ControlKeyMissingError, shown
 from .hex_secret import hex_secret
 from .inventory import PlanKind
 from .partition import record_key_of
@@ -215,13 +215,13 @@ def read_controls(path: Path, key: bytes | None) -> list[Control]:
 def _authenticate(fields: Mapping[str, Any], key: bytes | None) -> None:
     if key is None:
         msg = f"control: no control key is set ({KEY_VARIABLE}), so none can be believed"
-        raise ControlError(msg)
+        raise ControlKeyMissingError(msg)
     given = fields.get("mac")
     rest = {name: value for name, value in fields.items() if name != "mac"}
     if not isinstance(given, str) or not hmac.compare_digest(
         given.encode(), _mac(rest, key).encode()
     ):
-        msg = "control: mac: is missing" if given is None else "control: mac: is wrong"
+        msg = f"control: mac: {'is missing' if given is None else 'does not fit the control key'}"
         raise ControlError(msg)
 
 

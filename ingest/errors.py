@@ -2,6 +2,7 @@
 
 IngestError
  +-- ControlError     a value is no control record that can be believed; or the key is wrong
+ |    +-- ControlKeyMissingError   there is no key that it could be held against
  +-- EventError       a value is no valid event or report; `code` says which kind of fault
  +-- SourceError      a file, a pipe or a frame cannot be read
  +-- ProfileError     provider profiles are wrong; one line for each fault
@@ -13,7 +14,7 @@ IngestError
 
 import json
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 EventCode = Literal["too_large", "not_json", "not_object", "schema_invalid"]
 EVENT_CODES: Final[tuple[EventCode, ...]] = (
@@ -52,7 +53,18 @@ class EventError(IngestError):
 
 
 class ControlError(IngestError):
-    """A value is no control record that can be believed, or the control key is wrong."""
+    """A value is no control record that can be believed, or the control key is wrong.
+
+    `code` says why its record is rejected.
+    """
+
+    code: ClassVar[str] = "control_invalid"
+
+
+class ControlKeyMissingError(ControlError):
+    """A control record cannot be judged, since there is no key to hold it against."""
+
+    code: ClassVar[str] = "control_key_missing"
 
 
 class SourceError(IngestError):

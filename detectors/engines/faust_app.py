@@ -105,7 +105,13 @@ class Worker:
     async def run(self) -> int:
         """Work until told to leave (0) or until something fails (1)."""
         settings = self._settings
-        note("worker.started", group=settings.group, topic=settings.topics.events)
+        controls = "taken" if settings.takes_controls else "refused"
+        note(
+            "worker.started",
+            group=settings.group,
+            topic=settings.topics.events,
+            controls=controls,
+        )
         parts: list[asyncio.Future[Any]] = [
             self._failure,
             asyncio.ensure_future(self._leaving.wait()),

@@ -38,6 +38,8 @@ class WorkerSettings:
     """Exists while this worker is a member of the group and has restored all of its partitions."""
     cache: StateCache | None = None
     """Where checkpoints are kept on the local disk as well."""
+    takes_controls: bool = False
+    """Whether there is a key that control records are held against; told at the start."""
     stall_seconds: float = STALL_SECONDS
     partitions: Mapping[str, int] = field(default_factory=dict)
     """Of each topic when the worker began; a change ends it. Empty: that is not looked at."""

@@ -161,6 +161,7 @@ def _settings(
         cache=cache,
         partitions={name: counts[name] for name in NEEDED},
         endpoint=endpoint,
+        takes_controls=config.control_key is not None,
     )
 
 

@@ -28,7 +28,7 @@ SENDER = {
 }
 ENDPOINT = {
     "owner": ("who answers for it", "no"),
-    "callers": ("which senders call it", "no"),
+    "callers": ("which senders call it", "no; `callwatch doctor` holds them against the senders"),
     "trigger": ("what makes them call", "no"),
     "audience": ("a user's browser, or servers", "no"),
     "retries_expected": ("callers repeat what fails", "no"),
@@ -117,8 +117,13 @@ _OTHERS = [
     ),
     (
         "CALLWATCH_CONTROL_KEY",
-        "`worker`, `detect`, `verdict`",
+        "`worker`, `detect`, `backtest`, `verdict`",
         "at least 16 bytes in hexadecimal, under which control records are signed; or ..._FILE",
+    ),
+    (
+        "CALLWATCH_UID",
+        "`docker-compose.yml`",
+        "the user that the router runs as, who owns `./out`; default 1000",
     ),
     ("CALLWATCH_OUT", "notebooks", "folder of a finished demo; default `out`"),
     ("CALLWATCH_TEST_KAFKA", "tests", "`host:port` of a broker that the tests may use"),
@@ -128,6 +133,6 @@ _OTHERS = [
 
 def environment() -> list[list[str]]:
     """Every environment variable: name, who reads it, meaning."""
-    clients = "`topics`, `worker`, `route`, receivers"
+    clients = "`topics`, `worker`, `route`, `verdict`, `doctor`, receivers"
     rows = [[f"`{PREFIX}{name}`", clients, _KAFKA[name]] for name in VARIABLES]
     return rows + [[f"`{name}`", who, meaning] for name, who, meaning in _OTHERS]

@@ -288,7 +288,7 @@ def test_the_json_object_counts_everything(
     rest = found["duplicates"] + found["reports"] + found["controls"]
     assert found["read"] == found["accepted"] + sum(found["rejected"].values()) + rest
     assert (found["duplicates"], found["controls"]) == (1, 0)
-    assert found["rejected"] == {"control_invalid": 1, "not_json": 1}
+    assert found["rejected"] == {"control_key_missing": 1, "not_json": 1}
     assert found["alerts"]["replay-burst"] == {"critical": 1}
     assert isinstance(found["seconds"], float)
 

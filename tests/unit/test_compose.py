@@ -2,21 +2,23 @@
 
 import importlib
 import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-import callwatch
+from detectors.sizing import SPEEDS, Stream, sized
+from ingest.control import control_key
 from ingest.examples.settings import load_settings
 from ingest.kafka_config import kafka_config
-from tests.docs.words import environment
 from tests.kafka.container import ENVIRONMENT, IMAGE
+from tests.unit.deployed import accepted, known_variables
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -32,6 +34,16 @@ def given(service: dict[str, Any]) -> dict[str, str]:
         name: DEFAULT.sub(lambda match: match[2], value)
         for name, value in service.get("environment", {}).items()
     }
+
+
+def bytes_of(size: str) -> int:
+    """A size such as `256m`."""
+    return int(size[:-1]) << {"k": 10, "m": 20, "g": 30}[size[-1]]
+
+
+def seconds_of(duration: str) -> float:
+    """A duration such as `20s`."""
+    return float(duration.removesuffix("s"))
 
 
 def test_it_follows_the_compose_specification() -> None:
@@ -53,22 +65,17 @@ def test_commands_exist(name: str) -> None:
         assert (program, factory) == ("uvicorn", "--factory")
         assert callable(getattr(importlib.import_module(module), attribute))
         return
-    command: click.Command = callwatch.cli
-    words = list(service["command"])
-    while isinstance(command, click.Group):
-        found = command.get_command(click.Context(command), words.pop(0))
-        assert found is not None
-        command = found
-    command.make_context(name, words)  # a usage error here is one in the container
+    accepted(service["command"])  # a usage error here is one in the container
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_variables_are_known_and_valid(name: str) -> None:
     """Every variable is one that the code reads, and its default is accepted."""
     variables = given(OURS[name])
-    known = {row[0].strip("`") for row in environment()}
-    assert variables.keys() <= known
+    assert variables.keys() <= known_variables()
     assert kafka_config(environ=variables).bootstrap_servers == ("kafka:19092",)
+    if name == "worker":
+        assert control_key(variables) == b"callwatch demo control key"
     if name == "receiver":
         settings = load_settings(variables)
         assert settings.sender == "demo"
@@ -87,6 +94,68 @@ def test_our_containers_can_do_little(name: str) -> None:
     for mount in service.get("volumes", []):
         folder = mount.partition(":")[2]
         assert re.search(rf"install -d -o callwatch -g callwatch -m 07\d0 {folder}\b", DOCKERFILE)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_are_bounded(name: str) -> None:
+    """Each has a limit of memory, processors and processes; a worker's holds what `size` reckons
+    with for a small stream, and the room that a first start compiles in.
+    """
+    service = SERVICES[name]
+    memory = bytes_of(service["mem_limit"])
+    assert 0 < float(service["cpus"]) <= 2
+    assert 0 < service["pids_limit"] <= 512
+    least = {"worker": sized(Stream(1000, 1000), SPEEDS).worker_bytes}
+    assert memory >= least.get(name, 128 << 20)
+    for mount in service.get("tmpfs", []):
+        assert bytes_of(mount.rpartition("size=")[2]) < memory / 2  # it counts as memory
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_that_stay_are_looked_at(name: str) -> None:
+    """Whatever is started again has a health check; the ready files that they look at are those of
+    the commands, and lie where a container with a read-only root may write.
+    """
+    service = SERVICES[name]
+    if service["restart"] == "no":
+        assert "healthcheck" not in service
+        return
+    check = service["healthcheck"]
+    assert {"test", "interval", "timeout", "retries", "start_period"} == check.keys()
+    command = service.get("command", [])
+    if "--ready-file" in command:
+        file = command[command.index("--ready-file") + 1]
+        assert file in " ".join(check["test"])
+        assert service["tmpfs"][0].startswith(f"{Path(file).parent}:")
+    if name == "worker":  # it compiles for a minute on a slow machine
+        assert seconds_of(check["start_period"]) >= 90
+
+
+def test_the_routers_check_tells_a_new_file_from_an_old_and_from_none(tmp_path: Path) -> None:
+    """A router that hangs touches its file no more, and counts as unhealthy after a minute."""
+    kind, line = SERVICES["router"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    file = tmp_path / "ready"
+    command = line.replace("$$", "$").replace("/tmp/ready", str(file))
+
+    def code() -> int:
+        return subprocess.run(["sh", "-c", command], check=False, capture_output=True).returncode
+
+    assert code() == 1
+    file.touch()
+    assert code() == 0
+    long_ago = file.stat().st_mtime - 120
+    os.utime(file, (long_ago, long_ago))
+    assert code() == 1
+
+
+def test_no_folder_of_one_worker_is_shared_by_several() -> None:
+    """`docker compose up --scale worker=3` gives all three the same volumes: --cache-dir, which is
+    for one worker, is not among them, and nothing else stands in the way.
+    """
+    worker = SERVICES["worker"]
+    assert "--cache-dir" not in worker["command"]
+    assert not {"container_name", "ports"} & worker.keys()
 
 
 def test_images_are_pinned() -> None:

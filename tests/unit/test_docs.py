@@ -28,6 +28,7 @@ from detectors.registry import alerting_found, detectors_found
 from ingest.errors import InventoryError
 from ingest.inventory import load_inventory
 from ingest.kafka_config import PREFIX, VARIABLES
+from ingest.receivers.options import VARIABLES as RECEIVER_VARIABLES
 from ingest.signatures.schemes import SCHEMES
 from ingest.transports import MemoryTransport
 from tests.docs.__main__ import rendered, stale
@@ -114,18 +115,39 @@ def test_sinks_and_formats_are_documented() -> None:
 
 
 def test_environment_variables_are_documented() -> None:
-    """Every CALLWATCH_* that the code, the containers or the tests' set-up read is in the docs."""
+    """The table has every CALLWATCH_* that the code, the containers, the examples of deployments or
+    the tests' set-up name, and no other; those of Kafka say each command that reads them.
+    """
     sources = [
+        *(path for path in (ROOT / "examples" / "deploy").rglob("*") if path.is_file()),
         *(path for name in ("ingest", "detectors", "alerts", "notebooks", "tests/kafka")
           for path in (ROOT / name).rglob("*") if path.suffix in {".py", ".ipynb"}),
         *(ROOT / name for name in ("Makefile", "Dockerfile", "docker-compose.yml", ".ci/run")),
     ]  # fmt: skip
+    section = PAGES[ROOT / "docs" / "configuration.md"].partition("\n## Environment variables\n")[2]
+    rows = re.findall(r"^\| `(CALLWATCH_\w+)` \| (.*?) \|", section, re.MULTILINE)
+    documented = dict(rows)
+    assert len(documented) == len(rows)
     used = {f"{PREFIX}{name}" for name in VARIABLES}
     for path in sources:
         used |= set(re.findall(r"\bCALLWATCH_[A-Z_]*[A-Z]\b", path.read_text("utf-8")))
     used.discard(PREFIX.rstrip("_"))
-    names = {name.removesuffix("_FILE") if name not in EVERYTHING else name for name in used}
-    assert {name for name in names if name not in EVERYTHING} == set()
+    receivers = (ROOT / "ingest" / "receivers").glob("*.py")
+    code = "\n".join(path.read_text("utf-8") for path in receivers)
+    for name in RECEIVER_VARIABLES:  # some are put together from their names
+        if re.search(rf'"(CALLWATCH_)?{name}"(?!:)', code, re.IGNORECASE):
+            used.add(f"CALLWATCH_{name}")
+    assert {name if name in documented else name.removesuffix("_FILE") for name in used} == (
+        documented.keys()
+    )
+    reads = {
+        f"`{name.split()[0]}`"
+        for name, command in commands()
+        for option in command.params
+        if "--bootstrap-servers" in option.opts
+    }
+    for name in VARIABLES:
+        assert set(documented[PREFIX + name].split(", ")) == reads | {"receivers"}
 
 
 def test_log_lines_of_the_worker_are_documented() -> None:
@@ -155,7 +177,14 @@ def test_shown_commands_are_accepted(page: str, line: str) -> None:
             command = found
         command.make_context(line, rest)
     else:
-        assert program in {".", "mkdir", "docker", "kafka-acls.sh"}, f"{page}: {line}"
+        others = {".", "mkdir", "install", "uv", "docker", "kubectl", "kafka-acls.sh"}
+        assert program in others | {"systemctl", "systemd-sysusers"}, f"{page}: {line}"
+        if program == "install":  # what is installed is an example, or a file of one's own
+            there = {path.name for path in (ROOT / "examples" / "deploy").rglob("*")}
+            own = {"worker.password", "router.password", "control.key"}
+            own |= {"detectors.toml", "inventory.toml"}
+            files = {each for each in rest if "." in each and "/" not in each}
+            assert files <= there | own, line
 
 
 @pytest.mark.parametrize("name", ["", *dict(commands())])

@@ -1,9 +1,11 @@
+import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from click.testing import CliRunner
 from alerts import cli
 from alerts.alert import Severity
 from alerts.delivery import Backoff, Deliverer
-from alerts.errors import DeliveryError
+from alerts.errors import DeliveryError, RouteError
+from alerts.ready_file import kept_new
 from alerts.router import JOIN_S, MAX_NAMED, RouteOptions, run
 from tests.unit.alerts.samples import make_alert
 from tests.unit.alerts.test_delivery import AGAIN, ScriptedSink, Waits, batch_of, ids
@@ -83,6 +86,7 @@ def route(
     *sinks: ScriptedSink,
     stopping: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = lambda line: None,
+    alive: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> Counter[str]:
     """Run the router until it is idle for two seconds."""
@@ -93,6 +97,7 @@ def route(
         stopping=stopping,
         clock=consumer.clock,
         report=report,
+        alive=alive,
         commit_errors=(LostPartitionError,),
     )
 
@@ -195,6 +200,29 @@ def test_idle_time_starts_with_the_assignment() -> None:
 def invoke(*args: str) -> Any:
     """`callwatch route` with arguments."""
     return CliRunner().invoke(cli.route, args)
+
+
+def test_the_ready_file_is_touched_in_every_round_and_gone_afterwards(tmp_path: Path) -> None:
+    """A file of a router that was killed counts for nothing; one that hangs lets it grow old."""
+    file = tmp_path / "ready"
+    file.touch()
+    seen: list[float] = []
+    with kept_new(file) as touch:
+        assert not file.exists()
+
+        def alive() -> None:
+            touch()
+            seen.append(file.stat().st_mtime)
+            os.utime(file, (0, 0))
+
+        consumer = FakeConsumer([records_of(1), []])
+        route(consumer, ScriptedSink(), alive=alive)
+    assert len(seen) == consumer.now / 0.5
+    assert all(at > 0 for at in seen)
+    assert not file.exists()
+    with kept_new(tmp_path / "no-folder" / "ready") as touch, pytest.raises(RouteError) as fault:
+        touch()
+    assert str(fault.value).endswith("no-folder/ready: No such file or directory")
 
 
 def test_a_destination_is_needed() -> None:

@@ -294,11 +294,12 @@ def test_what_is_wrong_repeated_or_over_has_no_effect_and_is_counted() -> None:
 
 
 def test_without_a_key_no_record_is_believed() -> None:
-    """A worker that was given no control key rejects all of them."""
+    """A worker that was given no control key rejects all of them, for that reason."""
     core = Core(Config())
     plan = PlanControl(**common(1, MONDAY, MONDAY + DAY), plan="campaign", starts=time(MONDAY))
     outcome = core.feed_log([dump_control(plan, KEY)], [0], [MONDAY])
-    assert [r.code for r in outcome.rejected] == ["control_invalid"]
+    assert [r.code for r in outcome.rejected] == ["control_key_missing"]
+    assert core.counters["rejected.control_key_missing"] == 1
     assert "CALLWATCH_CONTROL_KEY" in outcome.rejected[0].message
 
 

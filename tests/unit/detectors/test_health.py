@@ -452,6 +452,23 @@ def test_verdicts_on_it_and_wrong_signatures_among_them() -> None:
     assert [(a.id, a.status.value) for a in closed] == [(silent.id, "closed")]
 
 
+def test_records_without_a_key_to_hold_them_against_are_no_forgeries() -> None:
+    """A worker without a control key says so, and not that the signature is wrong; the count is
+    in its snapshot.
+    """
+    core = Core(Config(disabled=ONLY))
+    (silent,) = feed(core, reports("hooks/1@a", 0, 20), reports("other/1@x", 0, 40))
+    judged = (MONDAY + 41 * MINUTE, said(silent, "benign", bytes(32)))
+    alerts = feed(core, [judged], reports("other/1@x", 41, 43))
+    assert short(alerts) == [("control_key_missing", "medium", "open")]
+    assert "1 control record in 15 min, and no control key to hold" in alerts[0].summary
+    again = Core.restore(core.config, core.snapshot())
+    more = [(MONDAY + 46 * MINUTE + n, said(silent, "benign", bytes(32), n)) for n in (2, 3)]
+    told = feed(again, more, reports("other/1@x", 44, 60))
+    assert [a.id for a in told] == [alerts[0].id] * len(told)
+    assert "3 control records in 15 min" in told[-1].summary
+
+
 # --- senders -----------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from detectors.engines.faust_transport import Fetching
 from detectors.size_cli import SESSION_S, size
 from detectors.sizing import (
     BASE_BYTES,
+    COMPILING_BYTES,
     CORE_BYTES,
     DAY_S,
     GATHER_BYTES,
@@ -43,8 +44,16 @@ def test_rows_take_what_was_reckoned() -> None:
     real = sum(core.nbytes[name] for name in kept)
     alone = replace(BUSY, senders=senders, events_per_second=1e-9)
     found = sized(alone, SPEEDS, config)
-    reckoned = (found.worker_bytes - BASE_BYTES - PER_WORKER * CORE_BYTES) / 1.3
+    reckoned = found.rows_bytes / 1.3
     assert 0.5 * reckoned <= real <= reckoned
+
+
+def test_a_small_stream_still_compiles() -> None:
+    """No worker is said to need less than its first start takes; a large one's rows decide."""
+    small = sized(replace(BUSY, senders=10, events_per_second=1.0), SPEEDS)
+    assert small.worker_bytes == COMPILING_BYTES
+    large = sized(replace(BUSY, senders=10**7), SPEEDS)
+    assert large.worker_bytes == BASE_BYTES + PER_WORKER * CORE_BYTES + large.rows_bytes
 
 
 def test_twice_the_stream_needs_twice_the_workers() -> None:

@@ -46,7 +46,9 @@ class FakeCore:
             self.fed.append(text)
             if text.startswith("!"):
                 data = json.dumps([text, len(self.fed)]).encode()  # depends on all before it
-                alerts.append(SimpleNamespace(id=text, to_json=lambda data=data: data))
+                alert = SimpleNamespace(id=text, to_json=lambda data=data: data)
+                alert.detector, alert.severity = "fake", "low"
+                alerts.append(alert)
             if text.startswith("?"):
                 rejected.append(Rejected(index, "not_json", "no", record.offset))
         return Outcome(alerts, rejected)

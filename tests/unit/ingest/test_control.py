@@ -20,7 +20,7 @@ from ingest.control import (
     read_controls,
     sign,
 )
-from ingest.errors import ControlError
+from ingest.errors import ControlError, ControlKeyMissingError
 from ingest.partition import partition_for
 
 KEY = bytes(range(32))
@@ -76,16 +76,16 @@ def test_every_changed_field_is_noticed() -> None:
             {**fields, name: "other"},
             {key: value for key, value in fields.items() if key != name},
         ):
-            with pytest.raises(ControlError, match="mac: is"):
+            with pytest.raises(ControlError, match=r"mac: (is missing|does not fit)"):
                 parse_control(envelope(changed), KEY)
-    with pytest.raises(ControlError, match="mac: is wrong"):
+    with pytest.raises(ControlError, match="mac: does not fit the control key"):
         parse_control(envelope({**fields, "more": 1}), KEY)
 
 
 def test_nothing_is_believed_without_a_key() -> None:
     """A worker that has no key accepts no record, and says which variable is missing."""
     for value in (dump_control(VERDICT, KEY), dump_control(VERDICT)):
-        with pytest.raises(ControlError, match="CALLWATCH_CONTROL_KEY"):
+        with pytest.raises(ControlKeyMissingError, match="CALLWATCH_CONTROL_KEY"):
             parse_control(value, None)
     with pytest.raises(ControlError, match="mac: is missing"):
         parse_control(dump_control(VERDICT), KEY, unsigned=True)
@@ -162,6 +162,21 @@ def test_the_key_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(ControlError, match="_FILE: allowed are 16 bytes"):
         control_key({"CALLWATCH_CONTROL_KEY_FILE": str(file)})
+
+
+def test_the_same_key_may_come_from_different_places(tmp_path: Path) -> None:
+    """An analyst's variable and a worker's file fit each other where their bytes do."""
+    file = tmp_path / "key"
+    file.write_text(f"  {KEY.hex(' ', 4).upper()}\n\n")
+    theirs = control_key({"CALLWATCH_CONTROL_KEY": KEY.hex()})
+    ours = control_key({"CALLWATCH_CONTROL_KEY_FILE": str(file)})
+    assert parse_control(dump_control(PLAN, theirs), ours).id == PLAN.id
+    with pytest.raises(ControlError, match="does not fit the control key") as caught:
+        parse_control(dump_control(PLAN, KEY[::-1]), ours)
+    assert caught.value.code == "control_invalid"
+    with pytest.raises(ControlError, match="no control key is set") as caught:
+        parse_control(dump_control(PLAN, theirs), None)
+    assert caught.value.code == "control_key_missing"
 
 
 def test_a_file_of_records_is_read_line_by_line(tmp_path: Path) -> None:
