@@ -8,13 +8,13 @@ lives in the publisher's thread, which also gives it the bound on memory that it
 import atexit
 import importlib.util
 import logging
-import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import TransportError
+from .kafka_address import Address
 from .partition import partition_for
 from .records import Outcome, Record
 
@@ -25,8 +25,6 @@ EVENTS_TOPIC: Final = "callwatch.events"
 MAX_BLOCK_MS: Final = 1_000
 DELIVERY_TIMEOUT_MS: Final = 30_000
 REQUEST_TIMEOUT_MS: Final = 10_000
-
-_HAS_PORT: Final = re.compile(r"[^:]:\d+$|\]:\d+$")
 
 _log = logging.getLogger("callwatch.publisher")
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -173,8 +171,7 @@ def reachable(servers: Sequence[str], options: dict[str, Any]) -> bool:
     if options.get("proxy_url") or options.get("socks5_proxy"):
         return True  # a proxy's to say
     for server in servers:
-        host, _, port = server.rpartition(":") if _HAS_PORT.search(server) else (server, "", "9092")
-        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 1.0):
+        with suppress(OSError), socket.create_connection(Address.of(server), 1.0):
             return True
     return False
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from ingest.topics import KafkaCluster, create
+from ingest.kafka_cluster import KafkaCluster
+from ingest.topics import create
 from tests.integration.receivers.certificates import KEY_PASSWORD, make
 from tests.kafka.broker import BrokerUnavailableError, broker_required
 from tests.kafka.java import Kafka, free_ports
