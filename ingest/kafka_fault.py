@@ -31,12 +31,16 @@ _NOT_ALLOWED: Final = {
 
 
 def fault_line(
-    error: BaseException, servers: Sequence[str], options: Mapping[str, Any], group: str = ""
+    error: BaseException,
+    servers: Sequence[str],
+    options: Mapping[str, Any],
+    group: str = "",
+    otherwise: str = "try again; its log may say why",
 ) -> str:
     """One line about what a client raised.
 
     options: the client's; of their values only the user's name is repeated. group: the client's;
-    the error may not name it.
+    the error may not name it. otherwise: what to do where connections work.
     """
     from kafka.errors import BrokerResponseError, KafkaConfigurationError, KafkaError
 
@@ -45,7 +49,10 @@ def fault_line(
     if denied := _not_allowed(error, options, group):
         return f"{where}: {denied}"
     if isinstance(error, OSError) or getattr(error, "retriable", False) or "Sasl" in name:
-        return _unreachable(where, name, servers, options)
+        return _unreachable(servers, options) or (
+            f"{where}: it did not do its part in time ({name}), though connections to it work now: "
+            f"{otherwise}"
+        )
     if isinstance(error, BrokerResponseError):
         return f"{where}: {refusal(error.errno, error.description)}"
     if isinstance(error, KafkaError) and not isinstance(error, KafkaConfigurationError):
@@ -93,15 +100,11 @@ def _names(args: Iterable[object]) -> str:
     return ", ".join(word(name) for name in sorted(found)[:MOST])
 
 
-def _unreachable(where: str, name: str, servers: Sequence[str], options: Mapping[str, Any]) -> str:
+def _unreachable(servers: Sequence[str], options: Mapping[str, Any]) -> str | None:
     if options.get("proxy_url") or options.get("socks5_proxy"):
-        return f"{where}: no broker answers through the proxy"
-    if reasons := _reasons(servers, options):
-        return f"kafka {'; '.join(reasons)}"
-    return (
-        f"{where}: it did not do its part in time ({name}), though connections to it work now: "
-        "try again; its log may say why"
-    )
+        return f"kafka {','.join(servers)}: no broker answers through the proxy"
+    reasons = _reasons(servers, options)
+    return f"kafka {'; '.join(reasons)}" if reasons else None
 
 
 def _reasons(servers: Sequence[str], options: Mapping[str, Any]) -> list[str]:

@@ -62,6 +62,7 @@ class KafkaTransport:
         self._producer: KafkaProducer | None = None
         self._inherited: list[KafkaProducer] = []
         self._away = False
+        self._why = ""
 
     def __repr__(self) -> str:
         return f"KafkaTransport({','.join(self._servers)!r}, topic={self._topic!r})"
@@ -150,13 +151,15 @@ class KafkaTransport:
                 _log.debug("closing a producer failed: %s", type(error).__name__)
 
     def _error(self, error: Exception) -> TransportError:
-        """The fault without any option's value: kafka-python repeats options in its errors."""
-        from kafka.errors import KafkaTimeoutError
+        """The fault, looked for once in an outage, without any option's value."""
+        from .kafka_fault import fault_line
 
+        if not self._away:
+            self._why = fault_line(
+                error, self._servers, self._options, otherwise=f"is topic {self._topic} missing?"
+            )
         self._away = True
-        if isinstance(error, KafkaTimeoutError):
-            return TransportError(f"{self._where()}: no broker answers, or the topic is missing")
-        return TransportError(f"{self._where()}: {type(error).__name__}")
+        return TransportError(self._why)
 
     def _where(self) -> str:
         return f"kafka {','.join(self._servers)} {self._topic}"
