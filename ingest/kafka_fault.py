@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .errors import IngestError, shown
 from .kafka_address import Address, word
-from .kafka_probe import probe
+from .kafka_probe import Found, probe, resolve, silent
 
 PERMISSIONS: Final = "docs/kafka.md#permissions"
 SECONDS: Final = 5.0
@@ -141,10 +141,12 @@ def _probed(
     """Where those that answer send their clients, and why the others do not; all at once."""
     reached: dict[Address, list[Address]] = {}
     failed: dict[Address, str] = {}
+    named: dict[Address, Found] = {}
 
     def one(at: Address) -> None:
         try:
-            reached[at] = probe(at, options)
+            named[at] = resolve(at)
+            reached[at] = probe(at, named[at], options)
         except IngestError as error:
             failed[at] = str(error)
         except Exception as error:  # a fault of the probe must not hide that of the client
@@ -156,6 +158,7 @@ def _probed(
         thread.start()
     for thread in threads:
         thread.join(max(deadline - monotonic(), 0.0))
-    why = f"the name is not resolved within {SECONDS:g} s: this machine's DNS does not answer"
+    slow = f"the name is not resolved within {SECONDS:g} s: this machine's DNS does not answer"
     done = dict(reached)
-    return done, {at: failed.get(at, why) for at in addresses if at not in done}
+    late = {at: silent(SECONDS) if at in named else slow for at in addresses if at not in done}
+    return done, {at: failed.get(at, why) for at, why in late.items()}

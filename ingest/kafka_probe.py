@@ -24,11 +24,27 @@ SECONDS: Final = 3.0
 _VARIABLE: Final = f"{PREFIX}SECURITY_PROTOCOL"
 
 
+Found = list[Any]
+"""What the system knows of a name, as `socket.getaddrinfo` gives it."""
+
+
 class ProbeError(IngestError):
     """The step at which it ended, and what can be done; one line without a secret."""
 
 
-def probe(at: Address, options: Mapping[str, Any]) -> list[Address]:
+def resolve(at: Address) -> Found:
+    """The addresses of a name; `ProbeError` where it has none. The system may take its time."""
+    try:
+        return socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        msg = (
+            f"the name {shown(at.host)} is not resolved: correct it, or this machine's DNS "
+            "or /etc/hosts"
+        )
+        raise ProbeError(msg) from None
+
+
+def probe(at: Address, found: Found, options: Mapping[str, Any]) -> list[Address]:
     """The addresses that the broker there sends its clients to.
 
     options: those of kafka-python's clients. Raises an `IngestError` that says what is wrong.
@@ -37,23 +53,22 @@ def probe(at: Address, options: Mapping[str, Any]) -> list[Address]:
     tls, sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
     deadline = monotonic() + SECONDS
     shaken = greeted = False
-    connection = _connected(at)
+    connection = _connected(at, found, deadline)
     try:
         if tls:
             name = at.host.rstrip(".")
             connection = context_of(options).wrap_socket(connection, server_hostname=name)
         shaken = True
         talk = Talk(connection, deadline)
-        talk.greet()
+        if not talk.greet():
+            msg = "it is a controller's port: a broker's listener is needed"
+            raise ProbeError(msg)
         greeted = True
         if sasl:
             talk.log_in(at.host, options)
         return talk.brokers()
     except TimeoutError:
-        msg = (
-            f"it takes connections and does not answer within {SECONDS:g} s: the broker hangs, "
-            "or the port is of something else"
-        )
+        msg = silent(SECONDS)
     except (SilentError, OSError) as error:  # an SSLError is an OSError
         fault = tls_fault(error) if isinstance(error, ssl.SSLError) else None
         if fault is not None:
@@ -65,27 +80,26 @@ def probe(at: Address, options: Mapping[str, Any]) -> list[Address]:
             msg += (
                 ": the broker's log says why"
                 if options.get("ssl_certfile")
-                else (f": it may want a client certificate, {PREFIX}SSL_CERTFILE and _KEYFILE")
+                else f": it may want a client certificate, {PREFIX}SSL_CERTFILE and _KEYFILE"
             )
         else:
-            msg = _other_protocol(at, protocol)
+            msg = _other_protocol(at, found, protocol)
     finally:
         connection.close()
     raise ProbeError(msg)
 
 
-def _connected(at: Address) -> socket.socket:
+def silent(seconds: float) -> str:
+    """That a port takes connections, and that is all."""
+    return (
+        f"it takes connections and does not answer within {seconds:g} s: the broker hangs, "
+        "or the port is of something else"
+    )
+
+
+def _connected(at: Address, found: Found, deadline: float) -> socket.socket:
     """A connection to the first of its addresses that takes one."""
-    try:
-        found = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        msg = (
-            f"the name {shown(at.host)} is not resolved: correct it, or this machine's DNS "
-            "or /etc/hosts"
-        )
-        raise ProbeError(msg) from None
     error: OSError = TimeoutError()
-    deadline = monotonic() + SECONDS
     for family, kind, number, _, address in found:
         connection = socket.socket(family, kind, number)
         try:
@@ -114,16 +128,17 @@ def _unconnected(at: Address, error: OSError) -> str:
     return f"no connection ({reason}): correct the address, or this machine's routes"
 
 
-def _other_protocol(at: Address, protocol: str) -> str:
+def _other_protocol(at: Address, found: Found, protocol: str) -> str:
     """Why it ends a connection without a word: it may speak what it was not spoken to in."""
+    deadline = monotonic() + SECONDS
     with suppress(OSError, SilentError, IngestError):
         if not protocol.endswith("SSL"):
-            if speaks_tls(_connected(at)):
+            if speaks_tls(_connected(at, found, deadline)):
                 wanted = protocol.replace("PLAINTEXT", "SSL")
                 return f"the port speaks TLS: {_VARIABLE} must be {wanted} (it is {protocol})"
         else:
-            with _connected(at) as connection:
-                Talk(connection, monotonic() + SECONDS).greet()
+            with _connected(at, found, deadline) as connection:
+                Talk(connection, deadline).greet()
             wanted = protocol.replace("SSL", "PLAINTEXT")
             return (
                 f"the port speaks no TLS: its port for TLS is needed, or in a trusted network "

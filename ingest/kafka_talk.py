@@ -11,6 +11,7 @@ from .kafka_config import PREFIX
 
 _MOST_BYTES: Final = 1 << 20
 """Of one answer. What speaks another protocol seems to announce a much longer one."""
+_METADATA: Final = 3  # the key of the request; a controller answers none
 _NO_MECHANISM: Final = 33
 _NO_SASL: Final = 34
 _MOST_NAMED: Final = 5
@@ -58,11 +59,12 @@ class Talk:
             if answers:
                 return answers[0][1]
 
-    def greet(self) -> None:
-        """Ask what every broker answers, also before a login."""
+    def greet(self) -> bool:
+        """Ask what every node answers, also before a login; whether it serves clients."""
         from kafka.protocol.metadata import ApiVersionsRequest
 
-        self.ask(ApiVersionsRequest(version=0))
+        answer = self.ask(ApiVersionsRequest(version=0))
+        return any(each.api_key == _METADATA for each in answer.api_keys)
 
     def log_in(self, host: str, options: Mapping[str, Any]) -> None:
         """Log in as kafka-python does, once; raises `LoginError`."""

@@ -80,7 +80,8 @@ def prepared(folder: Path) -> Secured:
         listeners=",".join(named.values()), advertised=",".join(told.values()), login=LOGIN
     )
     users = [f"SCRAM-SHA-512=[name={user},password={PASSWORD}]" for user in USERS]
-    return Secured(Kafka(folder, settings, users), folder, ports)
+    kafka = Kafka(folder, settings, users)
+    return Secured(kafka, folder, {**ports, "CONTROLLER": kafka.controller})
 
 
 def granted(page: Path, role: str) -> list[ACL]:

@@ -100,6 +100,7 @@ CASES = (
     ("PLAIN", {"SASL_USERNAME": "mallory"}, 'it refuses the SCRAM-SHA-512 login of "mallory"'),
     ("SCRAM", {"SASL_MECHANISM": "PLAIN"},
      "it offers no login by PLAIN: CALLWATCH_KAFKA_SASL_MECHANISM must be SCRAM-SHA-512"),
+    ("PLAINTEXT", {"BOOTSTRAP_SERVERS": "127.0.0.1:{CONTROLLER}"}, "it is a controller's port"),
     ("AWAY", {}, SENT_ON.format("127.0.0.1:1") + "connection refused"),
     ("LOST", {}, SENT_ON.format("broker.invalid:9092") + 'the name "broker.invalid" is not resol'),
     ("SCRAM", {}, "it did not do its part in time (KafkaTimeoutError), though connections to it "),

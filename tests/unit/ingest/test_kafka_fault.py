@@ -130,6 +130,14 @@ def test_a_silent_port_is_told(options: dict[str, str], monkeypatch: pytest.Monk
     assert "it takes connections and does not answer within 0.1 s" in line
 
 
+def test_what_takes_too_long_in_all_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is known is not blamed where the time of all probes is over."""
+    monkeypatch.setattr(kafka_fault, "SECONDS", 0.5)
+    with serving(None) as server:
+        line = told(server, PLAIN)
+    assert "it takes connections and does not answer within 0.5 s" in line
+
+
 @pytest.mark.parametrize("options", [PLAIN, TLS], ids=["plain", "tls"])
 def test_another_protocol_is_told(options: dict[str, str]) -> None:
     """A web server is no broker, with and without TLS; and nothing of its text is repeated."""
@@ -237,8 +245,8 @@ def test_a_fault_of_the_probe_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         raise AttributeError
 
     monkeypatch.setattr(kafka_fault, "probe", broken)
-    line = told("b:1", PLAIN)
-    assert line == "kafka b:1: no answer, and no reason found (AttributeError)"
+    line = told("127.0.0.1:1", PLAIN)
+    assert line == "kafka 127.0.0.1:1: no answer, and no reason found (AttributeError)"
 
 
 def test_what_a_broker_says_is_escaped() -> None:
