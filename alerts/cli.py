@@ -22,7 +22,9 @@ from alerts.sinks import Sink, SinkClosedError
 from alerts.sinks.file import FileSink
 from alerts.sinks.stdout import StdoutSink
 from ingest.errors import IngestError
+from ingest.kafka_cluster import insist_on
 from ingest.kafka_config import DEFAULT_SERVERS, KafkaConfig, kafka_config
+from ingest.kafka_fault import fault_line
 
 TOPIC = "callwatch.alerts"
 GROUP = "callwatch-router"
@@ -132,7 +134,8 @@ def _route(
     except SinkClosedError:
         return  # the reader of a pipe has seen enough: no error, and nobody to tell
     except KafkaError as error:
-        raise RouteError(_kafka_fault(error)) from None
+        line = fault_line(error, config.bootstrap_servers, config.keywords(), group)
+        raise RouteError(line) from None
     _say(_summary(counts, deliverers))
 
 
@@ -147,7 +150,6 @@ def _connected(config: KafkaConfig, group: str) -> Iterator[Any]:
 
     # kafka-python logs each failed attempt; the one line that is raised here says it all.
     logging.getLogger("kafka").addHandler(logging.NullHandler())
-    servers = ",".join(config.bootstrap_servers)
     try:
         consumer = KafkaConsumer(
             **config.keywords(),
@@ -159,20 +161,15 @@ def _connected(config: KafkaConfig, group: str) -> Iterator[Any]:
             bootstrap_timeout_ms=CONNECT_MS,
         )
     except (KafkaError, OSError, ValueError) as error:
-        msg = f"no Kafka at {servers} within {CONNECT_MS // 1000} s: {_kafka_fault(error)}"
-        raise RouteError(msg) from None
+        line = fault_line(error, config.bootstrap_servers, config.keywords())
+        raise RouteError(line) from None
     try:
-        _subscribe(consumer, servers)
+        if not consumer.partitions_for_topic(TOPIC):
+            insist_on(TOPIC, **config.keywords())
+        consumer.subscribe(topics=[TOPIC])
         yield consumer
     finally:
         consumer.close(autocommit=False, timeout_ms=CONNECT_MS)
-
-
-def _subscribe(consumer: Any, servers: str) -> None:
-    if not consumer.partitions_for_topic(TOPIC):
-        msg = f"topic {TOPIC} does not exist at {servers}; `callwatch topics create` makes it"
-        raise RouteError(msg)
-    consumer.subscribe(topics=[TOPIC])
 
 
 class _Stop:
@@ -215,11 +212,6 @@ def _stop_on_signals() -> Iterator[_Stop]:
         yield stop
     finally:
         restore()
-
-
-def _kafka_fault(error: Exception) -> str:
-    name, text = type(error).__name__, str(error)
-    return safe(text if text.startswith(name) else f"{name}: {text}".rstrip(": "), 200)
 
 
 def _rejected(alert: Alert, why: str) -> None:

@@ -1,7 +1,6 @@
 """`callwatch verdict`: what an analyst says of an alert, as a control record."""
 
 import getpass
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -29,12 +28,16 @@ from ingest.control import (
     parse_control,
 )
 from ingest.errors import ControlError, IngestError
+from ingest.kafka_cluster import BROKER_TIMEOUT_MS, insist_on
 from ingest.kafka_config import KafkaConfig, kafka_config
+from ingest.kafka_fault import fault_line
 from ingest.partition import partition_for
 
 ALERTS: Final = "callwatch.alerts"
 EVENTS: Final = "callwatch.events"
 WAIT_MS: Final = 10_000
+_CONSUMER: Final[dict[str, Any]] = {"bootstrap_timeout_ms": BROKER_TIMEOUT_MS}
+_PRODUCER: Final[dict[str, Any]] = {**_CONSUMER, "acks": "all", "max_block_ms": WAIT_MS}
 
 
 @click.command()
@@ -206,10 +209,14 @@ def _records(kafka: KafkaConfig) -> Iterable[bytes]:
     from kafka import KafkaConsumer, TopicPartition
 
     with (
-        _kafka_faults(),
-        closing(KafkaConsumer(**kafka.keywords(), bootstrap_timeout_ms=WAIT_MS)) as consumer,
+        _kafka_faults(kafka),
+        closing(
+            KafkaConsumer(**kafka.keywords(), bootstrap_timeout_ms=BROKER_TIMEOUT_MS)
+        ) as consumer,
     ):
-        parts = [TopicPartition(ALERTS, p) for p in consumer.partitions_for_topic(ALERTS) or ()]
+        if not (numbers := consumer.partitions_for_topic(ALERTS)):
+            insist_on(ALERTS, **kafka.keywords())
+        parts = [TopicPartition(ALERTS, number) for number in numbers or ()]
         consumer.assign(parts)
         consumer.seek_to_beginning(*parts)
         ends = consumer.end_offsets(parts)
@@ -224,13 +231,18 @@ def _records(kafka: KafkaConfig) -> Iterable[bytes]:
 def _publish(kafka: KafkaConfig, control: VerdictControl, value: bytes) -> str:
     """Write the record into its sender's partition; it is there when this returns."""
     from kafka import KafkaProducer
+    from kafka.errors import KafkaTimeoutError
 
     record = control_record(control, value)
     with (
-        _kafka_faults(),
-        closing(KafkaProducer(**kafka.keywords(), acks="all", max_block_ms=WAIT_MS)) as producer,
+        _kafka_faults(kafka),
+        closing(KafkaProducer(**kafka.keywords(), **_PRODUCER)) as producer,
     ):
-        count = len(producer.partitions_for(EVENTS))
+        try:
+            count = len(producer.partitions_for(EVENTS))
+        except KafkaTimeoutError:
+            insist_on(EVENTS, **kafka.keywords())
+            raise
         partition = partition_for(record.key or b"", count)
         sent = producer.send(
             EVENTS, value, key=record.key, headers=record.headers, partition=partition
@@ -241,13 +253,11 @@ def _publish(kafka: KafkaConfig, control: VerdictControl, value: bytes) -> str:
 
 
 @contextmanager
-def _kafka_faults() -> Iterator[None]:
+def _kafka_faults(kafka: KafkaConfig) -> Iterator[None]:
     from kafka.errors import KafkaError
 
     logging.getLogger("kafka").addHandler(logging.NullHandler())
     try:
         yield
     except (KafkaError, ValueError) as error:
-        text = json.dumps(safe(str(error), 200))
-        msg = f"Kafka: {type(error).__name__}: {text}"
-        raise RouteError(msg) from None
+        raise RouteError(fault_line(error, kafka.bootstrap_servers, kafka.keywords())) from None

@@ -13,8 +13,9 @@ from typing import Any, Final
 from detectors.compile import cache_root
 from detectors.doctor import Grade, Trouble
 from ingest.errors import TopicError
+from ingest.kafka_cluster import KafkaCluster
 from ingest.kafka_config import PREFIX, KafkaConfigError, kafka_keywords
-from ingest.topics import Cluster, KafkaCluster, faults
+from ingest.topics import Cluster, faults
 
 LEAST_PYTHON: Final = (3, 11)
 NEWEST_PYTHON: Final = (3, 13)
@@ -91,4 +92,4 @@ def of_broker(
         return
     for fault in faults(existing):
         name, _, text = fault.partition(": ")
-        yield Trouble(Grade.ERROR, f"topic {name}", text)
+        yield Trouble(Grade.ERROR, f"topic{'s' if ',' in name else ''} {name}", text)

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import click
 
 from .errors import TopicError
+from .kafka_cluster import KafkaCluster
 from .kafka_config import KafkaConfigError, kafka_keywords
-from .topics import TOPICS, KafkaCluster, create, faults
+from .topics import TOPICS, create, faults, kept
 
 _bootstrap = click.option(
     "--bootstrap-servers",
@@ -40,9 +41,11 @@ def topics() -> None:
 def create_topics(bootstrap_servers: str | None, partitions: int, replication: int) -> None:
     """Create what is missing. Existing topics are left alone and reported."""
     with _cluster(bootstrap_servers) as cluster:
-        for name, created in create(cluster, partitions, replication).items():
-            click.echo(f"{name}: {'created' if created else 'exists, left alone'}")
-        for fault in faults(cluster.existing()):
+        created = create(cluster, partitions, replication)
+        for name, new in created.items():
+            click.echo(f"{name}: {'created' if new else 'exists, left alone'}")
+        existing = cluster.existing()
+        for fault in filter(None, [kept(existing, created, partitions), *faults(existing)]):
             click.echo(f"warning: {fault}", err=True)
 
 

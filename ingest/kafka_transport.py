@@ -8,13 +8,13 @@ lives in the publisher's thread, which also gives it the bound on memory that it
 import atexit
 import importlib.util
 import logging
-import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import TransportError
+from .kafka_address import Address
 from .partition import partition_for
 from .records import Outcome, Record
 
@@ -25,8 +25,6 @@ EVENTS_TOPIC: Final = "callwatch.events"
 MAX_BLOCK_MS: Final = 1_000
 DELIVERY_TIMEOUT_MS: Final = 30_000
 REQUEST_TIMEOUT_MS: Final = 10_000
-
-_HAS_PORT: Final = re.compile(r"[^:]:\d+$|\]:\d+$")
 
 _log = logging.getLogger("callwatch.publisher")
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -64,6 +62,7 @@ class KafkaTransport:
         self._producer: KafkaProducer | None = None
         self._inherited: list[KafkaProducer] = []
         self._away = False
+        self._why = ""
 
     def __repr__(self) -> str:
         return f"KafkaTransport({','.join(self._servers)!r}, topic={self._topic!r})"
@@ -152,13 +151,15 @@ class KafkaTransport:
                 _log.debug("closing a producer failed: %s", type(error).__name__)
 
     def _error(self, error: Exception) -> TransportError:
-        """The fault without any option's value: kafka-python repeats options in its errors."""
-        from kafka.errors import KafkaTimeoutError
+        """The fault, looked for once in an outage, without any option's value."""
+        from .kafka_fault import fault_line
 
+        if not self._away:
+            self._why = fault_line(
+                error, self._servers, self._options, otherwise=f"is topic {self._topic} missing?"
+            )
         self._away = True
-        if isinstance(error, KafkaTimeoutError):
-            return TransportError(f"{self._where()}: no broker answers, or the topic is missing")
-        return TransportError(f"{self._where()}: {type(error).__name__}")
+        return TransportError(self._why)
 
     def _where(self) -> str:
         return f"kafka {','.join(self._servers)} {self._topic}"
@@ -173,8 +174,7 @@ def reachable(servers: Sequence[str], options: dict[str, Any]) -> bool:
     if options.get("proxy_url") or options.get("socks5_proxy"):
         return True  # a proxy's to say
     for server in servers:
-        host, _, port = server.rpartition(":") if _HAS_PORT.search(server) else (server, "", "9092")
-        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 1.0):
+        with suppress(OSError), socket.create_connection(Address.of(server), 1.0):
             return True
     return False
 

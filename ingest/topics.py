@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
-
-from .errors import TopicError
+from typing import Final, Protocol
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
-BROKER_TIMEOUT_MS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,8 @@ TOPICS: Final = (
     ),
 )
 
+NAMES: Final = tuple(topic.name for topic in TOPICS)
+
 # retention is the operator's choice; these decide whether callwatch works
 _MUST_AGREE: Final = ("cleanup.policy", "message.timestamp.type")
 
@@ -78,8 +77,8 @@ class Existing:
 class Cluster(Protocol):
     """What the two functions below need of a cluster."""
 
-    def existing(self) -> dict[str, Existing]:
-        """The topics of callwatch that exist, by name."""
+    def existing(self, names: Sequence[str] = NAMES) -> dict[str, Existing]:
+        """Those of these topics that exist, by name."""
 
     def create(self, topic: Topic, partitions: int, replication: int) -> bool:
         """Create a topic; False when somebody else just did."""
@@ -95,14 +94,14 @@ def create(cluster: Cluster, partitions: int, replication: int) -> dict[str, boo
     }
 
 
-def faults(existing: Mapping[str, Existing]) -> list[str]:
-    """One line for each way in which existing topics keep callwatch from working."""
-    found = []
+def faults(existing: Mapping[str, Existing], names: Sequence[str] = NAMES) -> list[str]:
+    """One line for each way in which these topics keep callwatch from working."""
+    missing = [name for name in names if name not in existing]
+    found = [missing_topics(missing)] if missing else []
     events = existing.get("callwatch.events")
     for topic in TOPICS:
         there = existing.get(topic.name)
-        if there is None:
-            found.append(f"{topic.name}: is missing; `callwatch topics create` makes it")
+        if there is None or topic.name not in names:
             continue
         for name in _MUST_AGREE:
             wanted, given = topic.settings.get(name), there.settings.get(name)
@@ -121,83 +120,29 @@ def faults(existing: Mapping[str, Existing]) -> list[str]:
     return found
 
 
-class KafkaCluster:
-    """A cluster behind kafka-python's admin client."""
+def missing_topics(names: Sequence[str]) -> str:
+    """One line about topics that are not there.
 
-    def __init__(self, bootstrap_servers: Sequence[str], **options: Any) -> None:
-        from kafka import KafkaAdminClient
+    >>> missing_topics(["callwatch.state"])
+    'callwatch.state: is missing; `callwatch topics create` makes it'
+    """
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return f"{', '.join(names)}: {are} missing; `callwatch topics create` makes {them}"
 
-        self._where = f"kafka {','.join(bootstrap_servers)}"
-        try:
-            self._admin = KafkaAdminClient(
-                bootstrap_servers=list(bootstrap_servers),
-                bootstrap_timeout_ms=BROKER_TIMEOUT_MS,
-                request_timeout_ms=2 * BROKER_TIMEOUT_MS,
-                **options,
-            )
-        except Exception as error:
-            raise self._error(error) from None
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._admin.close()
-
-    def existing(self) -> dict[str, Existing]:
-        """The topics of callwatch that exist, by name."""
-        from kafka.admin import ConfigResource, ConfigResourceType
-
-        wanted = {topic.name for topic in TOPICS}
-        try:
-            names = sorted(wanted & set(self._admin.list_topics()))
-            if not names:
-                return {}
-            described = self._admin.describe_topics(names)
-            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-            configs = self._admin.describe_configs(resources, config_filter="all")["topic"]
-        except Exception as error:
-            raise self._error(error) from None
-        return {
-            topic["name"]: Existing(
-                len(topic["partitions"]),
-                {name: str(entry["value"]) for name, entry in configs[topic["name"]].items()},
-            )
-            for topic in described
-        }
-
-    def partitions(self, names: Sequence[str]) -> dict[str, int]:
-        """How many partitions these topics have; those that are not there are left out."""
-        try:
-            described = self._admin.describe_topics(list(names)) if names else []
-        except Exception as error:
-            raise self._error(error) from None
-        return {
-            topic["name"]: len(topic["partitions"]) for topic in described if topic["partitions"]
-        }
-
-    def create(self, topic: Topic, partitions: int, replication: int) -> bool:
-        """Create a topic; False when somebody else just did."""
-        from kafka.errors import TopicAlreadyExistsError
-
-        wanted = {
-            "num_partitions": partitions,
-            "replication_factor": replication,
-            "configs": dict(topic.settings),
-        }
-        try:
-            self._admin.create_topics({topic.name: wanted}, wait_for_metadata=True)
-        except TopicAlreadyExistsError:
-            return False
-        except Exception as error:
-            raise self._error(error, topic.name) from None
-        return True
-
-    def _error(self, error: Exception, topic: str = "") -> TopicError:
-        """One line without the client's options, which may hold a password."""
-        from kafka.errors import BrokerResponseError, KafkaTimeoutError
-
-        where = f"{self._where} {topic}".strip()
-        if isinstance(error, KafkaTimeoutError | OSError):
-            return TopicError(f"{where}: no broker answers within {BROKER_TIMEOUT_MS / 1000:g} s")
-        if isinstance(error, BrokerResponseError):
-            return TopicError(f"{where}: the broker refuses: {' '.join(str(error).split())[:200]}")
-        return TopicError(f"{where}: {type(error).__name__}")
+def kept(existing: Mapping[str, Existing], created: Mapping[str, bool], partitions: int) -> str:
+    """That topics which were there keep another number of partitions; empty where none does."""
+    others = {
+        there.partitions
+        for topic in TOPICS
+        if topic.spread
+        and not created.get(topic.name, False)
+        and (there := existing.get(topic.name)) is not None
+        and there.partitions != partitions
+    }
+    if not others:
+        return ""
+    return (
+        f"--partitions {partitions} is for topics that it makes: those that exist keep their "
+        f"{' or '.join(map(str, sorted(others)))}; docs/scale.md says how to repartition"
+    )

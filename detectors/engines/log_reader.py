@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detectors.engines.errors import EngineError
 from detectors.engines.patience import AWAY_SECONDS, Patience
 from detectors.framing import MOST_MS
+from ingest.kafka_fault import fault_line
 from ingest.kafka_transport import reachable
 
 if TYPE_CHECKING:
@@ -80,7 +81,12 @@ class LogReader:
 
         given = keywords["bootstrap_servers"]
         servers = [given] if isinstance(given, str) else given
-        self._patience = Patience(lambda: reachable(servers, dict(keywords)), away_seconds)
+
+        def why(error: Exception) -> str:
+            # where nothing is waited for, an outage is asked after again and again
+            return fault_line(error, servers, keywords, group) if away_seconds else repr(error)
+
+        self._patience = Patience(lambda: reachable(servers, dict(keywords)), away_seconds, why=why)
 
         def make() -> Any:
             # Named after the group to look up its offsets; assigned by hand: it never joins it.

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import TopicPartition
+from ingest.kafka_cluster import KafkaCluster
 from ingest.kafka_config import KafkaConfig
-from ingest.topics import KafkaCluster
 
 
 class Outlook:

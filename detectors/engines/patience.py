@@ -22,7 +22,10 @@ LOOK_SECONDS: Final = 2.0
 
 
 class Patience:
-    """Judges by a clock and by whether any broker takes connections."""
+    """Judges by a clock and by whether any broker takes connections.
+
+    why: the last error in words, where patience is over.
+    """
 
     def __init__(
         self,
@@ -30,8 +33,10 @@ class Patience:
         away_seconds: float = AWAY_SECONDS,
         clock: Callable[[], float] = monotonic,
         pause: Callable[[float], object] | None = None,
+        why: Callable[[Exception], str] = repr,
     ) -> None:
         self._is_there = is_there
+        self._why = why
         self._away_seconds = away_seconds
         self._clock = clock
         self._pause = pause or Event().wait
@@ -52,7 +57,7 @@ class Patience:
                     raise
                 seconds = self._clock() - begin
                 if seconds >= self._away_seconds:
-                    msg = f"Kafka has not told {what} for {seconds:.0f} s: {error!r}"
+                    msg = f"Kafka has not told {what} for {seconds:.0f} s: {self._why(error)}"
                     raise EngineError(msg) from error
             self._pause(AGAIN_SECONDS)
             # kafka-python leaves two sockets to the collector for each connection refused.

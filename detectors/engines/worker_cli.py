@@ -25,19 +25,21 @@ from detectors.errors import DetectorError
 from detectors.options import profiles_option
 from ingest.control import control_key
 from ingest.errors import IngestError
+from ingest.kafka_cluster import KafkaCluster
 from ingest.kafka_config import KafkaConfig, kafka_config
-from ingest.topics import KafkaCluster, faults
+from ingest.topics import faults
 
 if TYPE_CHECKING:
     from detectors.engines.faust_settings import WorkerSettings
 
-NEEDED: Final = (
-    "callwatch.events",
-    "callwatch.events.rejected",
-    "callwatch.sources",
-    "callwatch.alerts",
-    "callwatch.state",
-)
+NEEDED: Final = {
+    "callwatch.events": ("READ",),
+    "callwatch.events.rejected": ("WRITE",),
+    "callwatch.sources": ("READ", "WRITE"),
+    "callwatch.alerts": ("WRITE",),
+    "callwatch.state": ("READ", "WRITE"),
+}
+"""The worker's topics, and what it does there."""
 
 
 @click.command()
@@ -139,7 +141,7 @@ def _settings(
         config.control_key = control_key()
         cache = None if cache_dir is None else StateCache(cache_dir)
         endpoint = None if metrics is None else listening(metrics)
-        counts = check_topics(kafka, partitions)
+        counts = check_topics(kafka, partitions, group)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None
     for text in config.expired(time.time_ns() // 1000):
@@ -182,19 +184,24 @@ def make_ready(file: Path) -> None:
         raise EngineError(msg) from None
 
 
-def check_topics(kafka: KafkaConfig, partitions: int | None) -> dict[str, int]:
+def check_topics(kafka: KafkaConfig, partitions: int | None, group: str) -> dict[str, int]:
     """The partitions of the worker's topics.
 
-    Raises `EngineError` or `TopicError` unless they are as they must be.
+    Raises `EngineError` or `TopicError` unless they are as they must be, and may be used.
     """
+    names = list(NEEDED)
     with _told_by_us():
         cluster = KafkaCluster(**kafka.keywords())
         try:
-            existing = cluster.existing()
+            existing = cluster.existing(names)
+            wrong = faults(existing, names)
+            if not wrong:
+                cluster.insist(NEEDED, group)
         finally:
             cluster.close()
-    if wrong := [fault for fault in faults(existing) if fault.split(":")[0] in NEEDED]:
-        raise EngineError("; ".join(wrong))
+    if wrong:
+        msg = f"kafka {','.join(kafka.bootstrap_servers)}: {'; '.join(wrong)}"
+        raise EngineError(msg)
     given = existing["callwatch.events"].partitions
     if partitions is not None and partitions != given:
         msg = f"callwatch.events: partitions must be {partitions} by --partitions (got {given})"

@@ -104,7 +104,8 @@ def _opened(servers: str) -> dict[str, float]:
 
 def _make_topics(servers: str) -> None:
     """As ever, but with the broker's time on alerts."""
-    from ingest.topics import TOPICS, KafkaCluster, create
+    from ingest.kafka_cluster import KafkaCluster
+    from ingest.topics import TOPICS, create
 
     cluster = KafkaCluster([servers])
     for topic in TOPICS:

@@ -111,7 +111,8 @@ def values(
 
 def make_topics(servers: str, partitions: int = PARTITIONS) -> None:
     """Make those that are missing."""
-    from ingest.topics import KafkaCluster, create
+    from ingest.kafka_cluster import KafkaCluster
+    from ingest.topics import create
 
     cluster = KafkaCluster([servers])
     create(cluster, partitions, replication=1)

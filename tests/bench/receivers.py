@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ingest.kafka_cluster import KafkaCluster
 from ingest.kafka_transport import KafkaTransport
 from ingest.publisher import Publisher
 from ingest.receivers import describe, record
 from ingest.receivers.asgi import CallwatchMiddleware
 from ingest.records import Outcome, Record
 from ingest.schema import check_event, dump_event
-from ingest.topics import KafkaCluster, create
+from ingest.topics import create
 from ingest.transports import MemoryTransport
 from tests.bench.figures import Figure
 from tests.kafka.broker import BrokerUnavailableError, running_broker

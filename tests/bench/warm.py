@@ -148,7 +148,8 @@ async def _measured(servers: str, folder: Path) -> list[Figure]:
 
 def figures() -> list[Figure]:
     """Measure restores, the least of some each."""
-    from ingest.topics import KafkaCluster, create
+    from ingest.kafka_cluster import KafkaCluster
+    from ingest.topics import create
     from tests.kafka.broker import BrokerUnavailableError
 
     with contextlib.ExitStack() as stack:

@@ -19,8 +19,9 @@ from detectors.core import Core
 from detectors.engines.log_reader import LogReader, LogRecord
 from detectors.engines.state_topic import Checkpoint, newest_checkpoint
 from detectors.snapshot import State, merge, read
+from ingest.kafka_cluster import KafkaCluster
 from ingest.publisher import Publisher
-from ingest.topics import TOPICS, KafkaCluster, create
+from ingest.topics import TOPICS, create
 from ingest.transports import KafkaTransport
 
 T = TypeVar("T")

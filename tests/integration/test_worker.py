@@ -70,7 +70,8 @@ def test_missing_topics_are_named_in_one_line(pipeline: Pipeline) -> None:
     worker = pipeline.worker()
     assert worker.ended(60) == 1
     last = worker.text().splitlines()[-1]
-    assert last.startswith("Error: callwatch.events: is missing; `callwatch topics create`")
+    assert last.startswith(f"Error: kafka {pipeline.servers}: callwatch.events, ")
+    assert last.endswith("are missing; `callwatch topics create` makes them")
 
 
 def test_differing_partitions_are_named(pipeline: Pipeline) -> None:

@@ -53,6 +53,7 @@ class Kafka:
         data.mkdir(parents=True, exist_ok=True)
         port, controller = free_ports(2)
         self.servers = f"127.0.0.1:{port}"
+        self.controller = controller
         self._settings = data / "server.properties"
         properties = PROPERTIES.format(port=port, controller=controller, data=data)
         settings = settings.format(port=port, controller=controller, data=data)

@@ -13,16 +13,20 @@ KEY_PASSWORD = "k3y-c4n4ry"
 
 
 def make(folder: Path) -> None:
-    """Write ca.pem, broker.pem (key and certificate), client.pem and its encrypted client.key."""
+    """Write ca.pem, broker.pem and expired.pem (key, certificate), client.pem and client.key.
+
+    The key of the client is encrypted.
+    """
     authority = ec.generate_private_key(ec.SECP256R1())
     issuer = _name("callwatch test authority")
     root = _signed(issuer, authority, issuer, authority, authority=True)
     (folder / "ca.pem").write_bytes(_pem(root))
-    for name in ("broker", "client"):
+    for name in ("broker", "expired", "client"):
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _pem(_signed(_name(name), key, issuer, authority))
-        if name == "broker":
-            (folder / "broker.pem").write_bytes(_key(key, None) + certificate)
+        days = -0.02 if name == "expired" else 1.0
+        certificate = _pem(_signed(_name(name), key, issuer, authority, days=days))
+        if name != "client":
+            (folder / f"{name}.pem").write_bytes(_key(key, None) + certificate)
         else:
             (folder / "client.pem").write_bytes(certificate)
             (folder / "client.key").write_bytes(_key(key, KEY_PASSWORD.encode()))
@@ -39,6 +43,7 @@ def _signed(
     by: ec.EllipticCurvePrivateKey,
     *,
     authority: bool = False,
+    days: float = 1.0,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     return (
@@ -48,7 +53,7 @@ def _signed(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False

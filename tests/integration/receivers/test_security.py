@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from ingest.topics import KafkaCluster, create
+from ingest.kafka_cluster import KafkaCluster
+from ingest.topics import create
 from tests.integration.receivers.certificates import KEY_PASSWORD, make
 from tests.kafka.broker import BrokerUnavailableError, broker_required
 from tests.kafka.java import Kafka, free_ports
@@ -25,6 +26,11 @@ ROOT = Path(__file__).parents[3]
 PASSWORD = "p4ssw0rd-canary"
 SECRET = "cl1ent-canary"
 LISTENERS = ("TLS", "SCRAM", "OAUTH")
+REASONS = {
+    "TLS": "it wants a client certificate that it trusts",
+    "SCRAM": 'it refuses the SCRAM-SHA-512 login of "receiver"',
+    "OAUTH": "no OAUTHBEARER token from its issuer: HTTPError",
+}
 LOGIN = "org.apache.kafka.common.security"
 SETTINGS = """
 listeners=PLAINTEXT://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller}},{listeners}
@@ -123,7 +129,7 @@ def test_who_may_publish_is_the_brokers_to_say(
     brokers: tuple[Path, dict[str, str]],
     issuer: str,
 ) -> None:
-    """With the right secrets events arrive; with wrong ones they wait, and no log repeats one."""
+    """With the right secrets events arrive; with wrong ones they wait, and the log says why."""
     folder, addresses = brokers
     given = _variables(name, folder, issuer)
     if not right:
@@ -142,5 +148,6 @@ def test_who_may_publish_is_the_brokers_to_say(
     )  # fmt: skip
     expected = {"flushed": right, "sent": int(right), "failed": not right}
     assert json.loads(done.stdout) == expected, done.stderr[-3000:]
+    assert right or REASONS[name] in done.stderr
     for canary in (PASSWORD, SECRET, KEY_PASSWORD):
         assert canary not in done.stderr

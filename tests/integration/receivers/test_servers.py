@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 
-from ingest.topics import KafkaCluster, create
+from ingest.kafka_cluster import KafkaCluster
+from ingest.topics import create
 from tests.integration.receivers.conftest import Server
 from tests.kafka.broker import BrokerUnavailableError, broker_required
 from tests.kafka.java import Kafka

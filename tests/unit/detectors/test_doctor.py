@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from ipaddress import ip_network
@@ -24,7 +24,7 @@ from detectors.tuning import Measure
 from ingest.errors import TopicError
 from ingest.inventory import Endpoint, Inventory, Plan, Sender
 from ingest.profiles import Profile, load_profiles
-from ingest.topics import TOPICS, Existing
+from ingest.topics import NAMES, TOPICS, Existing
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 FACT = '[{0}]\nvalue = {1}\nas_of = "{2}"\nsource = "our contract"\n'
@@ -297,8 +297,8 @@ class _Cluster:
     def __init__(self, existing: Mapping[str, Existing]) -> None:
         self._existing = dict(existing)
 
-    def existing(self) -> dict[str, Existing]:
-        return self._existing
+    def existing(self, names: Sequence[str] = NAMES) -> dict[str, Existing]:
+        return {name: there for name, there in self._existing.items() if name in names}
 
 
 def test_a_broker_and_its_topics() -> None:

@@ -65,6 +65,23 @@ def test_patience_ends_with_what_was_asked_for_and_for_how_long() -> None:
         patience(clock).call("the ends", ask)
 
 
+def test_patience_ends_with_the_reason_in_words() -> None:
+    """It is looked for once, when patience is over, and not at each try."""
+    clock, told = Clock(), []
+
+    def ask() -> str:
+        clock.wait(10.0)
+        raise KafkaTimeoutError
+
+    def why(error: Exception) -> str:
+        told.append(error)
+        return "kafka b:1: connection refused"
+
+    with pytest.raises(EngineError, match=r"not told it for 6\d s: kafka b:1: connection refused"):
+        Patience(lambda: True, 60.0, clock, clock.wait, why).call("it", ask)
+    assert told == [KafkaTimeoutError()]
+
+
 def test_what_asking_again_cannot_mend_is_raised_at_once() -> None:
     """A right that is missing will be missing in a minute too."""
     clock = Clock()

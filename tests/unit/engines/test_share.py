@@ -10,7 +10,8 @@ from detectors.engines.log_reader import LogRecord
 from detectors.engines.ports import TopicPartition
 from detectors.engines.share import Share
 from detectors.engines.stretch import Fetched
-from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
+from detectors.snapshot import State
+from tests.unit.engines.fakes import TOPICS, FakeCore, FakeCores, FakeKafka, one_fetch, run
 
 
 class _Setting:
@@ -225,16 +226,69 @@ def test_the_busiest_senders_are_named(caplog: pytest.LogCaptureFixture) -> None
         here.share.assign(_events(0, 1), generation=1)
         for each in (0, 1):
             await here.share.feed(_fetched(each, 1, here.kafka.events(each, "a")))
-        here.share.tell_busiest()
+        here.share.look_back()
         first, second = here.cores.made
         first.busy = {f"s{number}": number for number in range(20)}
         second.busy = {"a name": 190}
-        here.share.tell_busiest()
+        here.share.look_back()
 
     caplog.set_level(logging.INFO)
     run(work)
     lines = [text for text in caplog.messages if text.startswith("senders.busiest")]
     assert lines == ['senders.busiest senders="a name:0.50",s19:0.05,s18:0.05,s17:0.04,s16:0.04']
+
+
+def test_what_is_counted_only_grows_while_partitions_come_and_go() -> None:
+    """What an owner before has counted is not this worker's, and what is left stays counted."""
+
+    async def work() -> list[int]:
+        here = _Setting()
+        restored = here.cores.restore
+
+        def restore(partition: int, state: State) -> FakeCore:
+            core = restored(partition, state)
+            core.accounts = {"consumed": 1000, "scored": 1000}  # of the topic's whole life
+            return core
+
+        here.cores.restore = restore  # type: ignore[method-assign]
+        seen = []
+        for generation in range(3):
+            here.share.assign(_events(0), generation=generation)
+            await here.share.feed(_fetched(0, generation, here.kafka.events(0, "a", "!b")))
+            core = here.cores.made[-1]
+            core.accounts = {
+                name: core.accounts.get(name, 0) + 2 for name in ("consumed", "scored")
+            }
+            seen.append(here.share.records["scored"])
+            await here.share.release(_events(0), seconds=5)
+            seen.append(here.share.records["scored"])
+        assert (here.share.tally.raised, here.share.tally.alerts) == (3, {("fake", "low"): 3})
+        assert here.share.tally.checkpoints == 3
+        return seen
+
+    assert run(work) == [2, 2, 4, 4, 6, 6]
+
+
+def test_accounts_are_told_and_checked_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    """One line has the sums of all partitions; one of its own names a partition that differs."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign(_events(0, 1), generation=1)
+        for each in (0, 1):
+            await here.share.feed(_fetched(each, 1, here.kafka.events(each, "a")))
+        first, second = here.cores.made
+        first.accounts = {"consumed": 3, "scored": 2, "rejected.not_json": 1}
+        second.accounts = {"consumed": 3, "scored": 1}
+        here.share.look_back()
+
+    caplog.set_level(logging.INFO)
+    run(work)
+    assert [text for text in caplog.messages if "accounts" in text or "differs" in text] == [
+        "worker.accounts partitions=2 consumed=6 scored=3 rejected=1 duplicates=0 reports=0 "
+        "controls=0 alerts=0",
+        "partition.differs partition=callwatch.events/1 missing=2",
+    ]
 
 
 def test_a_commit_that_was_lost_is_made_by_the_next() -> None:

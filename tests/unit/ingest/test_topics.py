@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ from click.testing import CliRunner
 
 from ingest import cli
 from ingest.errors import TopicError
-from ingest.topics import TOPICS, Existing, KafkaCluster, Topic, create, faults
+from ingest.kafka_cluster import KafkaCluster
+from ingest.topics import TOPICS, Existing, Topic, create, faults
 
-NAMES = [
+NAMES = (
     "callwatch.events",
     "callwatch.events.rejected",
     "callwatch.sources",
     "callwatch.state",
     "callwatch.alerts",
     "callwatch.alerts.dead",
-]
+)
 
 
 class FakeCluster:
@@ -30,8 +32,8 @@ class FakeCluster:
         self.there = dict(there)
         self.closed = False
 
-    def existing(self) -> dict[str, Existing]:
-        return dict(self.there)
+    def existing(self, names: Sequence[str] = NAMES) -> dict[str, Existing]:
+        return {name: there for name, there in self.there.items() if name in names}
 
     def create(self, topic: Topic, partitions: int, replication: int) -> bool:
         if topic.name == "callwatch.sources":  # somebody else is faster
@@ -50,7 +52,7 @@ def _complete(**changes: Existing) -> dict[str, Existing]:
 
 def test_the_topics_are_those_of_the_design() -> None:
     """Names and policies: the broker's time on events, compaction for the state."""
-    assert [topic.name for topic in TOPICS] == NAMES
+    assert tuple(topic.name for topic in TOPICS) == NAMES
     settings = {topic.name: topic.settings for topic in TOPICS}
     assert settings["callwatch.events"]["message.timestamp.type"] == "LogAppendTime"
     assert [name for name in NAMES if settings[name]["cleanup.policy"] == "compact"] == [
@@ -93,12 +95,20 @@ def test_what_keeps_it_from_working_is_named() -> None:
     )
     del wrong["callwatch.alerts"]
     assert faults(wrong) == [
+        "callwatch.alerts: is missing; `callwatch topics create` makes it",
         "callwatch.events: message.timestamp.type: allowed is LogAppendTime; given CreateTime",
         "callwatch.sources: partitions: allowed are up to those of callwatch.events, 6; given 7",
         "callwatch.state: cleanup.policy: allowed is compact; given delete",
         "callwatch.state: partitions: allowed are those of callwatch.events, 6; given 3",
-        "callwatch.alerts: is missing; `callwatch topics create` makes it",
     ]
+
+
+def test_what_is_missing_is_one_line() -> None:
+    """On a new cluster one line names all topics that are asked for, and no others."""
+    asked = ["callwatch.events", "callwatch.state"]
+    line = "callwatch.events, callwatch.state: are missing; `callwatch topics create` makes them"
+    assert faults({}, asked) == [line]
+    assert len(faults({})) == 1
 
 
 def test_the_commands_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +131,23 @@ def test_the_commands_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None
     assert cluster.closed
 
 
+def test_partitions_of_topics_that_exist_are_kept_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another number of partitions than the topics have is no silent wish."""
+    cluster = FakeCluster()
+    cluster.there = _complete()
+    monkeypatch.setattr(cli, "KafkaCluster", lambda **_: cluster)
+    same = CliRunner().invoke(cli.topics, ["create", "--partitions", "6"])
+    other = CliRunner().invoke(cli.topics, ["create", "--partitions", "8"])
+    assert (same.exit_code, same.stderr) == (0, "")
+    assert other.exit_code == 0
+    assert other.stderr == (
+        "warning: --partitions 8 is for topics that it makes: those that exist keep their 6; "
+        "docs/scale.md says how to repartition\n"
+    )
+
+
 def test_wrong_kafka_settings_are_one_line() -> None:
     """What the environment says of Kafka is checked before anything is tried."""
     env = {"CALLWATCH_KAFKA_SECURITY_PROTOCOL": "TELEPATHY"}
@@ -139,7 +166,7 @@ def test_wrong_usage_is_told_apart() -> None:
 def test_without_a_broker_the_error_is_one_line(command: list[str]) -> None:
     """A closed port ends in one line and exit code 1: no traceback, and nothing of a library."""
     code = (
-        "import sys, callwatch, ingest.topics as topics; topics.BROKER_TIMEOUT_MS = 100;"
+        "import sys, callwatch, ingest.kafka_cluster as cluster; cluster.BROKER_TIMEOUT_MS = 100;"
         "sys.exit(callwatch.main())"
     )
     with socket.socket() as taken:
@@ -153,7 +180,8 @@ def test_without_a_broker_the_error_is_one_line(command: list[str]) -> None:
             check=False,
         )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Error: kafka {server}: no broker answers within 0.1 s\n"
+    assert done.stderr.startswith(f"Error: kafka {server}: connection refused, since nothing")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated. Use files:DeprecationWarning")
