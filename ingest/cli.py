@@ -9,7 +9,7 @@ from .errors import TopicError
 from .kafka_config import KafkaConfigError, kafka_keywords
 from .topics import TOPICS, KafkaCluster, create, faults
 
-_bootstrap = click.option(
+bootstrap_option = click.option(
     "--bootstrap-servers",
     help="Brokers as host:port, separated by commas. Default: what CALLWATCH_KAFKA_* say, else "
     "localhost:9092.",
@@ -22,7 +22,7 @@ def topics() -> None:
 
 
 @topics.command("create")
-@_bootstrap
+@bootstrap_option
 @click.option(
     "--partitions",
     type=click.IntRange(1, 10_000),
@@ -47,7 +47,7 @@ def create_topics(bootstrap_servers: str | None, partitions: int, replication: i
 
 
 @topics.command("check")
-@_bootstrap
+@bootstrap_option
 def check_topics(bootstrap_servers: str | None) -> None:
     """Say what is wrong with the topics; the exit code is 1 when something is."""
     with _cluster(bootstrap_servers) as cluster:

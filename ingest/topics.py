@@ -63,6 +63,22 @@ TOPICS: Final = (
     ),
 )
 
+BEFORE: Final = "callwatch.events.before"
+"""What the events were before they were repartitioned, so far as they are still kept: of each
+number of partitions a topic."""
+REPARTITION: Final = "callwatch.repartition"
+"""Exists while a repartitioning is unfinished, and holds how far it is."""
+
+
+def before(partitions: int) -> str:
+    """The topic of the events from before there were so many partitions.
+
+    >>> before(12)
+    'callwatch.events.before.12'
+    """
+    return f"{BEFORE}.{partitions}"
+
+
 # retention is the operator's choice; these decide whether callwatch works
 _MUST_AGREE: Final = ("cleanup.policy", "message.timestamp.type")
 
@@ -86,8 +102,13 @@ class Cluster(Protocol):
 
 
 def create(cluster: Cluster, partitions: int, replication: int) -> dict[str, bool]:
-    """Create what is missing; by name, whether this call created it. Existing ones are kept."""
+    """Create what is missing; by name, whether this call created it. Existing ones are kept.
+
+    Raises `TopicError` while a repartitioning is unfinished: what is missing then is its to make.
+    """
     there = cluster.existing()
+    if REPARTITION in there:
+        raise TopicError(_unfinished(REPARTITION))
     return {
         topic.name: topic.name not in there
         and cluster.create(topic, partitions if topic.spread else 1, replication)
@@ -99,15 +120,20 @@ def faults(existing: Mapping[str, Existing]) -> list[str]:
     """One line for each way in which existing topics keep callwatch from working."""
     found = []
     events = existing.get("callwatch.events")
+    unfinished = REPARTITION in existing
+    if unfinished:
+        found.append(_unfinished(REPARTITION))
     for topic in TOPICS:
         there = existing.get(topic.name)
         if there is None:
-            found.append(f"{topic.name}: is missing; `callwatch topics create` makes it")
+            missing = f"{topic.name}: is missing; `callwatch topics create` makes it"
+            found.append(_unfinished(topic.name) if unfinished else missing)
             continue
         for name in _MUST_AGREE:
             wanted, given = topic.settings.get(name), there.settings.get(name)
             if wanted is not None and wanted != given:
-                found.append(f"{topic.name}: {name}: allowed is {wanted}; given {given}")
+                wrong = f"{topic.name}: {name}: allowed is {wanted}; given {given}"
+                found.append(_unfinished(topic.name) if unfinished else wrong)
         if topic.name == "callwatch.state" and events and there.partitions != events.partitions:
             found.append(
                 f"{topic.name}: partitions: allowed are those of callwatch.events, "
@@ -119,6 +145,13 @@ def faults(existing: Mapping[str, Existing]) -> list[str]:
                 f"{events.partitions}; given {there.partitions}"
             )
     return found
+
+
+def _unfinished(name: str) -> str:
+    return (
+        f"{name}: a repartitioning is under way or was interrupted; "
+        "`callwatch topics repartition` again goes on with it"
+    )
 
 
 class KafkaCluster:
@@ -146,9 +179,10 @@ class KafkaCluster:
         """The topics of callwatch that exist, by name."""
         from kafka.admin import ConfigResource, ConfigResourceType
 
-        wanted = {topic.name for topic in TOPICS}
+        wanted = {topic.name for topic in TOPICS} | {REPARTITION}
         try:
-            names = sorted(wanted & set(self._admin.list_topics()))
+            there = self._admin.list_topics()
+            names = sorted(n for n in there if n in wanted or n.startswith(f"{BEFORE}."))
             if not names:
                 return {}
             described = self._admin.describe_topics(names)

@@ -36,6 +36,8 @@ class WorkerSettings:
     """Exists while this worker is a member of the group and has restored all of its partitions."""
     cache: StateCache | None = None
     """Where checkpoints are kept on the local disk as well."""
+    before: str | None = None
+    """The topic of the events from before they were repartitioned."""
     stall_seconds: float = STALL_SECONDS
     fetching: Fetching = field(default_factory=Fetching)
 

@@ -29,7 +29,7 @@ from detectors.options import profiles_option
 from ingest.control import control_key
 from ingest.errors import IngestError
 from ingest.kafka_config import KafkaConfig, kafka_config
-from ingest.topics import KafkaCluster, faults
+from ingest.topics import KafkaCluster, before, faults
 
 NEEDED: Final = (
     "callwatch.events",
@@ -170,6 +170,7 @@ async def _work(
     cores = ConfiguredCores(config, counts["callwatch.events"])
     shared = ConfiguredSources(config, counts["callwatch.events"])
     prepare(config, cores, shared)
+    old = before(counts["callwatch.events"])
     settings = WorkerSettings(
         kafka,
         cores,
@@ -179,6 +180,7 @@ async def _work(
         save_seconds=every,
         ready_file=ready_file,
         cache=cache,
+        before=old if old in counts else None,
     )
     return await run_worker(settings)
 
