@@ -101,6 +101,23 @@ def test_what_keeps_it_from_working_is_named() -> None:
     ]
 
 
+def test_an_unfinished_repartitioning_is_named() -> None:
+    """Nothing is to be made by hand then; while events still come, workers may go on."""
+    under_way = _complete(callwatch_repartition=Existing(1, {}))
+    (told,) = faults(under_way)
+    assert told.startswith("callwatch.repartition: a repartitioning is under way")
+    with pytest.raises(TopicError, match="topics repartition` again goes on"):
+        create(FakeCluster(**under_way), partitions=6, replication=1)
+    closed = Existing(6, {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"})
+    switching = under_way | {"callwatch.events": closed}
+    del switching["callwatch.state"]
+    assert [each.split(": a repartitioning")[0] for each in faults(switching)] == [
+        "callwatch.repartition",
+        "callwatch.events",
+        "callwatch.state",
+    ]
+
+
 def test_the_commands_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Creating prints a line for each topic; checking ends with 1 and names the faults."""
     cluster = FakeCluster()
