@@ -196,6 +196,9 @@ class Repartition:
                 self._cluster.alter(target, kept)
                 plan = replace(plan, phase="switching", ends=_of_events(ends))
                 self._cluster.write_plan(plan)
+                if not self._is_as_copied(plan, reader):
+                    msg = f"{TOPICS.events}: somebody published although it is closed; run it again"
+                    raise EngineError(msg)
             self._records, self._damaged = copying.records, copying.damaged
         self._say(f"{copying.records:,} records are copied, all of them")
         return closed, plan

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from detectors.engines.errors import EngineError
 from detectors.engines.local import run_local
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.repartition import Done, Repartition
-from detectors.engines.repartition_cluster import TIME, RepartitionCluster
+from detectors.engines.repartition_cluster import CLOSED, TIME, RepartitionCluster
 from ingest.errors import TopicError
 from ingest.partition import partition_for
 from ingest.publisher import Publisher
@@ -36,6 +36,7 @@ from tests.integration.pipeline import (
 
 pytestmark = pytest.mark.integration
 NEW = 7
+REPORT = b'{"report": {}}'
 
 
 class StoppedError(Exception):
@@ -60,15 +61,25 @@ def _run(made: Pipeline, fail_at: str = "") -> Done:
         return work.run()
 
 
+def _interrupt(made: Pipeline, at: str) -> None:
+    with pytest.raises(StoppedError):
+        _run(made, at)
+
+
+def _alter(made: Pipeline, settings: Mapping[str, str]) -> None:
+    with closing(RepartitionCluster({"bootstrap_servers": [made.servers]})) as cluster:
+        cluster.alter(EVENTS, settings)
+
+
 def _fill(made: Pipeline, events: Sequence[tuple[str, bytes]]) -> None:
-    """Put records onto the events, half a report's copies among them, and say all were told."""
+    """Put records onto the events, and a report onto all partitions, and say all were told."""
     with closing(KafkaProducer(bootstrap_servers=made.servers)) as producer:
         for key, value in events:
             at = partition_for(key.encode(), PARTITIONS)
             headers = [("ce_id", value)]
             producer.send(EVENTS, value, key=key.encode(), partition=at, headers=headers)
         for partition in range(PARTITIONS):
-            producer.send(EVENTS, b'{"report": {}}', partition=partition)
+            producer.send(EVENTS, REPORT, partition=partition)
         producer.flush(30)
     _all_told(made)
 
@@ -82,10 +93,11 @@ def _all_told(made: Pipeline) -> None:
         admin.alter_group_offsets(made.group, ends)
 
 
-def _by_key(records: Sequence[LogRecord]) -> dict[bytes | None, list[tuple[object, ...]]]:
-    found: dict[bytes | None, list[tuple[object, ...]]] = defaultdict(list)
-    for each in records:
-        found[each.key].append((each.value, each.time_us, each.headers))
+def _by_key(logs: Sequence[Sequence[LogRecord]]) -> dict[bytes, list[tuple[object, ...]]]:
+    found: dict[bytes, list[tuple[object, ...]]] = defaultdict(list)
+    for each in (record for log in logs for record in log):
+        if each.key is not None:
+            found[each.key].append((each.value, each.time_us, each.headers))
     return found
 
 
@@ -150,45 +162,47 @@ def _reference(traffic: Traffic, config: Config, folder: Path) -> list[bytes]:
     return [a.to_json() for a in run_local(read_events([file]), config, partitions=NEW).alerts]
 
 
-@pytest.mark.parametrize("at", ["copying", "is closed", "making", "stays closed", "is open"])
-def test_an_interrupted_run_goes_on(pipeline: Pipeline, at: str) -> None:
-    """Wherever it was interrupted, the next run ends with every record where its key leads."""
-    events = [
+def test_an_interrupted_run_goes_on(pipeline: Pipeline) -> None:
+    """Interrupted at every step, it ends with every record where its key leads, in order."""
+    sent = [
         (f"s{n % 50}", b'{"received_at": "2026-01-01T00:00:00Z", "n": %d}' % n) for n in range(2000)
     ]
-    _fill(pipeline, events)
-    old = [record for log in _log(pipeline, EVENTS, PARTITIONS) for record in log]
-    with pytest.raises(StoppedError):
-        _run(pipeline, at)
-    assert REPARTITION in existing_topics(pipeline.servers)
-    checked = pipeline.topics("check")
-    assert checked.ended(30) == 1
-    assert "a repartitioning is under way or was interrupted" in checked.text()
-    if at in ("copying", "is closed"):  # the old topics are whole, and open
-        assert pipeline.ends(EVENTS) == len(old)
-        there = pipeline.existing()[EVENTS]
-        assert (there.partitions, there.settings[TIME]) == (PARTITIONS, "LogAppendTime")
-    if at == "making":
-        refused = pipeline.worker()
-        assert refused.ended(60) == 1
-        assert "callwatch.events: a repartitioning is under way" in refused.text()
-        with pytest.raises(TopicError, match="interrupted"):
-            pipeline.make()
+    _fill(pipeline, sent)
+    _interrupt(pipeline, "copying")
+    _alter(pipeline, CLOSED)  # as one that is killed leaves it
+    _interrupt(pipeline, "is closed")
+    there = pipeline.existing()[EVENTS]
+    assert (there.partitions, there.settings[TIME]) == (PARTITIONS, "LogAppendTime")
+    assert pipeline.ends(EVENTS) == len(sent) + PARTITIONS
 
+    _interrupt(pipeline, "making")
+    refused, checked = pipeline.worker(), pipeline.topics("check")
+    assert (refused.ended(60), checked.ended(60)) == (1, 1)
+    assert "callwatch.events: a repartitioning is under way" in refused.text()
+    assert "callwatch.repartition: a repartitioning is under way" in checked.text()
+    with pytest.raises(TopicError, match="interrupted"):
+        pipeline.make()
+    with _repartition(pipeline, count=5) as other, pytest.raises(EngineError, match="one to 7"):
+        other.run()
+
+    _alter(pipeline, {TIME: "LogAppendTime"})  # by hand, and events come: all is copied anew
+    _fill(pipeline, [("s1", b"late")])
+    old = _log(pipeline, EVENTS, PARTITIONS)
+    for step in ("making", "stays closed", "is open"):
+        _interrupt(pipeline, step)
     _run(pipeline)
-    assert pipeline.topics("check").ended(30) == 0
-    there = pipeline.existing()
-    assert there[EVENTS].partitions == there[STATE].partitions == NEW
+    assert pipeline.topics("check").ended(60) == 0
+    there = pipeline.existing()[EVENTS]
+    assert (there.partitions, there.settings[TIME]) == (NEW, "LogAppendTime")
+    assert pipeline.existing()[STATE].partitions == NEW
     with pipeline.away():  # it knows the old partitions
         pass
     copied = _log(pipeline, before(NEW), NEW)
     for partition, log in enumerate(copied):
-        assert {partition_for(r.key, NEW) for r in log if r.key is not None} <= {partition}
-        assert [r.value for r in log if r.key is None] == [b'{"report": {}}']
-    expected = _by_key([record for record in old if record.key is not None])
-    assert _by_key([r for log in copied for r in log if r.key is not None]) == expected
-    assert pipeline.ends(EVENTS) == 0
-    assert pipeline.left() == pipeline.left(SOURCES) == 0
+        assert {partition_for(each.key, NEW) for each in log if each.key} <= {partition}
+        assert [each.value for each in log if not each.key] == [REPORT, REPORT]
+    assert _by_key(copied) == _by_key(old)
+    assert pipeline.ends(EVENTS) == pipeline.left() == pipeline.left(SOURCES) == 0
 
 
 def test_it_refuses_what_would_lose_something(pipeline: Pipeline) -> None:
