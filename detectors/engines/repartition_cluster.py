@@ -88,6 +88,7 @@ class RepartitionCluster(KafkaCluster):
                     each: str(entry["value"])
                     for each, entry in sorted(settings.items())
                     if entry["config_source"] == "DYNAMIC_TOPIC_CONFIG"
+                    and not each.endswith(".throttled.replicas")  # names old partitions
                 },
             )
 

@@ -1,5 +1,6 @@
 """`callwatch topics repartition`, beside `create` and `check`: it reads records as workers do."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -68,10 +69,12 @@ def repartition(
             work = Repartition(
                 cluster, keywords, group, partitions, _say, patience=patience, hold=hold
             )
-            for number, step in enumerate(work.outlook(), 1):
-                click.echo(f"{number}. {step}")
+            for place, step in enumerate(work.outlook(), 1):
+                click.echo(f"{place}. {step}")
             if not yes:
                 click.confirm("Do it?", abort=True)
+            for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: it must not stay closed
+                signal.signal(number, signal.default_int_handler)
             try:
                 done = work.run()
             except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """More partitions on a real Kafka: no event is lost, no alert told again, no baseline cold."""
 
+import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from alerts.alert import Alert
@@ -151,12 +153,12 @@ def test_a_running_pipeline_is_repartitioned(
     told = [Alert.from_json(value).reason for value in found if value not in others]
     assert told == ["state_rebuilt"] * len(told)
     assert sorted(others) == sorted(_reference(traffic, config, tmp_path))
+    for partition, log in enumerate(_log(pipeline, EVENTS, NEW)):
+        assert {partition_for(each.key or b"", NEW) for each in log} <= {partition}
     assert before(NEW) in existing_topics(pipeline.servers)
 
 
 def _reference(traffic: Traffic, config: Config, folder: Path) -> list[bytes]:
-    import json
-
     file = folder / "events.jsonl"
     file.write_text("".join(json.dumps(event) + "\n" for event in traffic.events))
     return [a.to_json() for a in run_local(read_events([file]), config, partitions=NEW).alerts]
@@ -219,6 +221,32 @@ def test_it_refuses_what_would_lose_something(pipeline: Pipeline) -> None:
     ):
         untold.run()
     assert REPARTITION not in existing_topics(pipeline.servers)
+
+
+@pytest.mark.parametrize("codec", [None, "gzip", "lz4"])
+def test_closed_takes_nothing_and_opens_again(pipeline: Pipeline, codec: str | None) -> None:
+    """A command that is ended while it waits for a worker to stop leaves the topic open."""
+    _fill(pipeline, [("a", b"1")])
+    with closing(
+        KafkaConsumer(EVENTS, bootstrap_servers=pipeline.servers, group_id=pipeline.group)
+    ) as member:
+        wait_until("a member", lambda: member.poll(100) is not None and member.assignment())
+        arguments = ["repartition", "--group", pipeline.group, "--partitions", str(NEW), "--yes"]
+        command = pipeline.topics(*arguments)
+        wait_until("closed", lambda: "stop the workers now, 1" in command.text())
+        with closing(KafkaProducer(
+            bootstrap_servers=pipeline.servers, compression_type=codec, linger_ms=50
+        )) as producer:  # fmt: skip
+            sent = [producer.send(EVENTS, b"{}", key=b"k") for _ in range(20)]
+            for each in sent:
+                with pytest.raises(KafkaError):
+                    each.get(10)
+        assert command.terminate() == 1
+    assert command.text().endswith(
+        "Error: interrupted; nothing is lost: the same command goes on\n"
+    )
+    assert pipeline.ends(EVENTS) == 1 + PARTITIONS
+    pipeline.produce(0, [b"2"])
 
 
 def test_it_is_repartitioned_again(pipeline: Pipeline) -> None:
