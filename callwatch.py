@@ -29,7 +29,7 @@ COMMANDS = {
     "size": ("detectors.size_cli", "size"),
     "verdict": ("alerts.verdict_cli", "verdict"),
     "route": ("alerts.cli", "route"),
-    "topics": ("ingest.cli", "topics"),
+    "topics": ("detectors.engines.topics_cli", "topics"),
 }
 """Name of a command: where it is; it is imported when it is called, so that each starts fast."""
 

@@ -119,7 +119,12 @@ _READ: Final = {
 }  # fmt: skip
 """Facts that detection uses; what is only told to people blinds nobody when it is old."""
 _SCORES: Final = {INFO: 10.0, LOW: 30.0, MEDIUM: 60.0}
-_REBUILT_AS: Final = {"cold_start": INFO, "not_fitting": INFO, "records_gone": MEDIUM}
+_REBUILT_AS: Final = {
+    "cold_start": INFO,
+    "not_fitting": INFO,
+    "repartitioned": INFO,
+    "records_gone": MEDIUM,
+}
 _EPOCH_DAY: Final = 719_163  # date(1970, 1, 1).toordinal()
 
 
@@ -345,9 +350,7 @@ class Health:
         self._judge_receivers(tick, active)
         if self._rebuilt:
             why, self._rebuilt = self._rebuilt, ""
-            severity = {"cold_start": INFO, "not_fitting": INFO, "records_gone": MEDIUM}.get(
-                why, LOW
-            )
+            severity = _REBUILT_AS.get(why, LOW)
             self._tell("state_rebuilt", self._here, tick, 1, severity, {}, detail=why)
         if tick // SLOT > clock.slot:
             self._next_slot(tick // SLOT)

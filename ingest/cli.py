@@ -10,7 +10,7 @@ from .kafka_cluster import KafkaCluster
 from .kafka_config import KafkaConfigError, kafka_keywords
 from .topics import TOPICS, create, faults, kept
 
-_bootstrap = click.option(
+bootstrap_option = click.option(
     "--bootstrap-servers",
     help="Brokers as host:port, separated by commas. Default: what CALLWATCH_KAFKA_* say, else "
     "localhost:9092.",
@@ -23,7 +23,7 @@ def topics() -> None:
 
 
 @topics.command("create")
-@_bootstrap
+@bootstrap_option
 @click.option(
     "--partitions",
     type=click.IntRange(1, 10_000),
@@ -50,7 +50,7 @@ def create_topics(bootstrap_servers: str | None, partitions: int, replication: i
 
 
 @topics.command("check")
-@_bootstrap
+@bootstrap_option
 def check_topics(bootstrap_servers: str | None) -> None:
     """Say what is wrong with the topics; the exit code is 1 when something is."""
     with _cluster(bootstrap_servers) as cluster:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from .errors import TopicError
 from .kafka_fault import fault_line, no_permission, refusal
-from .topics import NAMES, Existing, Topic, missing_topics
+from .topics import LOOKED_AT, Existing, Topic, missing_topics
 
 BROKER_TIMEOUT_MS: Final = 5_000
 
@@ -53,7 +53,7 @@ class KafkaCluster:
             if topic["error_code"] == _FINE
         }
 
-    def existing(self, names: Sequence[str] = NAMES) -> dict[str, Existing]:
+    def existing(self, names: Sequence[str] = LOOKED_AT) -> dict[str, Existing]:
         """Those of these topics that exist, by name; needs DESCRIBE_CONFIGS on them, too."""
         from kafka.admin import ConfigResource, ConfigResourceType
 

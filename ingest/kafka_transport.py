@@ -40,6 +40,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
 _REFUSED: Final = frozenset(
     {"MessageSizeTooLargeError", "RecordListTooLargeError", "InvalidRecordError"}
 )
+_OUT_OF_TIME: Final = "is out of range. The timestamp"
+"""So a broker says of every record of a batch, and kafka-python calls it an invalid record, while
+the topic is closed to be repartitioned. At other times it takes whatever time a record has."""
 
 
 class KafkaTransport:
@@ -186,7 +189,9 @@ def _outcome_of(future: Any) -> Outcome:
 
 
 def _outcome(error: BaseException | None) -> Outcome:
-    return Outcome.REFUSED if type(error).__name__ in _REFUSED else Outcome.RETRY
+    if type(error).__name__ not in _REFUSED or _OUT_OF_TIME in str(error):
+        return Outcome.RETRY
+    return Outcome.REFUSED
 
 
 def _nothing() -> None:

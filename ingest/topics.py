@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from .errors import TopicError
+
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 
 
@@ -60,7 +62,23 @@ TOPICS: Final = (
     ),
 )
 
+BEFORE: Final = "callwatch.events.before"
+"""What the events were before they were repartitioned, so far as they are still kept: of each
+number of partitions a topic."""
+REPARTITION: Final = "callwatch.repartition"
+"""Exists while a repartitioning is unfinished, and holds how far it is."""
 NAMES: Final = tuple(topic.name for topic in TOPICS)
+LOOKED_AT: Final = (*NAMES, REPARTITION)
+
+
+def before(partitions: int) -> str:
+    """The topic of the events from before there were so many partitions.
+
+    >>> before(12)
+    'callwatch.events.before.12'
+    """
+    return f"{BEFORE}.{partitions}"
+
 
 # retention is the operator's choice; these decide whether callwatch works
 _MUST_AGREE: Final = ("cleanup.policy", "message.timestamp.type")
@@ -77,7 +95,7 @@ class Existing:
 class Cluster(Protocol):
     """What the two functions below need of a cluster."""
 
-    def existing(self, names: Sequence[str] = NAMES) -> dict[str, Existing]:
+    def existing(self, names: Sequence[str] = LOOKED_AT) -> dict[str, Existing]:
         """Those of these topics that exist, by name."""
 
     def create(self, topic: Topic, partitions: int, replication: int) -> bool:
@@ -85,8 +103,13 @@ class Cluster(Protocol):
 
 
 def create(cluster: Cluster, partitions: int, replication: int) -> dict[str, bool]:
-    """Create what is missing; by name, whether this call created it. Existing ones are kept."""
+    """Create what is missing; by name, whether this call created it. Existing ones are kept.
+
+    Raises `TopicError` while a repartitioning is unfinished: what is missing then is its to make.
+    """
     there = cluster.existing()
+    if REPARTITION in there:
+        raise TopicError(_unfinished([REPARTITION]))
     return {
         topic.name: topic.name not in there
         and cluster.create(topic, partitions if topic.spread else 1, replication)
@@ -97,8 +120,11 @@ def create(cluster: Cluster, partitions: int, replication: int) -> dict[str, boo
 def faults(existing: Mapping[str, Existing], names: Sequence[str] = NAMES) -> list[str]:
     """One line for each way in which these topics keep callwatch from working."""
     missing = [name for name in names if name not in existing]
-    found = [missing_topics(missing)] if missing else []
     events = existing.get("callwatch.events")
+    unfinished = REPARTITION in existing
+    found = [_unfinished([REPARTITION])] if unfinished else []
+    if missing:
+        found.append(_unfinished(missing) if unfinished else missing_topics(missing))
     for topic in TOPICS:
         there = existing.get(topic.name)
         if there is None or topic.name not in names:
@@ -106,7 +132,8 @@ def faults(existing: Mapping[str, Existing], names: Sequence[str] = NAMES) -> li
         for name in _MUST_AGREE:
             wanted, given = topic.settings.get(name), there.settings.get(name)
             if wanted is not None and wanted != given:
-                found.append(f"{topic.name}: {name}: allowed is {wanted}; given {given}")
+                wrong = f"{topic.name}: {name}: allowed is {wanted}; given {given}"
+                found.append(_unfinished([topic.name]) if unfinished else wrong)
         if topic.name == "callwatch.state" and events and there.partitions != events.partitions:
             found.append(
                 f"{topic.name}: partitions: allowed are those of callwatch.events, "
@@ -118,6 +145,13 @@ def faults(existing: Mapping[str, Existing], names: Sequence[str] = NAMES) -> li
                 f"{events.partitions}; given {there.partitions}"
             )
     return found
+
+
+def _unfinished(names: Sequence[str]) -> str:
+    return (
+        f"{', '.join(names)}: a repartitioning is under way or was interrupted; "
+        "`callwatch topics repartition` again goes on with it"
+    )
 
 
 def missing_topics(names: Sequence[str]) -> str:
@@ -144,5 +178,5 @@ def kept(existing: Mapping[str, Existing], created: Mapping[str, bool], partitio
         return ""
     return (
         f"--partitions {partitions} is for topics that it makes: those that exist keep their "
-        f"{' or '.join(map(str, sorted(others)))}; docs/scale.md says how to repartition"
+        f"{' or '.join(map(str, sorted(others)))}; `callwatch topics repartition` changes them"
     )

@@ -123,6 +123,7 @@ class Assigned:
             del found  # its arrays are the core's now, or nobody's
             if self.closed:
                 return
+            older = 0
             if reason is None:
                 # The group may be ahead, where a stalled owner wrote its checkpoint late.
                 await self._walk(reader, self._next, committed, emit=True)
@@ -130,14 +131,17 @@ class Assigned:
                 # Walked again in silence: the alerts of committed records are acknowledged.
                 self._core = self._cores.new(self.where.partition)
                 self._next = self._saved = bounds.begin
+                older = await self._walk_before(reader)
                 await self._walk(reader, bounds.begin, committed, emit=False)
                 self._before = dict(self.accounts)
         if self.closed:
             self._core = None
             return
-        if reason is not None and committed == bounds.begin > 0 and self._core is not None:
+        if reason is not None and older and committed == bounds.begin:
+            reason = "repartitioned"  # nothing else was to be expected
+        elif reason is not None and committed == bounds.begin > 0 and self._core is not None:
             self._core.rebuilt("cold_start")
-        if reason is not None and committed > bounds.begin:
+        if reason is not None and (older or committed > bounds.begin):
             self._tally.rebuilt[reason] += 1
             if self._core is not None:
                 self._core.rebuilt(reason)
@@ -148,6 +152,7 @@ class Assigned:
                 reason=reason,
                 start=bounds.begin,
                 stop=committed,
+                **({"before": older} if older else {}),
             )
         if reason is None and (bounds.committed is None or bounds.committed < self._saved):
             self.ahead = self._saved
@@ -291,14 +296,33 @@ class Assigned:
         begin = (await in_thread(self._outside, lambda: reader.bounds(*self.where))).begin
         if emit and start < min(begin, stop):
             self._tell_gone(start, min(begin, stop))
+        count = await self._read(reader, self.where, max(start, begin), stop, emit=emit)
+        if not self.closed:
+            self._next = max(self._next, stop)
+        return count
+
+    async def _walk_before(self, reader: LogReader) -> int:
+        """Walk what its senders sent before the events had so many partitions; how many records.
+
+        In silence: the events are repartitioned only when all of it was told.
+        """
+        topic = self._outside.before
+        if topic is None or self.where.topic != self._outside.topics.events:
+            return 0
+        where = TopicPartition(topic, self.where.partition)
+        bounds = await in_thread(self._outside, lambda: reader.bounds(*where))
+        return await self._read(reader, where, bounds.begin, bounds.end, emit=False)
+
+    async def _read(
+        self, reader: LogReader, where: TopicPartition, start: int, stop: int, *, emit: bool
+    ) -> int:
         count = 0
-        batches = reader.read(*self.where, max(start, begin), stop)
+        batches = reader.read(*where, start, stop)
         while batch := await in_thread(self._outside, lambda: next(batches, None)):
             if self.closed:
                 return count
             await self._apply(batch, emit=emit)
             count += len(batch)
-        self._next = max(self._next, stop)
         return count
 
     def _tell_gone(self, start: int, stop: int) -> None:

@@ -65,6 +65,7 @@ class Worker:
                 readers=self._readers,
                 threads=self._threads,
                 cache=settings.cache,
+                before=settings.before,
             ),
             commit=self._commit,
             failed=self._fail,

@@ -40,6 +40,8 @@ class WorkerSettings:
     """Where checkpoints are kept on the local disk as well."""
     takes_controls: bool = False
     """Whether there is a key that control records are held against; told at the start."""
+    before: str | None = None
+    """The topic of the events from before they were repartitioned."""
     stall_seconds: float = STALL_SECONDS
     partitions: Mapping[str, int] = field(default_factory=dict)
     """Of each topic when the worker began; a change ends it. Empty: that is not looked at."""

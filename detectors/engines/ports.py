@@ -116,6 +116,8 @@ class Outside:
     cache: StateCache | None = None
     """Checkpoints on the local disk; None: the topic alone."""
     tally: Tally = field(default_factory=Tally)
+    before: str | None = None
+    """The topic that holds the events from before they were repartitioned, if there is one."""
 
     def role(self, topic: str) -> tuple[Cores, state_topic.Tables]:
         """What detects in this topic's partitions, and how its checkpoints are told from others."""

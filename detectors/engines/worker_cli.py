@@ -27,7 +27,7 @@ from ingest.control import control_key
 from ingest.errors import IngestError
 from ingest.kafka_cluster import KafkaCluster
 from ingest.kafka_config import KafkaConfig, kafka_config
-from ingest.topics import faults
+from ingest.topics import REPARTITION, before, faults
 
 if TYPE_CHECKING:
     from detectors.engines.faust_settings import WorkerSettings
@@ -152,6 +152,7 @@ def _settings(
     cores = ConfiguredCores(config, counts["callwatch.events"])
     shared = ConfiguredSources(config, counts["callwatch.events"])
     prepare(config, cores, shared)
+    old = before(counts["callwatch.events"])
     return WorkerSettings(
         kafka,
         cores,
@@ -163,6 +164,7 @@ def _settings(
         cache=cache,
         partitions={name: counts[name] for name in NEEDED},
         endpoint=endpoint,
+        before=old if old in counts else None,
         takes_controls=config.control_key is not None,
     )
 
@@ -190,13 +192,17 @@ def check_topics(kafka: KafkaConfig, partitions: int | None, group: str) -> dict
     Raises `EngineError` or `TopicError` unless they are as they must be, and may be used.
     """
     names = list(NEEDED)
+    older: dict[str, int] = {}
     with _told_by_us():
         cluster = KafkaCluster(**kafka.keywords())
         try:
-            existing = cluster.existing(names)
-            wrong = faults(existing, names)
+            existing = cluster.existing([*names, REPARTITION])
+            # While it only copies, workers go on: then nothing is wrong with their own topics.
+            found = faults(existing, names)
+            wrong = [fault for fault in found if not fault.startswith(REPARTITION)]
             if not wrong:
                 cluster.insist(NEEDED, group)
+                older = cluster.partitions([before(existing["callwatch.events"].partitions)])
         finally:
             cluster.close()
     if wrong:
@@ -206,7 +212,7 @@ def check_topics(kafka: KafkaConfig, partitions: int | None, group: str) -> dict
     if partitions is not None and partitions != given:
         msg = f"callwatch.events: partitions must be {partitions} by --partitions (got {given})"
         raise EngineError(msg)
-    return {name: there.partitions for name, there in existing.items()}
+    return {name: existing[name].partitions for name in names} | older
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from detectors.engines.state_topic import Checkpoint, newest_checkpoint
 from detectors.snapshot import State, merge, read
 from ingest.kafka_cluster import KafkaCluster
 from ingest.publisher import Publisher
-from ingest.topics import TOPICS, create
+from ingest.topics import Existing, create
 from ingest.transports import KafkaTransport
 
 T = TypeVar("T")
@@ -127,17 +127,23 @@ class Pipeline:
     def worker(self, *arguments: str, checkpoint_every: float = 0.5) -> Process:
         """Start a worker of this group."""
         every = ["--checkpoint-every", str(checkpoint_every)]
-        return self._start("worker", "--group", self.group, *every, *arguments)
+        servers = ["--bootstrap-servers", self.servers]
+        return self._start("worker", *servers, "--group", self.group, *every, *arguments)
 
     def route(self, out: Path) -> None:
         """Let the router write all alerts that are there into a file."""
-        router = self._start("route", "--out", str(out), "--group", self.group, "--until-idle", "1")
+        where = ["--bootstrap-servers", self.servers, "--out", str(out), "--group", self.group]
+        router = self._start("route", *where, "--until-idle", "1")
         assert router.ended(60) == 0, router.text()
+
+    def topics(self, command: str, *arguments: str) -> Process:
+        """Start `callwatch topics ...`."""
+        return self._start("topics", command, *arguments, "--bootstrap-servers", self.servers)
 
     def _start(self, command: str, *arguments: str) -> Process:
         self._count += 1
         log = self.folder / f"{command}-{self._count}.log"
-        process = Process(command, ["--bootstrap-servers", self.servers, *arguments], log)
+        process = Process(command, arguments, log)
         self._cleaning.callback(process.stop)
         return process
 
@@ -179,6 +185,11 @@ class Pipeline:
             )
         ) as producer:
             producer.send(EVENTS, bytes(80 << 20), key=b"k", partition=partition).get(60)
+
+    def existing(self) -> dict[str, Existing]:
+        """The topics of callwatch, as the broker has them."""
+        with closing(KafkaCluster([self.servers])) as cluster:
+            return cluster.existing()
 
     def ends(self, topic: str) -> int:
         """How many offsets of a topic have been given, over all partitions."""
@@ -269,17 +280,14 @@ class Pipeline:
 
 
 def existing_topics(servers: str) -> list[str]:
-    """The names of callwatch's topics that exist."""
-    cluster = KafkaCluster([servers])
-    try:
-        return sorted(cluster.existing())
-    finally:
-        cluster.close()
+    """The names of callwatch's topics that exist, those of a repartitioning among them."""
+    with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
+        return sorted(name for name in admin.list_topics() if name.startswith("callwatch."))
 
 
 def delete_topics(servers: str, names: Sequence[str] = ()) -> None:
     """Delete topics of callwatch, all without names, and wait until they are gone."""
-    wanted = set(names) or {topic.name for topic in TOPICS}
+    wanted = set(names) or set(existing_topics(servers))
     if there := sorted(wanted & set(existing_topics(servers))):
         with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
             admin.delete_topics(there)

@@ -175,12 +175,23 @@ class FakeKafka:
         shared: Cores | None = None,
         sources: int = 1,
         cache: StateCache | None = None,
+        before: str | None = None,
     ) -> Outside:
         shared = shared or FakeCores()
         make: Any = self.reader
         self.readers = Readers(make, most=1)
         threads = ThreadPoolExecutor(1)
-        return Outside(TOPICS, cores, shared, sources, self.send, self.readers, threads, cache)
+        return Outside(
+            TOPICS,
+            cores,
+            shared,
+            sources,
+            self.send,
+            self.readers,
+            threads,
+            cache,
+            before=before,
+        )
 
 
 class FakeReader:

@@ -19,6 +19,7 @@ from detectors.snapshot import merge
 from tests.unit.engines.fakes import TOPICS, FakeCores, FakeKafka, one_fetch, run
 
 EVENTS = TopicPartition(TOPICS.events, 0)
+BEFORE = "callwatch.events.before.2"
 
 
 async def _owner(kafka: FakeKafka, cores: FakeCores) -> Assigned:
@@ -202,6 +203,35 @@ def test_state_of_another_configuration_is_rebuilt(caplog: pytest.LogCaptureFixt
         logging.WARNING
     ]
     assert "reason=not_fitting" in caplog.text
+
+
+def test_what_was_before_a_repartitioning_is_walked_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In silence, at every rebuild, and not where a checkpoint holds it already."""
+
+    async def work() -> None:
+        kafka, cores = FakeKafka(), FakeCores()
+        for value in (b"!a", b"b", b"?c"):
+            kafka.append(BEFORE, 0, value)
+        assigned = Assigned(EVENTS, kafka.outside(cores, before=BEFORE))
+        await assigned.restore()
+        assert (cores.made[-1].told_of, kafka.alerts()) == (["repartitioned"], [])
+        await assigned.feed(one_fetch(kafka.events(0, "!d")))
+        assert cores.made[-1].fed == ["!a", "b", "?c", "!d"]
+        await _save(kafka, assigned)
+
+        kafka.read.clear()
+        await Assigned(EVENTS, kafka.outside(cores, before=BEFORE)).restore()
+        assert [topic for topic, _ in kafka.read if topic == BEFORE] == []
+        other = FakeCores(config_hash="c2")
+        await Assigned(EVENTS, kafka.outside(other, before=BEFORE)).restore()
+        assert other.made[-1].fed == ["!a", "b", "?c", "!d"]
+        assert other.made[-1].told_of == ["not_fitting"]
+        assert kafka.alerts() == [("!d", 4)]
+
+    run(work)
+    assert "reason=repartitioned start=0 stop=0 before=3" in caplog.text
 
 
 def test_state_of_another_version_is_rebuilt(

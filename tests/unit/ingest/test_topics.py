@@ -32,7 +32,7 @@ class FakeCluster:
         self.there = dict(there)
         self.closed = False
 
-    def existing(self, names: Sequence[str] = NAMES) -> dict[str, Existing]:
+    def existing(self, names: Sequence[str] = LOOKED_AT) -> dict[str, Existing]:
         return {name: there for name, there in self.there.items() if name in names}
 
     def create(self, topic: Topic, partitions: int, replication: int) -> bool:
@@ -111,6 +111,23 @@ def test_what_is_missing_is_one_line() -> None:
     assert len(faults({})) == 1
 
 
+def test_an_unfinished_repartitioning_is_named() -> None:
+    """Nothing is to be made by hand then; while events still come, workers may go on."""
+    under_way = _complete(callwatch_repartition=Existing(1, {}))
+    (told,) = faults(under_way)
+    assert told.startswith("callwatch.repartition: a repartitioning is under way")
+    with pytest.raises(TopicError, match="topics repartition` again goes on"):
+        create(FakeCluster(**under_way), partitions=6, replication=1)
+    closed = Existing(6, {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"})
+    switching = under_way | {"callwatch.events": closed}
+    del switching["callwatch.state"]
+    assert [each.split(": a repartitioning")[0] for each in faults(switching)] == [
+        "callwatch.repartition",
+        "callwatch.state",
+        "callwatch.events",
+    ]
+
+
 def test_the_commands_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Creating prints a line for each topic; checking ends with 1 and names the faults."""
     cluster = FakeCluster()
@@ -144,7 +161,7 @@ def test_partitions_of_topics_that_exist_are_kept_and_told(
     assert other.exit_code == 0
     assert other.stderr == (
         "warning: --partitions 8 is for topics that it makes: those that exist keep their 6; "
-        "docs/scale.md says how to repartition\n"
+        "`callwatch topics repartition` changes them\n"
     )
 
 

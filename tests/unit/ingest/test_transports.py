@@ -297,8 +297,14 @@ def test_each_kafka_error_has_its_outcome(
     producer: type[FakeProducer], event: dict[str, Any]
 ) -> None:
     """Too large is refused for good; what failed is tried again, on a new producer."""
-    from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, NotLeaderForPartitionError
+    from kafka.errors import (
+        InvalidRecordError,
+        KafkaTimeoutError,
+        MessageSizeTooLargeError,
+        NotLeaderForPartitionError,
+    )
 
+    closed = "Timestamp 5 of message with offset 0 is out of range. The timestamp should be within"
     producer.answers = [
         FakeFuture(),
         MessageSizeTooLargeError(),
@@ -307,11 +313,13 @@ def test_each_kafka_error_has_its_outcome(
         KafkaTimeoutError(),
         FakeFuture(NotLeaderForPartitionError()),
         FakeFuture(done=False),
+        FakeFuture(InvalidRecordError("a record without a key")),
+        FakeFuture(InvalidRecordError(f"{closed} [6, 6]")),  # while the topic is repartitioned
     ]
     transport = KafkaTransport(["a:1"])
-    found = transport.send([event_record(_event(event))] * 7)
+    found = transport.send([event_record(_event(event))] * 9)
     sent, refused, retry = Outcome.SENT, Outcome.REFUSED, Outcome.RETRY
-    assert found == [sent, refused, refused, refused, retry, retry, retry]
+    assert found == [sent, refused, refused, refused, retry, retry, retry, refused, retry]
     assert producer.made[0].closed
     assert transport.send([event_record(_event(event))]) == [sent]
     assert len(producer.made) == 2
