@@ -86,7 +86,7 @@ def prepared(folder: Path) -> Secured:
 
 def granted(page: Path, role: str) -> list[ACL]:
     """What the table of permissions in a page gives to a role; the user has its name."""
-    (line,) = re.findall(rf"^\| {role}\b.*$", page.read_text(), re.MULTILINE)
+    (line,) = re.findall(rf"^\| {role}(?: \(.*?\))? \|.*$", page.read_text(), re.MULTILINE)
     _, _, topics, groups, _ = line.split("|")
     return [
         *_entries(f"User:{role}", ResourceType.TOPIC, topics),

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from ingest import cli
 from ingest.errors import TopicError
 from ingest.kafka_cluster import KafkaCluster
-from ingest.topics import TOPICS, Existing, Topic, create, faults
+from ingest.topics import LOOKED_AT, TOPICS, Existing, Topic, create, faults
 
 NAMES = (
     "callwatch.events",
