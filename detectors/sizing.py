@@ -58,7 +58,7 @@ class Speeds:
     worker: float
     """Events per second of a worker on Kafka, from the broker to its alerts."""
     rebuild: float
-    """The same where a state is made anew: the log is read beside the group, record by record."""
+    """The same where a state is made anew: the log is read beside the group, by a second client."""
     answer_s: float
     """An answer of a broker, for each partition in it."""
     restored_bytes: float

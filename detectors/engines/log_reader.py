@@ -5,6 +5,7 @@ block and belong into a thread; each reader has a consumer of its own. To open o
 most reads, so those that are done wait to be used again.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,6 +25,10 @@ endless wait."""
 RECONNECT_MS: Final = 1000
 """Between two tries at most. kafka-python has 30 s, so that a broker would be back for half a
 minute before a restore goes on."""
+ANSWER_BYTES: Final = 2 << 20
+"""Of one answer, packed: each that is walked costs a core about a millisecond beside its events."""
+MOST_AT_ONCE: Final = 500
+"""Answers, or records of a format that is read one by one."""
 ANSWER_MS: Final = 10_000
 """For one answer; then it is asked again, while there is patience."""
 
@@ -48,6 +53,13 @@ class LogRecord(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     damage: Damage | None = None
+
+
+class Piece(NamedTuple):
+    """Records that came in one answer of a broker, and the offset that it was asked for."""
+
+    offset: int
+    records: Sequence[LogRecord]
 
 
 def microseconds(milliseconds: int) -> int:
@@ -98,6 +110,7 @@ class LogReader:
                 auto_offset_reset="earliest",  # only where retention overtakes a read
                 bootstrap_timeout_ms=10_000,
                 reconnect_backoff_max_ms=RECONNECT_MS,
+                max_partition_fetch_bytes=ANSWER_BYTES,
             )
 
         self._consumer = self._patience.call("a connection", make)
@@ -143,7 +156,9 @@ class LogReader:
         )
         return len(found) if found else None
 
-    def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[list[LogRecord]]:
+    def read(
+        self, topic: str, partition: int, start: int, stop: int
+    ) -> Iterator[Sequence[LogRecord]]:
         """The records with `start <= offset < stop`, as they are fetched; some may be gone.
 
         A batch that cannot be read is one record that says so.
@@ -160,22 +175,10 @@ class LogReader:
         # Not the last record's offset but the position tells the end: compaction and transactions
         # leave offsets without a record.
         while reached < stop:
-            fetched = consumer.poll(timeout_ms=500, max_records=2000).get(where, [])
-            found = [
-                _until(each, stop)
-                if isinstance(each, LogRecord)
-                else LogRecord(
-                    each.offset,
-                    microseconds(each.timestamp),
-                    each.key,
-                    each.value,
-                    tuple(each.headers),
-                )
-                for each in fetched
-                if each.offset < stop
-            ]
-            if found:
-                yield found
+            fetched = consumer.poll(timeout_ms=500, max_records=MOST_AT_ONCE).get(where, [])
+            for records in _pieces(fetched):
+                if found := _until(records, stop):
+                    yield found
             position = consumer.position(where, timeout_ms=ANSWER_MS) or reached
             if position > reached:
                 reached, stalled = position, self._patience.stall(STALL_SECONDS)
@@ -218,9 +221,32 @@ class Readers:
             self._waiting.pop().close()
 
 
-def _until(record: LogRecord, stop: int) -> LogRecord:
-    """The record; a batch that cannot be read only as far as is wanted."""
-    damage = record.damage
-    if damage is None or damage.stop <= stop:
-        return record
-    return record._replace(damage=damage._replace(stop=stop))
+def _pieces(fetched: Sequence[Any]) -> Iterator[Sequence[LogRecord]]:
+    """What was fetched, as it came; of kafka-python's own reading single records in a list."""
+    single = []
+    for each in fetched:
+        if isinstance(each, Piece):
+            yield each.records
+        else:
+            time_us = microseconds(each.timestamp)
+            headers = tuple(each.headers)
+            single.append(LogRecord(each.offset, time_us, each.key, each.value, headers))
+    if single:
+        yield single
+
+
+def _until(records: Sequence[LogRecord], stop: int) -> Sequence[LogRecord]:
+    """Those before an offset; of a batch that cannot be read only so much as is before it."""
+    last = records[-1]
+    if last.offset >= stop:
+        records = records[: bisect_left(records, stop, key=_offset)]
+        if not records:
+            return records
+        last = records[-1]
+    if last.damage is None or last.damage.stop <= stop:
+        return records
+    return [*records[:-1], last._replace(damage=last.damage._replace(stop=stop))]
+
+
+def _offset(record: LogRecord) -> int:
+    return record.offset
