@@ -137,7 +137,9 @@ def _helper(share: list[str]) -> _Helper:
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return _Started(
-            [sys.executable, "-m", "detectors.warm", *share],
+            # What the parent imports from, and nothing of the folder that it happens to be in.
+            [sys.executable, "-P", "-m", "detectors.warm", *share],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             process_group=0,  # the terminal's Ctrl-C is for its parent
         )

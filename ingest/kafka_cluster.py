@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from .errors import TopicError
+from .kafka_client import opened
 from .kafka_fault import fault_line, no_permission, refusal
 from .topics import LOOKED_AT, Existing, Topic, missing_topics
 
@@ -23,7 +24,8 @@ class KafkaCluster:
         self._servers = list(bootstrap_servers)
         self._options = options
         try:
-            self._admin = KafkaAdminClient(
+            self._admin = opened(
+                KafkaAdminClient,
                 bootstrap_servers=self._servers,
                 bootstrap_timeout_ms=BROKER_TIMEOUT_MS,
                 request_timeout_ms=2 * BROKER_TIMEOUT_MS,

@@ -4,10 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from alerts.explain import safe
 from detectors.engines.ports import TopicPartition
 
 BUSIEST: Final = 5
 """Senders that are named, of all partitions of a worker."""
+
+MOST_LABELS: Final = 50
+"""Senders that a worker names in its metrics while it lives."""
+LABEL_LENGTH: Final = 128
+OTHERS: Final = "(others)"
 
 BECOMES: Final = ("scored", "rejected", "duplicates", "reports", "controls")
 REJECTED: Final = "rejected."
@@ -66,3 +72,30 @@ def shares(found: Iterable[tuple[int, Mapping[str, int]]]) -> dict[str, float]:
         seen += looked_at
         counts.update(of)
     return {name: count / seen for name, count in counts.most_common(BUSIEST)}
+
+
+class Labels:
+    """Senders' names as labels of metrics: each kind of name is a series that is kept for long.
+
+    >>> labels = Labels(most=2)
+    >>> labels.of({"a": 0.5, "b": 0.2})
+    {'a': 0.5, 'b': 0.2}
+    >>> labels.of({"c": 0.4, "a": 0.3, "d": 0.1})
+    {'(others)': 0.5, 'a': 0.3}
+    """
+
+    def __init__(self, most: int = MOST_LABELS) -> None:
+        self._most = most
+        self._given: set[str] = set()
+
+    def of(self, shares: Mapping[str, float]) -> dict[str, float]:
+        """The shares by label; names that look alike are one, and so are all beyond the most."""
+        found: dict[str, float] = {}
+        for name, share in shares.items():
+            label = safe(name, limit=LABEL_LENGTH)
+            if label not in self._given and len(self._given) >= self._most:
+                label = OTHERS
+            else:
+                self._given.add(label)
+            found[label] = found.get(label, 0.0) + share
+        return found

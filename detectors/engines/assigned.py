@@ -24,7 +24,7 @@ from detectors.engines.accounts import missing
 from detectors.engines.errors import EngineError, FencedError
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
-from detectors.engines.ports import Acknowledged, Outside, PartitionCore, TopicPartition
+from detectors.engines.ports import Outside, PartitionCore, TopicPartition
 from detectors.engines.seen import Place, Standing
 from detectors.engines.sources_topic import Mark, SourceRecord, mark_record, observation_record
 from detectors.engines.state_log import StateLog, in_thread, reading
@@ -350,7 +350,6 @@ class Assigned:
         self._time_us = records[-1].time_us
         if not emit:
             return 0
-        self._tally.raised += len(outcome.alerts)
         for alert in outcome.alerts:
             await self._send_alert(alert)
         for rejected in outcome.rejected:
@@ -381,15 +380,10 @@ class Assigned:
 
     async def _send_alert(self, alert: Alert) -> None:
         topic = self._outside.topics.alerts
-        sent = await self._outside.send(topic, alert.id.encode(), alert.to_json(), None, [])
+        with self._tally.alert(alert.detector, str(alert.severity)) as landed:
+            sent = await self._outside.send(topic, alert.id.encode(), alert.to_json(), None, [])
+            asyncio.ensure_future(sent).add_done_callback(landed)
         self._unacknowledged.append(sent)
-        about = alert.detector, str(alert.severity)
-
-        def acknowledged(done: asyncio.Future[Acknowledged]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                self._tally.alerts[about] += 1
-
-        asyncio.ensure_future(sent).add_done_callback(acknowledged)
 
     async def _send_rejected(
         self, rejected: Rejected, record: LogRecord, more: Sequence[tuple[str, bytes]] = ()

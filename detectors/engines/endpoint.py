@@ -9,7 +9,9 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from socketserver import TCPServer
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -24,10 +26,10 @@ from ingest.errors import shown
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-MOST_REQUESTS: Final = 8
+MOST_REQUESTS: Final = 32
 """Served at a time; more are closed."""
 REQUEST_SECONDS: Final = 5.0
-"""For a client to send its request, and to take the answer."""
+"""For a request as a whole: however slowly a client sends, or takes the answer."""
 LOCAL: Final = "127.0.0.1"
 _WHERE: Final = re.compile(
     r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)?:)?(?P<port>\d{1,5})", re.ASCII
@@ -136,6 +138,7 @@ class _Bounded(ThreadingWSGIServer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._free = threading.BoundedSemaphore(MOST_REQUESTS)
+        self._until: dict[socket.socket, float] = {}
         super().__init__(*args, **kwargs)
 
     def server_bind(self) -> None:
@@ -149,10 +152,11 @@ class _Bounded(ThreadingWSGIServer):
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._until[request] = monotonic() + REQUEST_SECONDS
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._free.release()
+            self._served(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -160,7 +164,19 @@ class _Bounded(ThreadingWSGIServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._served(request)
+
+    def service_actions(self) -> None:
+        """Cut those off whose time is over: called twice a second."""
+        now = monotonic()
+        for request, until in list(self._until.items()):
+            if now >= until:
+                with suppress(OSError):  # it has just been closed
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def _served(self, request: Any) -> None:
+        self._until.pop(request, None)
+        self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that go away."""

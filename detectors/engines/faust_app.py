@@ -34,6 +34,7 @@ from detectors.engines.ports import Acknowledged, Outside, TopicPartition
 from detectors.engines.seen import Seen
 from detectors.engines.share import RESTORES, Share
 from detectors.engines.watchdog import Stall, Topology, Watchdog
+from ingest.kafka_fault import fault_line
 from ingest.kafka_transport import reachable
 
 SAVE_SECONDS: Final = 5.0  # for the checkpoints, when partitions are to be handed over
@@ -81,6 +82,9 @@ class Worker:
             broker=lambda: Outlook(settings.kafka, settings.group, list(settings.partitions)),
             reachable=lambda: reachable(
                 settings.kafka.bootstrap_servers, settings.kafka.keywords()
+            ),
+            explain=lambda error: fault_line(
+                error, settings.kafka.bootstrap_servers, settings.kafka.keywords(), settings.group
             ),
             events=settings.topics.events,
             tell=self._tell_stalled,

@@ -43,8 +43,9 @@ class WorkerSettings:
     before: str | None = None
     """The topic of the events from before they were repartitioned."""
     stall_seconds: float = STALL_SECONDS
-    partitions: Mapping[str, int] = field(default_factory=dict)
-    """Of each topic when the worker began; a change ends it. Empty: that is not looked at."""
+    partitions: Mapping[str, int | None] = field(default_factory=dict)
+    """Of each topic when the worker began, None: however many; a change ends it. Those that are not
+    named are not looked at."""
     fetching: Fetching = field(default_factory=Fetching)
     endpoint: Endpoint | None = None
     """Where it tells how it stands."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detectors.engines.errors import EngineError
 from detectors.engines.patience import AWAY_SECONDS, Patience
 from detectors.framing import MOST_MS
+from ingest.kafka_client import opened
 from ingest.kafka_fault import fault_line
 from ingest.kafka_transport import reachable
 
@@ -102,7 +103,8 @@ class LogReader:
 
         def make() -> Any:
             # Named after the group to look up its offsets; assigned by hand: it never joins it.
-            return KafkaConsumer(
+            return opened(
+                KafkaConsumer,
                 **keywords,
                 group_id=group,
                 enable_auto_commit=False,

@@ -2,8 +2,8 @@
 
 Counters begin with the worker and only grow, whichever partitions come and go: what a partition's
 state has counted since the topic's first record would leap with each rebalance, and `rate` would
-take that for traffic. Labels are few: detectors, reasons, the worker's own partitions, and at most
-five senders.
+take that for traffic. Labels are few: detectors, reasons, the worker's own partitions, and fifty
+senders, five at a time.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,10 @@ from typing import Final, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from alerts.explain import safe
 from detectors.engines.accounts import BECOMES, REJECTED, summed
 from detectors.engines.seen import Seen, Standing
 
 PREFIX: Final = "callwatch_"
-MOST_NAME: Final = 128
-"""Characters of a sender's name."""
 PARTITION: Final = ("topic", "partition")
 
 
@@ -50,7 +47,10 @@ ABOUT: Final = {
         "States of alerts that a broker has acknowledged: new ones, updates and ends.",
         ("detector", "severity"),
     ),
-    "alerts_waiting": About(False, "Those that no broker has acknowledged yet."),
+    "alerts_waiting": About(False, "Those of which no broker has said yet that it has them."),
+    "alerts_failed": About(
+        True, "Those that no broker took; the worker ends, or the next owner tells them again."
+    ),
     "alerts_suppressed": About(
         True, "Findings that raised no alert: the rule that held them.", ("by",)
     ),
@@ -74,7 +74,8 @@ ABOUT: Final = {
     ),
     "sender_share": About(
         False,
-        "Share of this worker's events in the last 10 minutes, of its five busiest senders.",
+        "Share of this worker's events in the last 10 minutes, of its five busiest senders; "
+        "after fifty names all further ones are (others).",
         ("sender",),
     ),
 }  # fmt: skip
@@ -101,7 +102,7 @@ class WorkerMetrics:
             kind = CounterMetricFamily if about.counts else GaugeMetricFamily
             family = kind(PREFIX + name, about.text, labels=about.labels)
             for labels, value in self._values(name):
-                family.add_metric([safe(each, limit=MOST_NAME) for each in labels], value)
+                family.add_metric(labels, value)
             yield family
 
     def _values(self, name: str) -> list[tuple[tuple[str, ...], float]]:
@@ -130,7 +131,8 @@ class WorkerMetrics:
             "worker_ready": seen.ready,
             "records_consumed": became["consumed"],
             "records_unaccounted": sum(abs(each.unaccounted) for each in seen.standings),
-            "alerts_waiting": tally.raised - tally.alerts.total(),
+            "alerts_waiting": tally.waiting,
+            "alerts_failed": tally.failed,
             "checkpoints": tally.checkpoints,
             "checkpoint_cpu_seconds": tally.checkpoint_seconds,
             "checkpoint_bytes": tally.checkpoint_bytes,

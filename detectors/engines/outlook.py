@@ -2,28 +2,49 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import TopicPartition
-from ingest.kafka_cluster import KafkaCluster
+from ingest.kafka_client import opened
 from ingest.kafka_config import KafkaConfig
+
+ANSWER_MS: Final = 5_000
+_FINE, _UNKNOWN = 0, 3
+"""The broker's codes for a topic."""
 
 
 class Outlook:
-    """Ends of partitions, and how many there are; raises whatever its clients do."""
+    """Ends of partitions, and how many there are; raises what its clients do."""
 
     def __init__(self, kafka: KafkaConfig, group: str, topics: Sequence[str]) -> None:
-        self._topics = topics
-        self._cluster = KafkaCluster(**kafka.keywords())
+        from kafka import KafkaAdminClient
+
+        self._topics = list(topics)
+        self._admin = opened(
+            KafkaAdminClient,
+            bootstrap_timeout_ms=ANSWER_MS,
+            request_timeout_ms=ANSWER_MS,
+            **kafka.keywords(),
+        )
         try:
             self._reader = LogReader(kafka.keywords(), group, away_seconds=0)
         except BaseException:
-            self._cluster.close()
+            self._admin.close()
             raise
 
-    def partitions(self) -> dict[str, int]:
-        """Of each of the topics that is there, how many it has."""
-        return self._cluster.partitions(self._topics)
+    def partitions(self) -> dict[str, int | None]:
+        """Of each of the topics how many it has; None where that is not told, as without leave.
+
+        Those that are not there are left out.
+        """
+        if not self._topics:
+            return {}
+        return {
+            topic["name"]: len(topic["partitions"]) if topic["error_code"] == _FINE else None
+            for topic in self._admin.describe_topics(self._topics)
+            if topic["error_code"] != _UNKNOWN
+        }
 
     def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset after the last of each."""
@@ -33,4 +54,4 @@ class Outlook:
         """End the connections."""
         with suppress(Exception):  # the other is to be closed all the same
             self._reader.close()
-        self._cluster.close()
+        self._admin.close()

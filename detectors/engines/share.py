@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from detectors.engines import memory, told
-from detectors.engines.accounts import BUSIEST, Accounts, settled, shares, summed
+from detectors.engines.accounts import BUSIEST, Accounts, Labels, settled, shares, summed
 from detectors.engines.assigned import Assigned, Copy
 from detectors.engines.errors import FencedError
 from detectors.engines.journal import note
@@ -73,6 +73,7 @@ class Share:
         self._since_saved = self._since_told = 0
         self.pace = pace or Pace()
         self.busiest: Mapping[str, float] = {}
+        self._labels = Labels()
         self._giving_back = memory.Turn()
         self._early: asyncio.Task[None] | None = None  # a checkpoint before its time
         self._releases = 0  # under way: nothing else is saved before them
@@ -124,10 +125,10 @@ class Share:
         A partition is as fast as its busiest sender: no more than a few are named.
         """
         states = [held.state for held in self._held.values() if held.usable]
-        self.busiest = shares(each.busiest(BUSIEST) for each in states)
-        if self.busiest:
-            named = [f"{name}:{share:.2f}" for name, share in self.busiest.items()]
+        if found := shares(each.busiest(BUSIEST) for each in states):
+            named = [f"{name}:{share:.2f}" for name, share in found.items()]
             note("senders.busiest", senders=named)
+        self.busiest = self._labels.of(found)
         if records := self.records:
             note("worker.accounts", partitions=len(states), **summed(records))
         self._check((each.where, each.accounts) for each in states)

@@ -87,33 +87,39 @@ class Stall:
 class Topology:
     """Finds topics that are not as they were when the worker began.
 
+    began: of each topic how many partitions it had; None where only that it is there matters.
     Seen twice: a broker that has only just started may not know all of them yet.
     """
 
-    def __init__(self, began: Mapping[str, int]) -> None:
+    def __init__(self, began: Mapping[str, int | None]) -> None:
         self._began = began
-        self._before: str | None = None
+        self.doubt: str | None = None
+        """What has changed as of the last look, in words."""
 
-    def look(self, partitions: Mapping[str, int]) -> str | None:
-        """What has changed, in words; `partitions` has no topic that is not there."""
-        found = next(
-            (
-                f"{name}: {'is gone' if now is None else f'has {now} partitions by now'}; "
-                f"this worker began with {then}"
-                for name, then in self._began.items()
-                if (now := partitions.get(name)) != then
-            ),
-            None,
-        )
-        before, self._before = self._before, found
+    def look(self, partitions: Mapping[str, int | None]) -> str | None:
+        """What has changed, when it is seen for the second time.
+
+        partitions: of the topics that are there; None where it is not told how many.
+        """
+        found = next(filter(None, (self._changed(name, partitions) for name in self._began)), None)
+        before, self.doubt = self.doubt, found
         return found if found == before else None
+
+    def _changed(self, name: str, partitions: Mapping[str, int | None]) -> str | None:
+        began = self._began[name]
+        if name not in partitions:
+            return f"{name}: is gone; this worker began with it"
+        now = partitions[name]
+        if None in (began, now) or now == began:
+            return None
+        return f"{name}: has {now} partitions by now; this worker began with {began}"
 
 
 class Broker(Protocol):
     """Asks a broker; `detectors.engines.outlook` does."""
 
-    def partitions(self) -> Mapping[str, int]:
-        """Of each of the worker's topics that is there, how many it has."""
+    def partitions(self) -> Mapping[str, int | None]:
+        """Of each of the worker's topics that is there, how many it has; None: not told."""
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """The offset after the last of each."""
@@ -132,6 +138,7 @@ class Watchdog(threading.Thread):
         state: Callable[[], tuple[Sequence[Place], bool]],
         broker: Callable[[], Broker],
         reachable: Callable[[], bool],
+        explain: Callable[[Exception], str],
         events: str,
         tell: Callable[[str], None],
         end: Callable[[int], None] = os._exit,
@@ -142,6 +149,7 @@ class Watchdog(threading.Thread):
         self._state = state
         self._make = broker
         self._reachable = reachable
+        self._explain = explain
         self._first = TopicPartition(events, 0)
         self._tell = tell
         self._end = end
@@ -175,31 +183,33 @@ class Watchdog(threading.Thread):
     def _look(self) -> str | None:
         places, member = self._state()
         wanted = [each.where for each in places] or [self._first]
+        if not self._reachable():
+            self._unanswered(None)
+            return None
         try:
-            if not self._reachable():
-                self._unanswered("no broker takes connections")
-                return None
             if self._broker is None:
                 self._broker = self._make()
             changed = self._topology.look(self._broker.partitions())
-            ends = {} if changed else self._broker.ends(wanted)
+            # Of a topic that is gone there are none, and a client would ask for them for long.
+            ends = None if self._topology.doubt else self._broker.ends(wanted)
         except Exception as error:  # whatever a client raises while its broker is away
             self._unanswered(error)
             return None
         self._answered()
-        if changed is not None:
+        if ends is None:
             return changed
         self.ends = ends
         stands = self._stall.look(monotonic(), places, ends, member=member)
         return None if stands is None else f"nothing moves although the log does: {stands}"
 
-    def _unanswered(self, why: object) -> None:
-        """Judge nothing, and say once that no broker answers."""
+    def _unanswered(self, error: Exception | None) -> None:
+        """Judge nothing; say once, and find out once, why no broker answers."""
         self._forget()
         self._stall.forget()
         self.answered, self.ends = False, {}
         if self._away_since is None:
             self._away_since = monotonic()
+            why = "no broker takes connections" if error is None else self._explain(error)
             note("broker.away", level=logging.WARNING, why=why)
 
     def _answered(self) -> None:

@@ -40,6 +40,8 @@ NEEDED: Final = {
     "callwatch.state": ("READ", "WRITE"),
 }
 """The worker's topics, and what it does there."""
+STATEFUL: Final = {"callwatch.events", "callwatch.sources", "callwatch.state"}
+"""Those whose number of partitions the states depend on."""
 
 
 @click.command()
@@ -162,7 +164,7 @@ def _settings(
         save_seconds=checkpoint_every,
         ready_file=ready_file,
         cache=cache,
-        partitions={name: counts[name] for name in NEEDED},
+        partitions={name: counts[name] if name in STATEFUL else None for name in NEEDED},
         endpoint=endpoint,
         before=old if old in counts else None,
         takes_controls=config.control_key is not None,

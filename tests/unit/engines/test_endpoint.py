@@ -1,7 +1,11 @@
 """What a worker tells over HTTP: metrics whose sums are right, and probes that say why."""
 
+import contextlib
 import re
+import shutil
 import socket
+import subprocess
+import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -10,6 +14,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from detectors.engines import endpoint as module
+from detectors.engines.accounts import Labels
 from detectors.engines.endpoint import MOST_REQUESTS, Endpoint, listening
 from detectors.engines.errors import EngineError
 from detectors.engines.metrics import ABOUT, PREFIX, WorkerMetrics
@@ -28,7 +34,7 @@ COUNTERS = {
 def _seen(
     *standings: Standing, ready: bool = True, busiest: dict[str, float] | None = None
 ) -> Seen:
-    tally = Tally(raised=3, checkpoints=2, checkpoint_seconds=0.5, checkpoint_bytes=1000)
+    tally = Tally(waiting=1, checkpoints=2, checkpoint_seconds=0.5, checkpoint_bytes=1000)
     tally.alerts["replay-burst", "high"] = 2
     tally.rebuilt["damaged"] = 1
     return Seen("g", "c1", ready, standings, {WHERE: 100}, True, COUNTERS, busiest or {}, tally)
@@ -110,8 +116,8 @@ def _get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
 def test_every_metric_is_served_and_described(port: tuple[Endpoint, int]) -> None:
     """Prometheus' own parser reads all of them, with their texts; hostile senders are escaped."""
     here, number = port
-    hostile = 'x"} 1\ncallwatch_worker_ready 0\u202e'
-    here.tell(lambda: _seen(_standing(90, 1), busiest={hostile: 0.5}))
+    hostile = {'x"} 1\ncallwatch_worker_ready 0\u202e': 0.5}
+    here.tell(lambda: _seen(_standing(90, 1), busiest=Labels().of(hostile)))
     status, text = _get(number, "/metrics")
     families = {each.name: each for each in text_string_to_metric_families(text)}
     assert status == 200
@@ -167,6 +173,34 @@ def test_other_paths_and_methods_are_refused(port: tuple[Endpoint, int]) -> None
     assert _get(number, "/metrics", "POST")[0] == 405
 
 
+def test_no_request_takes_long_however_it_is_sent(
+    port: tuple[Endpoint, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that sends a byte now and then is cut off, and its place is free again."""
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.2)
+    here, number = port
+    here.tell(_seen)
+    with socket.create_connection(("127.0.0.1", number), timeout=10) as slow:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+        cut = threading.Event()
+
+        def trickle() -> None:
+            with contextlib.suppress(OSError):
+                while not cut.wait(0.05):
+                    slow.sendall(b"a")
+
+        sending = threading.Thread(target=trickle)
+        sending.start()
+        try:
+            assert slow.recv(1) == b""
+        except ConnectionResetError:
+            pass
+        finally:
+            cut.set()
+            sending.join(10)
+    assert _get(number, "/healthz") == (200, "ok\n")
+
+
 def test_open_connections_are_bounded(
     port: tuple[Endpoint, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +233,25 @@ def test_taken_port_is_named(port: tuple[Endpoint, int]) -> None:
     """A port that another process has is an error in one line."""
     with pytest.raises(EngineError, match=f"--metrics 127.0.0.1:{port[1]}: cannot listen there"):
         listening(str(port[1]))
+
+
+def test_names_that_look_alike_are_one_series() -> None:
+    """Two series with equal labels would make Prometheus refuse all the others, too."""
+    alike = {"\u202e" * 60 + end: 0.25 for end in "ab"}
+    ((label, share),) = Labels().of(alike).items()
+    assert share == 0.5
+    assert "\u202e" not in label
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, of Prometheus")
+def test_alerting_rules_do_what_they_say() -> None:
+    """Quiet while all is well; told where nothing is watched, something lags or is not saved."""
+    subprocess.run(
+        ["promtool", "test", "rules", "callwatch-rules-test.yml"],
+        cwd=ROOT / "examples" / "monitoring",
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_alerting_rules_use_metrics_that_there_are() -> None:

@@ -119,7 +119,7 @@ def test_watchdog_tells_and_then_bites(
 
     dog = Watchdog(
         Stall(0, seconds=0), Topology({}), lambda: ([Place(WHERE, 1, 1)], True),
-        lambda: _Broker(asked), lambda: next(doors), "events", tell, codes.append,
+        lambda: _Broker(asked), lambda: next(doors), str, "events", tell, codes.append,
     )  # fmt: skip
     dog.start()
     assert heard.wait(10)
@@ -134,18 +134,29 @@ def test_watchdog_tells_and_then_bites(
     assert said[:2] == ["broker.away", "broker.back"], "once each, not at every look"
 
 
+MORE = "partitions by now; this worker began with"
+
+
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"events": 4, "state": 4}, None),
-        ({"events": 6, "state": 4}, "events: has 6 partitions by now; this worker began with 4"),
-        ({"events": 4}, "state: is gone; this worker began with 4"),
+        ({"events": 4, "state": 4, "alerts": 2}, None),
+        (
+            {"events": 6, "state": 4, "alerts": 2},
+            "events: has 6 partitions by now; this worker began with 4",
+        ),
+        ({"events": 4, "alerts": 2}, "state: is gone; this worker began with it"),
+        ({"events": 4, "state": 4}, "alerts: is gone; this worker began with it"),
+        ({"events": None, "state": 4, "alerts": 9}, None),
     ],
-    ids=["same", "more", "gone"],
+    ids=["same", "more", "gone", "gone-without-state", "not-told"],
 )
-def test_topics_that_changed_are_named(now: dict[str, int], said: str | None) -> None:
-    """More partitions or a deleted topic are told at the second look in a row."""
-    topology = Topology({"events": 4, "state": 4})
+def test_topics_that_changed_are_named(now: dict[str, int | None], said: str | None) -> None:
+    """More partitions or a deleted topic are told at the second look in a row.
+
+    Not what no state depends on, nor what a broker does not tell.
+    """
+    topology = Topology({"events": 4, "state": 4, "alerts": None})
     assert [topology.look(now), topology.look(now)] == [None, said]
 
 
@@ -154,6 +165,31 @@ def test_topics_that_a_new_broker_does_not_know_yet_are_no_change() -> None:
     topology = Topology({"events": 4})
     looks: list[dict[str, int]] = [{}, {"events": 4}, {}, {"events": 4}]
     assert [topology.look(each) for each in looks] == [None] * 4
+    assert topology.doubt is None
+
+
+def test_a_topic_that_is_gone_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client would look for it for long, and its broker would be taken for away."""
+    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.001)
+    asked: list[Sequence[TopicPartition]] = []
+    told: list[str] = []
+    heard = threading.Event()
+
+    def tell(what: str) -> None:
+        told.append(what)
+        heard.set()
+
+    dog = Watchdog(
+        Stall(0), Topology({"events": 4}), lambda: ([Place(WHERE, 1, 1)], True),
+        lambda: _Broker(asked), lambda: True, str, "events", tell, lambda _: None,
+    )  # fmt: skip
+    dog.start()
+    assert heard.wait(10)
+    dog.stop()
+    assert told == ["events: is gone; this worker began with it"]
+    assert (asked, caplog.messages) == ([], [])
 
 
 def test_accounts_add_up_over_everything_that_comes() -> None:

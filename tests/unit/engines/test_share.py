@@ -262,11 +262,29 @@ def test_what_is_counted_only_grows_while_partitions_come_and_go() -> None:
             seen.append(here.share.records["scored"])
             await here.share.release(_events(0), seconds=5)
             seen.append(here.share.records["scored"])
-        assert (here.share.tally.raised, here.share.tally.alerts) == (3, {("fake", "low"): 3})
+        tally = here.share.tally
+        assert (tally.waiting, tally.failed, tally.alerts) == (0, 0, {("fake", "low"): 3})
         assert here.share.tally.checkpoints == 3
         return seen
 
     assert run(work) == [2, 2, 4, 4, 6, 6]
+
+
+def test_an_alert_that_no_broker_took_waits_for_nothing() -> None:
+    """Its partition may be another's by then: it has failed, and does not wait for ever."""
+
+    async def work() -> None:
+        here = _Setting()
+        here.share.assign(_events(0), generation=1)
+        here.kafka.broken = TOPICS.alerts
+        await here.share.feed(_fetched(0, 1, here.kafka.events(0, "!a")))
+        await asyncio.sleep(0)
+        tally = here.share.tally
+        assert (tally.waiting, tally.failed, tally.alerts) == (0, 1, {})
+        await here.share.release(_events(0), seconds=5)
+
+    with pytest.raises(OSError, match="the broker refuses"):
+        run(work)
 
 
 def test_accounts_are_told_and_checked_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
