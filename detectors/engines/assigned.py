@@ -99,8 +99,10 @@ class Assigned:
 
     @property
     def standing(self) -> Standing:
-        """How it stands, for those who watch."""
-        return Standing(self.place, self._is_restored, self._time_us, missing(self.accounts))
+        """How it stands, for those who watch; a state that is rebuilt is seen to come nearer."""
+        place = None if self._core is None else self.place
+        lost = missing(self.accounts)
+        return Standing(self.where, place, self._is_restored, self._time_us, lost)
 
     def busiest(self, most: int) -> tuple[int, Mapping[str, int]]:
         """Its busiest senders since the last call, and of how many events."""

@@ -15,12 +15,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+import click
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from detectors.engines.errors import EngineError
 from detectors.engines.metrics import WorkerMetrics
-from detectors.engines.seen import Seen
+from detectors.engines.seen import STARTING, Seen
 from ingest.errors import shown
 
 if TYPE_CHECKING:
@@ -76,11 +77,8 @@ class Endpoint:
             return _plain(respond, "404 Not Found", "there are /metrics, /healthz and /readyz")
         if environ.get("REQUEST_METHOD") not in {"GET", "HEAD"}:
             return _plain(respond, "405 Method Not Allowed", "allowed is GET")
-        if self._seen is None:
-            is_well = path == "/healthz"
-            return _plain(respond, "200 OK" if is_well else _UNAVAILABLE, "starting")
         try:
-            seen = self._seen()
+            seen = STARTING if self._seen is None else self._seen()
         except Exception:  # a timeout, or the loop has ended
             return _plain(respond, _UNAVAILABLE, "the worker does not answer")
         if path == "/healthz":
@@ -94,17 +92,21 @@ class Endpoint:
         return found
 
 
-def listening(where: str) -> Endpoint:
-    """An endpoint at `HOST:PORT`, `[IPv6]:PORT` or `PORT` on this machine alone.
+class Address(click.ParamType):
+    """`HOST:PORT`, `[IPv6]:PORT`, or `PORT` on this machine alone; for a command's option."""
 
-    Raises `EngineError` where that is no such text, or where it cannot listen.
-    """
-    found = _WHERE.fullmatch(where)
-    port = int(found["port"]) if found is not None else 0
-    if found is None or not 1 <= port <= 65535:
-        msg = f"--metrics: allowed is HOST:PORT, or PORT from 1 to 65535; given {shown(where)}"
-        raise EngineError(msg)
-    return Endpoint((found["host"] or LOCAL).strip("[]"), port)
+    name = "address"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """The host and the port."""
+        found = _WHERE.fullmatch(str(value))
+        port = int(found["port"]) if found is not None else 0
+        if found is None or not 1 <= port <= 65535:
+            text = f"allowed is HOST:PORT, or PORT from 1 to 65535; given {shown(value)}"
+            self.fail(text, param, ctx)
+        return (found["host"] or LOCAL).strip("[]"), port
 
 
 _UNAVAILABLE: Final = "503 Service Unavailable"
@@ -113,7 +115,9 @@ _UNAVAILABLE: Final = "503 Service Unavailable"
 def _readiness(seen: Seen) -> str:
     if seen.ready:
         return "ready"
-    waiting = [str(each.place.where) for each in seen.standings if not each.restored]
+    if seen is STARTING:
+        return "starting"
+    waiting = [str(each.where) for each in seen.standings if not each.restored]
     return f"restoring {', '.join(waiting)}" if waiting else "no share of the partitions yet"
 
 

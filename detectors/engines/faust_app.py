@@ -27,7 +27,7 @@ from faust.types import TP
 
 from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
-from detectors.engines.journal import LOGGER, is_verbose, line, note
+from detectors.engines.journal import LOGGER, hush, is_verbose, line, note
 from detectors.engines.log_reader import LogReader, Readers
 from detectors.engines.outlook import Outlook
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
@@ -79,6 +79,7 @@ class Worker:
             Stall(settings.save_seconds, settings.stall_seconds),
             Topology(settings.partitions),
             state=lambda: (self._share.places, self._member),
+            held=lambda: self._share.held,
             broker=lambda: Outlook(settings.kafka, settings.group, list(settings.partitions)),
             reachable=lambda: reachable(
                 settings.kafka.bootstrap_servers, settings.kafka.keywords()
@@ -140,6 +141,7 @@ class Worker:
             saved = False
         for each in parts:
             each.cancel()
+        hush()  # what the libraries say of being stopped is not worth a word
         await asyncio.gather(self._stop_faust(), self._share.end(STOP_SECONDS))
         self._watchdog.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -219,6 +221,7 @@ class Worker:
             broker_answers=self._watchdog.answered,
             records=share.records,
             busiest=share.busiest,
+            partitions=settings.partitions,
             tally=share.tally,
         )
 

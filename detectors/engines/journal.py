@@ -18,6 +18,13 @@ def is_verbose() -> bool:
     return LOGGER.isEnabledFor(logging.DEBUG)
 
 
+def hush() -> None:
+    """Let the Kafka libraries write no line any more, unless all is to be told."""
+    if not is_verbose():
+        for name in ("faust", "mode", "aiokafka", "kafka"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 def line(event: str, /, **fields: object) -> str:
     r"""The text of a log line.
 

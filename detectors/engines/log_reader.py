@@ -142,14 +142,15 @@ class LogReader:
         return self._patience.call(f"the offsets of {topic}/{partition}", ask)
 
     def ends(self, partitions: Sequence["Where"]) -> dict["Where", int]:
-        """The offsets after the last of these partitions."""
+        """The offsets after the last of these partitions; none of one that was only just made."""
         from kafka import TopicPartition
 
         asked = [TopicPartition(*each) for each in partitions]
         found = self._patience.call(
             "the ends of partitions", lambda: self._consumer.end_offsets(asked, ANSWER_MS)
         )
-        return {each: found[TopicPartition(*each)] for each in partitions}
+        ends = ((each, found.get(TopicPartition(*each))) for each in partitions)
+        return {each: end for each, end in ends if end is not None}
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions the topic has; None when there is no such topic."""

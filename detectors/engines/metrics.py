@@ -18,6 +18,9 @@ from detectors.engines.seen import Seen, Standing
 
 PREFIX: Final = "callwatch_"
 PARTITION: Final = ("topic", "partition")
+REASONS: Final = ("no_checkpoint", "damaged", "not_fitting", "beyond_the_log", "repartitioned")
+"""Why a state is rebuilt: told from the start on, since a series that begins with its first event
+shows no increase."""
 
 
 class About(NamedTuple):
@@ -54,13 +57,19 @@ ABOUT: Final = {
     "alerts_suppressed": About(
         True, "Findings that raised no alert: the rule that held them.", ("by",)
     ),
-    "partition_restored": About(False, "1: it is walked.", PARTITION),
+    "partitions": About(False, "How many the topic had when the worker began.", ("topic",)),
+    "partition_restored": About(False, "1: it is walked. 0: it is being restored.", PARTITION),
     "partition_offset": About(False, "The record that is walked next.", PARTITION),
     "partition_checkpoint_offset": About(
         False, "What the newest checkpoint reflects; the rest is walked again after a crash.",
         PARTITION,
     ),
-    "partition_lag_records": About(False, "Records that are not walked yet.", PARTITION),
+    "partition_lag_records": About(
+        False,
+        "Records that are not walked yet, also while a state is rebuilt; not told while no broker "
+        "answers, nor of a partition that no worker has.",
+        PARTITION,
+    ),
     "partition_delay_seconds": About(
         False,
         "With a lag: since the broker took the last record that was walked. Without: 0.",
@@ -122,7 +131,10 @@ class WorkerMetrics:
             case "alerts":
                 return [(about, n) for about, n in sorted(tally.alerts.items())]
             case "states_rebuilt":
-                return [((reason,), n) for reason, n in sorted(tally.rebuilt.items())]
+                return [((reason,), tally.rebuilt[reason]) for reason in REASONS]
+            case "partitions":
+                counts = sorted(seen.partitions.items())
+                return [((topic,), count) for topic, count in counts if count is not None]
             case "sender_share":
                 return [((sender,), share) for sender, share in seen.busiest.items()]
         if name.startswith("partition_"):
@@ -147,21 +159,21 @@ class WorkerMetrics:
         found: list[tuple[tuple[str, ...], float]] = []
         for standing in self._seen.standings:
             if (value := self._of_partition(name, standing)) is not None:
-                topic, partition = standing.place.where
+                topic, partition = standing.where
                 found.append(((topic, str(partition)), value))
         return found
 
     def _of_partition(self, name: str, standing: Standing) -> float | None:
         if name == "partition_restored":
             return standing.restored
-        if not standing.restored:
+        if standing.place is None:
             return None
         lag = self._seen.lag(standing.place)
         match name:
             case "partition_offset":
                 return standing.place.walked
             case "partition_checkpoint_offset":
-                return standing.place.saved
+                return standing.place.saved if standing.restored else None
             case "partition_lag_records":
                 return lag
         if lag is None or (standing.time_us is None and lag):

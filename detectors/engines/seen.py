@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from detectors.engines.ports import TopicPartition
 from detectors.engines.tally import Tally
@@ -21,7 +21,9 @@ class Place(NamedTuple):
 class Standing(NamedTuple):
     """How a partition of the worker stands."""
 
-    place: Place
+    where: TopicPartition
+    place: Place | None
+    """None: not known yet."""
     restored: bool
     time_us: int | None
     """The broker's time of the last record that was walked; None before the first."""
@@ -46,9 +48,15 @@ class Seen:
     """By the names of a core's counters, since the worker started."""
     busiest: Mapping[str, float]
     """Senders with their share of the events, lately."""
+    partitions: Mapping[str, int | None]
+    """Of each topic when the worker began, as far as it matters."""
     tally: Tally
 
     def lag(self, place: Place) -> int | None:
         """Records that are not walked yet; None where the end is not known."""
         end = self.ends.get(place.where)
         return None if end is None else max(end - place.walked, 0)
+
+
+STARTING: Final = Seen("", "", False, (), {}, None, {}, {}, {}, Tally())
+"""A worker before it has joined."""

@@ -96,6 +96,11 @@ class Share:
         """How far the partitions are that are restored."""
         return [held.state.place for held in self._held.copy().values() if held.usable]
 
+    @property
+    def held(self) -> list[TopicPartition]:
+        """The partitions of this worker, restored or not; any thread may ask."""
+        return list(self._held.copy())
+
     def restoring(self) -> frozenset[TopicPartition]:
         """The partitions that are not restored yet; any thread may ask."""
         held = self._held.copy()

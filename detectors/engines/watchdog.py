@@ -136,6 +136,7 @@ class Watchdog(threading.Thread):
         stall: Stall,
         topology: Topology,
         state: Callable[[], tuple[Sequence[Place], bool]],
+        held: Callable[[], Sequence[TopicPartition]],
         broker: Callable[[], Broker],
         reachable: Callable[[], bool],
         explain: Callable[[Exception], str],
@@ -147,6 +148,7 @@ class Watchdog(threading.Thread):
         self._stall = stall
         self._topology = topology
         self._state = state
+        self._held = held
         self._make = broker
         self._reachable = reachable
         self._explain = explain
@@ -182,7 +184,7 @@ class Watchdog(threading.Thread):
 
     def _look(self) -> str | None:
         places, member = self._state()
-        wanted = [each.where for each in places] or [self._first]
+        wanted = self._held() or [self._first]  # those that are restored still, too
         if not self._reachable():
             self._unanswered(None)
             return None

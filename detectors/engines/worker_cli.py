@@ -15,7 +15,7 @@ from alerts.explain import safe
 from detectors.config_file import load_config
 from detectors.engines.cores import ConfiguredCores, ConfiguredSources
 from detectors.engines.ending import ended_by_signals, run_to_the_end
-from detectors.engines.endpoint import listening
+from detectors.engines.endpoint import Address, Endpoint
 from detectors.engines.errors import EngineError
 from detectors.engines.hooks import check_hooks
 from detectors.engines.journal import note
@@ -87,6 +87,7 @@ STATEFUL: Final = {"callwatch.events", "callwatch.sources", "callwatch.state"}
 )
 @click.option(
     "--metrics",
+    type=Address(),
     metavar="HOST:PORT",
     help="Serve /metrics, /healthz and /readyz there; without a host: on 127.0.0.1.",
 )
@@ -102,7 +103,7 @@ def worker(
     group: str,
     ready_file: Path | None,
     cache_dir: Path | None,
-    metrics: str | None,
+    metrics: tuple[str, int] | None,
     verbose: bool,
 ) -> None:
     """Read callwatch.events, write callwatch.alerts; start as many as there are partitions.
@@ -118,6 +119,12 @@ def worker(
     run_to_the_end(_work(settings))
 
 
+class _WrongUsage(click.ClickException):
+    """What is given is wrong: another start mends nothing, and a supervisor can tell."""
+
+    exit_code = 2
+
+
 def _settings(
     bootstrap_servers: str | None,
     config_file: Path | None,
@@ -128,7 +135,7 @@ def _settings(
     group: str,
     ready_file: Path | None,
     cache_dir: Path | None,
-    metrics: str | None,
+    metrics: tuple[str, int] | None,
 ) -> "WorkerSettings":
     """Look at all that is given, and compile: what may fail fails before the worker joins."""
     try:
@@ -141,8 +148,11 @@ def _settings(
             raise EngineError(msg)
         config = load_config(config_file, inventory=inventory, profiles=profiles)
         config.control_key = control_key()
+    except (IngestError, DetectorError) as error:
+        raise _WrongUsage(str(error)) from None
+    try:
         cache = None if cache_dir is None else StateCache(cache_dir)
-        endpoint = None if metrics is None else listening(metrics)
+        endpoint = None if metrics is None else Endpoint(*metrics)
         counts = check_topics(kafka, partitions, group)
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None

@@ -189,12 +189,14 @@ def test_pods_are_bounded_and_can_do_little(name: str) -> None:
 
 
 def test_workers_stop_in_order_and_all_before_the_first_of_the_new() -> None:
-    """They have the time to save, readiness is their own ready file, and no probe kills them."""
+    """They have the time to save, readiness is what they say of it, and no probe kills them."""
     worker, one = RUNNING["callwatch-worker"], container("callwatch-worker")
     assert worker["spec"]["strategy"] == {"type": "Recreate"}
     grace = pod("callwatch-worker")["terminationGracePeriodSeconds"]
     assert grace >= 2 * (SAVE_SECONDS + STOP_SECONDS)
-    assert f"--ready-file={one['readinessProbe']['exec']['command'][-1]}" in one["args"]
+    probe, (port,) = one["readinessProbe"]["httpGet"], one["ports"]
+    assert (probe["path"], probe["port"]) == ("/readyz", port["name"])
+    assert f"--metrics=0.0.0.0:{port['containerPort']}" in one["args"]
     assert "livenessProbe" not in one
     partitions = container("callwatch-topics")["args"]
     assert worker["spec"]["replicas"] <= int(partitions[partitions.index("--partitions") + 1])

@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.engines import endpoint as module
 from detectors.engines.accounts import Labels
-from detectors.engines.endpoint import MOST_REQUESTS, Endpoint, listening
+from detectors.engines.endpoint import MOST_REQUESTS, Address, Endpoint
 from detectors.engines.errors import EngineError
 from detectors.engines.metrics import ABOUT, PREFIX, WorkerMetrics
 from detectors.engines.ports import TopicPartition
-from detectors.engines.seen import Place, Seen, Standing
+from detectors.engines.seen import STARTING, Place, Seen, Standing
 from detectors.engines.tally import Tally
 
 ROOT = Path(__file__).parents[3]
@@ -37,11 +38,13 @@ def _seen(
     tally = Tally(waiting=1, checkpoints=2, checkpoint_seconds=0.5, checkpoint_bytes=1000)
     tally.alerts["replay-burst", "high"] = 2
     tally.rebuilt["damaged"] = 1
-    return Seen("g", "c1", ready, standings, {WHERE: 100}, True, COUNTERS, busiest or {}, tally)
+    of = {"callwatch.events": 4, "callwatch.alerts": None}
+    busiest = busiest or {}
+    return Seen("g", "c1", ready, standings, {WHERE: 100}, True, COUNTERS, busiest, of, tally)
 
 
 def _standing(walked: int, time_us: int | None, *, restored: bool = True) -> Standing:
-    return Standing(Place(WHERE, walked, walked - 5), restored, time_us, 0)
+    return Standing(WHERE, Place(WHERE, walked, walked - 5), restored, time_us, 0)
 
 
 def _samples(seen: Seen, now: float = 0.0) -> dict[str, float]:
@@ -67,7 +70,7 @@ def test_outcomes_add_up_to_what_was_consumed() -> None:
 
 def test_unaccounted_records_do_not_cancel_out() -> None:
     """One partition with a record too many and one with a record too few make two, not none."""
-    wrong = [Standing(Place(WHERE, 9, 9), True, None, lost) for lost in (1, -1)]
+    wrong = [Standing(WHERE, Place(WHERE, 9, 9), True, None, lost) for lost in (1, -1)]
     assert _samples(_seen(*wrong))["records_unaccounted"] == 2
 
 
@@ -91,9 +94,35 @@ def test_lag_and_delay(walked: int, time_us: int | None, lag: float, delay: floa
 
 def test_what_is_restored_has_no_offset_yet() -> None:
     """Nothing is told of how far a partition is before that is known."""
-    found = _samples(_seen(_standing(0, None, restored=False), ready=False))
+    found = _samples(_seen(Standing(WHERE, None, False, None, 0), ready=False))
     of_it = {name: n for name, n in found.items() if name.startswith("partition_")}
     assert of_it == {"partition_restored callwatch.events 3": 0}
+
+
+def test_a_rebuild_is_seen_to_come_nearer() -> None:
+    """While a state is rebuilt its lag is told, and only what a checkpoint reflects is not."""
+    found = _samples(_seen(_standing(60, 1_000_000, restored=False), ready=False), now=31.0)
+    assert {name: n for name, n in found.items() if name.startswith("partition_")} == {
+        "partition_restored callwatch.events 3": 0,
+        "partition_offset callwatch.events 3": 60,
+        "partition_lag_records callwatch.events 3": 40,
+        "partition_delay_seconds callwatch.events 3": 30,
+    }
+
+
+def test_reasons_are_told_before_anything_happened() -> None:
+    """A series that begins with its first event would show no increase."""
+    found = _samples(STARTING)
+    rebuilt = {n for name, n in found.items() if name.startswith("states_rebuilt_total ")}
+    assert rebuilt == {0}
+    assert (found["worker_ready"], found["records_consumed_total"]) == (0, 0)
+
+
+def test_number_of_partitions_is_told_where_it_matters() -> None:
+    """What nobody has is found by it; how many the alerts have concerns no worker."""
+    found = _samples(_seen())
+    assert found["partitions callwatch.events"] == 4
+    assert "partitions callwatch.alerts" not in found
 
 
 @pytest.fixture
@@ -133,11 +162,11 @@ def test_every_metric_is_served_and_described(port: tuple[Endpoint, int]) -> Non
 @pytest.mark.parametrize(
     ("seen", "healthy", "ready"),
     [
-        (None, (200, "starting\n"), (503, "starting\n")),
+        (None, (200, "ok\n"), (503, "starting\n")),
         (_seen(_standing(1, 1)), (200, "ok\n"), (200, "ready\n")),
         (_seen(ready=False), (200, "ok\n"), (503, "no share of the partitions yet\n")),
         (
-            _seen(_standing(0, None, restored=False), ready=False),
+            _seen(Standing(WHERE, None, False, None, 0), ready=False),
             (200, "ok\n"),
             (503, "restoring callwatch.events/3\n"),
         ),
@@ -225,14 +254,23 @@ def test_open_connections_are_bounded(
 @pytest.mark.parametrize("where", ["", "x:y", "host", "1.2.3.4:0", "1.2.3.4:65536", "a b:1", "-1"])
 def test_wrong_addresses_are_named(where: str) -> None:
     """What is no address is an error that says what is allowed."""
-    with pytest.raises(EngineError, match="--metrics: allowed is HOST:PORT, or PORT from 1"):
-        listening(where)
+    with pytest.raises(click.BadParameter, match="allowed is HOST:PORT, or PORT from 1 to 65535"):
+        Address().convert(where, None, None)
+
+
+@pytest.mark.parametrize(
+    ("where", "is_"),
+    [("9464", ("127.0.0.1", 9464)), ("[::1]:80", ("::1", 80)), ("a-b.c:1", ("a-b.c", 1))],
+)
+def test_addresses(where: str, is_: tuple[str, int]) -> None:
+    """A port alone is one of this machine."""
+    assert Address().convert(where, None, None) == is_
 
 
 def test_taken_port_is_named(port: tuple[Endpoint, int]) -> None:
     """A port that another process has is an error in one line."""
     with pytest.raises(EngineError, match=f"--metrics 127.0.0.1:{port[1]}: cannot listen there"):
-        listening(str(port[1]))
+        Endpoint("127.0.0.1", port[1])
 
 
 def test_names_that_look_alike_are_one_series() -> None:
@@ -264,6 +302,7 @@ def test_alerting_rules_use_metrics_that_there_are() -> None:
     for rule in rules["groups"][0]["rules"]:
         names = re.findall(rf"{PREFIX}\w+", rule["expr"])
         assert not set(names) - set(known), rule["alert"]
+        assert names or re.search(r"\b(up|process_\w+)\{", rule["expr"]), rule["alert"]
         for label in re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]):
             assert label == "instance" or label in known[names[0]].labels, rule["alert"]
         used |= set(names)

@@ -118,7 +118,7 @@ def test_watchdog_tells_and_then_bites(
         heard.set()
 
     dog = Watchdog(
-        Stall(0, seconds=0), Topology({}), lambda: ([Place(WHERE, 1, 1)], True),
+        Stall(0, seconds=0), Topology({}), lambda: ([Place(WHERE, 1, 1)], True), lambda: [WHERE],
         lambda: _Broker(asked), lambda: next(doors), str, "events", tell, codes.append,
     )  # fmt: skip
     dog.start()
@@ -182,7 +182,7 @@ def test_a_topic_that_is_gone_is_not_asked_for(
         heard.set()
 
     dog = Watchdog(
-        Stall(0), Topology({"events": 4}), lambda: ([Place(WHERE, 1, 1)], True),
+        Stall(0), Topology({"events": 4}), lambda: ([Place(WHERE, 1, 1)], True), lambda: [WHERE],
         lambda: _Broker(asked), lambda: True, str, "events", tell, lambda _: None,
     )  # fmt: skip
     dog.start()
