@@ -143,7 +143,7 @@ class Core:
         detectors = config.shared if shared else config.detectors
         self._runners = [self._runner(detector) for detector in detectors]
         self._roster = Roster(self.table(SENDER), config.facts)
-        self._is_renumbered = False  # since the last copy, of which changes could not tell
+        self._is_renumbered = False  # since the last copy: then changes do not build on it
         self._hot = HotSenders()  # told, and no part of the state
         self.table(DELIVERY)
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
@@ -667,9 +667,8 @@ class Core:
             learned = frozenset(r.detector.id for r in core._runners if r.detector.is_learned)
             for name, one in core._kept().items():
                 one.restore(parts[name], learned)
-            told = parts["classes"]["told"].tobytes()
-            senders = core._tables[SENDER]
-            core._is_renumbered = renumber(senders, config, told, core._clock.now)
+            told, now = parts["classes"]["told"].tobytes(), core._clock.now
+            core._is_renumbered = renumber(core._tables[SENDER], config, told, now)
             for runner in core._runners:
                 if runner.detector.id in learned - parts["clock"].keys():
                     continue  # its first model was named since: it begins now
