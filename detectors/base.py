@@ -78,7 +78,8 @@ TIMERS = [*INCIDENT, ("due", "i4")]
 """First fields of a row that also waits for times of its own."""
 JUDGING = [*TIMERS, ("who", "i4")]
 """First fields of a row whose timer finds something, or reads parameters: with the class of
-parameters of its last event, which the walk writes. Other timers get those of class 0."""
+parameters of its last event, which the walk writes. Other timers get those of class 0. The key of
+such a table is the sender alone, by which a restore looks the class up (``detectors.renumber``)."""
 
 PATIENCE = 9
 """Usual pauses after which an incident is over. Where events come at random, three pauses go by
@@ -245,6 +246,11 @@ def detector_of(module: ModuleType) -> Detector:
     if missing:
         msg = f"{module.__name__}: a detector defines {', '.join(names)}; missing: {missing}"
         raise ContractError(msg)
+    for table in module.TABLES:
+        if "who" in (table.row.names or ()) and table.key != ("sender",):
+            key = "+".join(table.key)
+            msg = f"{module.__name__}: JUDGING: allowed where the key is sender; given {key}"
+            raise ContractError(msg)
     return Detector(
         id=module.ID,
         reasons=tuple(module.REASONS),

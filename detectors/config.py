@@ -50,8 +50,9 @@ PRIOR_SHARES = "signature-failure-spike"
 """The detector whose parameters a fitted failure share sets."""
 USUAL_OVERLAP_S = 86_400.0
 """Of old and new keys, where a profile says nothing: Stripe's and Svix's 24 h."""
-LAYOUT_VERSION = 4
-"""Part of the configuration's hash: raise it when a step means something else by a row."""
+LAYOUT_VERSION = 5
+"""Part of the configuration's hash: raise it when a step means something else by a row,
+or a snapshot is laid out otherwise."""
 
 _NO_PARAMS: Final = np.zeros(0)
 
@@ -104,6 +105,8 @@ class SenderClass:
     sender: str | None
     networks: tuple[Network, ...]
     overrides: tuple[Override, ...] = ()
+    until: int = NEVER
+    """The event time at which its sender goes on in another."""
 
 
 class Config:
@@ -200,7 +203,7 @@ class Config:
         steps = []
         for until in (*sorted({o.expires for o in mine}), NEVER):
             live = tuple(o for o in mine if o.expires >= until)
-            one = SenderClass(usual.profile, sender, own or usual.networks, live)
+            one = SenderClass(usual.profile, sender, own or usual.networks, live, until)
             if not live and one.networks == usual.networks and _policy(one) == _policy(usual):
                 steps.append((until, which))
             else:
@@ -250,6 +253,11 @@ class Config:
         """Tell whether a sender may have a class of its own; all others go by their provider."""
         return sender in self._of_sender
 
+    @property
+    def named(self) -> Iterable[str]:
+        """All of whom that is true."""
+        return self._of_sender
+
     def is_steady(self, sender: str, provider: str | None) -> bool:
         """Tell whether ``who`` gives the same answer at all times."""
         named = self._of_sender.get(sender)
@@ -277,16 +285,12 @@ class Config:
         return table
 
     def _params_of(self, detector: Detector) -> NDArray[Any]:
-        names = [f.name for f in fields(detector.params)]
-        defaults = {f.name: f.default for f in fields(detector.params)}
         profiles, of = _profiles(self._classes)
         rows = np.zeros(len(profiles), params_dtype(detector))
         for row, profile in zip(rows, profiles, strict=True):
             prior = self.priors.get(profile.name, Prior())
-            fitted = prior.params() if detector.id == PRIOR_SHARES else {}
-            values = defaults | fitted | dict(self.settings.get(detector.id, {}))
-            for name in names:
-                row[name] = values[name]
+            for name, value in self._numbers(detector, prior).items():
+                row[name] = value
             if "sizes" in (rows.dtype.names or ()):
                 row["sizes"] = prior.record()
         table: NDArray[Any] = rows[of]
@@ -297,6 +301,13 @@ class Config:
                         table[name][which] = value
         table["schedule"] = self.schedules
         return table
+
+    def _numbers(self, detector: Detector, prior: Prior) -> dict[str, float]:
+        """Return a detector's parameters for senders of whom no override speaks."""
+        defaults: dict[str, Any] = {f.name: f.default for f in fields(detector.params)}
+        fitted = prior.params() if detector.id == PRIOR_SHARES else {}
+        given = defaults | fitted | self.settings.get(detector.id, {})
+        return {name: float(given[name]) for name in defaults}
 
     def model(self, detector: Detector) -> tuple[NDArray[Any], ...]:
         """Return what a walk takes for a learned model: nothing for a detector without one."""
@@ -311,6 +322,31 @@ class Config:
             found += [table["sizes"][name].tolist() for name in SIZES.names or ()]
         return found
 
+    def _common(self, detector: Detector) -> list[Any]:
+        """Return what rows of a detector were made with, whoever's they are, for the hash."""
+        has_sizes = "sizes" in (params_dtype(detector).names or ())
+
+        def values(prior: Prior) -> list[Any]:
+            record = prior.record()
+            sizes = [record[name].tolist() for name in SIZES.names or ()] if has_sizes else []
+            return [self._numbers(detector, prior), sizes]
+
+        usual = values(Prior())
+        fitted = [[name, values(prior)] for name, prior in sorted(self.priors.items())]
+        return [usual, [one for one in fitted if one[1] != usual]]
+
+    @cached_property
+    def classes(self) -> bytes:
+        """What a state says of the classes of parameters that its rows name by number, as JSON.
+
+        Of each, in their order, the name of its profile, and until when a sender is in it. Before
+        them stands a hash of which sender is given which: where all of it is the same, so is the
+        number of every event's class.
+        """
+        told = [[one.profile.name, one.until] for one in self._classes]
+        named = [[n, sorted(of.items(), key=str)] for n, of in sorted(self._of_sender.items())]
+        return json.dumps([_digest([told, named]), told], separators=(",", ":")).encode()
+
     @cached_property
     def hash(self) -> str:
         """12 hex digits of everything that alerts depend on beside the events."""
@@ -320,27 +356,27 @@ class Config:
             for name, profile in sorted(self.profiles.items())
             for fact, of in sorted(profile.facts.items())
         ]
-        learned = [
-            [d.id, self.models[d.id].hash, self._values(d)] for d in self.detectors if d.is_learned
-        ]
-        return _digest([self.state_hash, measures, self.register.identity(), read, learned])
+        parts = [self.state_hash, measures, self.register.identity(), read]
+        parts += [[d.id, self._values(d)] for d in (*self.detectors, *self.shared)]
+        parts += [[d.id, self.models[d.id].hash] for d in self.detectors if d.is_learned]
+        parts += [self.schedules[name].tolist() for name in self.schedules.dtype.names or ()]
+        parts += [self.facts.tolist(), [[str(n) for n in ns] for ns in self.networks]]
+        return _digest([*parts, self.classes.decode()])
 
     @cached_property
     def state_hash(self) -> str:
-        """12 hex digits of what a state must fit: not of plans, allowlists, shadow, model files.
+        """12 hex digits of what a state must fit: layout, detectors, and parameters for everybody.
 
-        They change what is told (a plan also what is learned), not what a row means. So announcing
-        something, holding something back, or training costs nobody his baselines: a learned
-        detector that a state has no rows of begins with empty ones.
+        Not of plans, allowlists, shadow mode and model files: they change what is told (a plan
+        also what is learned), not what a row means. Nor of what is said of a sender or a provider:
+        networks, facts, schedules and overrides are looked up for each event, and a row goes on
+        when an event names another provider than the one before, or comes after an override's end.
+        All that rows hold of it is the number of a class, which a restore looks up anew
+        (``detectors.renumber``). So announcing something, registering a sender, or training costs
+        nobody his baselines: a learned detector that a state has no rows of begins with empty ones.
         """
         fixed = [d for d in (*self.detectors, *self.shared) if not d.is_learned]
-        parts: list[Any] = [LAYOUT_VERSION, [d.id for d in fixed]]
-        for d in fixed:
-            parts += self._values(d)
-        parts += [self.schedules[name].tolist() for name in self.schedules.dtype.names or ()]
-        parts += [self.facts.tolist(), [[str(n) for n in ns] for ns in self.networks]]
-        parts += [[(n, sorted(of.items(), key=str)) for n, of in sorted(self._of_sender.items())]]
-        parts += [sorted(map(str, self._of_provider))]
+        parts: list[Any] = [LAYOUT_VERSION, [[d.id, self._common(d)] for d in fixed]]
         parts += [[f"{getattr(self.stream, f.name)}" for f in fields(self.stream)]]
         parts += [self.health and asdict(self.health)]
         return _digest(parts)

@@ -44,6 +44,7 @@ from detectors.incidents import Happening, Incidents, Slot
 from detectors.keys import KeyColumns, combine
 from detectors.long_names import LongNames
 from detectors.observer import Observation, Observer
+from detectors.renumber import renumber
 from detectors.roster import Roster
 from detectors.snapshot import Copied, State, copy_of, pack, unpack, written
 from detectors.spanned import Spanned
@@ -142,6 +143,7 @@ class Core:
         detectors = config.shared if shared else config.detectors
         self._runners = [self._runner(detector) for detector in detectors]
         self._roster = Roster(self.table(SENDER), config.facts)
+        self._is_renumbered = False  # since the last copy: then changes do not build on it
         self._hot = HotSenders()  # told, and no part of the state
         self.table(DELIVERY)
         self._observer = None if shared else Observer(self.table(SENDER_SOURCE), partition)
@@ -602,7 +604,7 @@ class Core:
         ``snapshot.merge`` makes one of them. It may be whole although changes were asked for.
         """
         kept = self._kept()
-        if whole := whole or self._roster.long.is_new:
+        if whole := whole or self._roster.long.is_new or self._is_renumbered:
             arrays = {name: copy_of(array) for name, array in self._arrays().items()}
         else:
             arrays = self._always()
@@ -610,6 +612,7 @@ class Core:
                 arrays |= {f"{name}/{part}": a for part, a in one.changes().items()}
         for one in kept.values():
             one.clean()
+        self._is_renumbered = False
         return Copied(written(self._header()), arrays, whole)
 
     def _header(self) -> dict[str, Any]:
@@ -626,7 +629,8 @@ class Core:
         }
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        arrays = self._always()
+        classes = np.frombuffer(self.config.classes, np.uint8)
+        arrays = self._always() | {"classes/told": classes}
         for name, one in self._kept().items():
             arrays |= {f"{name}/{part}": a for part, a in one.snapshot().items()}
         return arrays
@@ -642,6 +646,7 @@ class Core:
     def restore(config: Config, data: bytes | State, *, partitions: int | None = None) -> Core:
         """Return the core that made the snapshot; StateError where it does not fit.
 
+        It goes on under this configuration, as if it had taken its place after the last record.
         The arrays of a ``State`` become the core's own.
         """
         header, arrays = unpack(data)
@@ -662,6 +667,8 @@ class Core:
             learned = frozenset(r.detector.id for r in core._runners if r.detector.is_learned)
             for name, one in core._kept().items():
                 one.restore(parts[name], learned)
+            told, now = parts["classes"]["told"].tobytes(), core._clock.now
+            core._is_renumbered = renumber(core._tables[SENDER], config, told, now)
             for runner in core._runners:
                 if runner.detector.id in learned - parts["clock"].keys():
                     continue  # its first model was named since: it begins now

@@ -580,7 +580,7 @@ class Health:
             "losses": self._losses,
             "hours": [*self._hours, self._hour_new],
             "known": self._known,
-            "used": np.flatnonzero(self._used).tolist(),
+            "used": sorted({self._names[which] for which in np.flatnonzero(self._used)}),
             "open": [[*key, asdict(one)] for key, one in self._open.items()],
             "opened": self._opened,
             "rebuilt": self._rebuilt,
@@ -595,7 +595,8 @@ class Health:
         self._losses = [{name: list(sums) for name, sums in of.items()} for of in parts["losses"]]
         *self._hours, self._hour_new = parts["hours"]
         self._known = parts["known"]
-        self._used[parts["used"]] = True
+        known = [self._names.index(name) for name in parts["used"] if name in self._facts]
+        self._used[known] = True
         self._open = {(reason, subject): Open(**one) for reason, subject, one in parts["open"]}
         self._opened = parts["opened"]
         self._rebuilt = parts["rebuilt"]

@@ -9,7 +9,7 @@ WHY_REBUILT = {
     "no_checkpoint": "its checkpoint is gone",
     "damaged": "its checkpoint was damaged",
     "beyond_the_log": "its checkpoint was made from another log",
-    "not_fitting": "its checkpoint is of another configuration or version",
+    "not_fitting": "its checkpoint is of other parameters or another version",
     "repartitioned": "the events were repartitioned",
     "cold_start": "there was no state yet, and the log does not reach back to its beginning",
 }

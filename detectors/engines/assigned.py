@@ -261,7 +261,7 @@ class Assigned:
         note("state.damaged", level=logging.ERROR, partition=self.where, fault=fault)
 
     def _tell_unfit(self, fault: object) -> None:
-        """Tell of another configuration or version: that was meant, and nothing is broken."""
+        """Tell of other parameters or another version: that was meant, and nothing is broken."""
         note("state.unfit", level=logging.WARNING, partition=self.where, fault=fault)
 
     async def _look_whether_it_went_back(self, stretch: Stretch) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,10 @@ import pytest
 
 from alerts.alert import Alert
 from detectors.config import Config
+from detectors.config_file import load_config
+from detectors.engines.local import run_local
 from detectors.snapshot import State, unpack
+from ingest.sources import read_events
 from tests.integration.conftest import Traffic
 from tests.integration.pipeline import PARTITIONS, STATE, Pipeline, Process, wait_until
 
@@ -104,6 +107,36 @@ def test_lost_state_is_rebuilt_from_the_events(
     # an undisturbed core has not been rebuilt, and so has told nothing of it
     but = ("health", "counters", "incidents", "incidents/open", "incidents/ids")
     _assert_same(others, traffic, pipeline, config, but=but)
+
+
+def test_another_inventory_costs_no_state(
+    pipeline: Pipeline, traffic: Traffic, tmp_path: Path
+) -> None:
+    """Workers under two inventories take turns: nothing is rebuilt, and others' alerts are same."""
+    concerned = traffic.events[0]["sender"]
+    usual, other = tmp_path / "usual.toml", tmp_path / "other.toml"
+    usual.write_text("[senders.omega]\n")
+    ranges = 'ranges = ["203.0.113.0/24"]\n'
+    other.write_text(f"[senders.omega]\n[senders.aaa]\n{ranges}[senders.{concerned}]\n{ranges}")
+    for part, inventory in zip(traffic.thirds(), (usual, other, usual), strict=True):
+        worker = pipeline.worker("--inventory", str(inventory))
+        pipeline.publish(part)
+        pipeline.wait_until_done(worker)
+        assert worker.terminate() == 0, worker.text()
+        assert "state.unfit" not in worker.text()
+        assert "state.rebuilt" not in worker.text()
+
+    def told(alerts: Iterable[Alert]) -> list[str]:
+        others = (alert for alert in alerts if alert.sender != concerned)
+        return sorted(alert.model_dump_json(exclude={"config"}) for alert in others)
+
+    found = [Alert.from_json(value) for value in pipeline.alerts()]
+    file = tmp_path / "events.jsonl"
+    file.write_text("".join(json.dumps(event) + "\n" for event in traffic.events))
+    first = load_config(None, inventory=usual)
+    expected = run_local(read_events([file]), first, partitions=PARTITIONS).alerts
+    assert told(found) == told(expected)
+    assert {a.config for a in found} == {first.hash, load_config(None, inventory=other).hash}
 
 
 def test_partitions_move_with_their_state(

@@ -330,6 +330,22 @@ def test_a_state_that_does_not_fit_is_an_error_of_one_line(
     assert "made with configuration" in capsys.readouterr().err
 
 
+def test_a_state_goes_on_under_another_inventory(tmp_path: Path, events: Path) -> None:
+    """Whoever is registered between two runs, what was learned before is there in the second."""
+    lines = events.read_bytes().splitlines(keepends=True)
+    inventory, found = tmp_path / "inventory.toml", []
+    for name, part in (("one", lines[: len(lines) // 2]), ("other", lines[len(lines) // 2 :])):
+        inventory.write_text(f'[senders.{name}]\nprovider = "stripe"\nranges = ["192.0.2.0/24"]\n')
+        path = tmp_path / f"{name}.jsonl"
+        path.write_bytes(b"".join(part))
+        state = ("--state", tmp_path / "state", "--inventory", inventory)
+        found += detect(tmp_path, path, *state)
+    inventory.write_text("[senders.one]\n")
+    whole = detect(tmp_path, events, "--inventory", inventory)
+    assert len({a.config for a in found + whole}) == 3
+    assert [(a.id, a.summary) for a in found] == [(a.id, a.summary) for a in whole]
+
+
 def test_partitions_find_the_same_attacks(tmp_path: Path, events: Path) -> None:
     """Four partitions give the same incidents of a sender."""
     one, four = detect(tmp_path, events), detect(tmp_path, events, "--partitions", 4)

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from detectors import checks
-from detectors.base import FINDING, Detector, Explanation, Found
+from detectors.base import FINDING, Detector, Explanation, Found, detector_of
 from detectors.checks import Check, checks_for, dump, source_faults
+from detectors.errors import ContractError
 from detectors.registry import detectors_found
 
 ROOT = Path(__file__).parents[3]
@@ -99,6 +102,16 @@ def test_faults_of_a_source_are_named(tmp_path: Path) -> None:
         "bad.py:5: np.log1p: kernels use no numpy",
         "bad.py:6: math.lgamma is not among the tested functions",
     ]
+
+
+def test_only_the_sender_has_a_class_of_parameters() -> None:
+    """A row of another key that named one could not be looked up again, so there is none."""
+    rule = next(one for one in DETECTORS if one.id == "sender-silence").module
+    (table,) = rule.TABLES
+    changed = ModuleType("rule")
+    vars(changed).update(vars(rule), TABLES=(replace(table, key=("sender", "source")),))
+    with pytest.raises(ContractError, match="JUDGING: allowed where the key is sender; given send"):
+        detector_of(changed)
 
 
 def test_the_checks_can_fail() -> None:
