@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from alerts.alert import Alert, Severity
+from alerts.contact import Contact
 from alerts.delivery import Deliverer
 from alerts.errors import AlertsError, RouteError
 from alerts.explain import safe
@@ -25,6 +26,7 @@ from ingest.errors import IngestError
 from ingest.kafka_cluster import insist_on
 from ingest.kafka_config import DEFAULT_SERVERS, KafkaConfig, kafka_config
 from ingest.kafka_fault import fault_line
+from ingest.kafka_transport import reachable
 
 TOPIC = "callwatch.alerts"
 GROUP = "callwatch-router"
@@ -102,8 +104,8 @@ def route(
             for sink in sinks:
                 stack.callback(sink.close)
             stop = stack.enter_context(_stop_on_signals())
-            alive = stack.enter_context(kept_new(ready_file))
-            _route(kafka_config(bootstrap_servers), group, sinks, options, stop, alive)
+            touch = stack.enter_context(kept_new(ready_file))
+            _route(kafka_config(bootstrap_servers), group, sinks, options, stop, touch)
     except (AlertsError, IngestError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -114,9 +116,21 @@ def _route(
     sinks: list[Sink],
     options: RouteOptions,
     stop: "_Stop",
-    alive: Callable[[], None],
+    touch: Callable[[], None],
 ) -> None:
-    from kafka.errors import CommitFailedError, KafkaError
+    from kafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
+
+    servers, keywords = config.bootstrap_servers, config.keywords()
+    contact = Contact(
+        lambda: reachable(servers, keywords),
+        lambda: fault_line(KafkaTimeoutError(), servers, keywords),
+        _say,
+        time.monotonic,
+    )
+
+    def alive(came: bool) -> None:
+        if contact.holds(came=came):
+            touch()
 
     deliverers = [Deliverer(sink, wait=stop.wait, on_rejected=_rejected) for sink in sinks]
     try:
@@ -134,7 +148,7 @@ def _route(
     except SinkClosedError:
         return  # the reader of a pipe has seen enough: no error, and nobody to tell
     except KafkaError as error:
-        line = fault_line(error, config.bootstrap_servers, config.keywords(), group)
+        line = fault_line(error, servers, keywords, group)
         raise RouteError(line) from None
     _say(_summary(counts, deliverers))
 

@@ -64,7 +64,7 @@ def run(
     stopping: Callable[[], bool],
     clock: Callable[[], float],
     report: Callable[[str], None],
-    alive: Callable[[], None] = lambda: None,
+    alive: Callable[[bool], None] = lambda _: None,
     commit_errors: tuple[type[Exception], ...] = (),
 ) -> Counter[str]:
     """Route until stopped or idle; returns counts of consumed, invalid, shadow, folded, below and
@@ -74,7 +74,7 @@ def run(
     before the end. A commit that fails (the partition went to another router) is counted: those
     alerts are sent again by the new owner. Raises what the deliverers raise, without a commit.
     `clock` gives seconds; `report` takes one line about an invalid record; `alive` is called in
-    each round, twice a second at least unless a sink holds it up.
+    each round, twice a second at least unless a sink holds it up, with whether alerts came.
     """
     names = ("consumed", "invalid", "shadow", "folded", "below", "uncommitted")
     counts: Counter[str] = Counter(dict.fromkeys(names, 0))
@@ -83,7 +83,7 @@ def run(
     started = active = clock()
     while not stopping():
         records = consumer.poll(timeout_ms=POLL_MS, max_records=MAX_BATCH)
-        alive()
+        alive(bool(records))
         if options.from_beginning and (fresh := consumer.assignment() - rewound):
             consumer.seek_to_beginning(*fresh)
             rewound |= fresh

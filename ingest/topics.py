@@ -80,6 +80,9 @@ def before(partitions: int) -> str:
     return f"{BEFORE}.{partitions}"
 
 
+LARGEST_BATCH: Final = 1 << 20
+"""Bytes; clients pack so many into a batch. Kafka's own limit is a little more."""
+
 # retention is the operator's choice; these decide whether callwatch works
 _MUST_AGREE: Final = ("cleanup.policy", "message.timestamp.type")
 
@@ -134,6 +137,11 @@ def faults(existing: Mapping[str, Existing], names: Sequence[str] = NAMES) -> li
             if wanted is not None and wanted != given:
                 wrong = f"{topic.name}: {name}: allowed is {wanted}; given {given}"
                 found.append(_unfinished([topic.name]) if unfinished else wrong)
+        largest = there.settings.get("max.message.bytes", "")
+        if largest.isdecimal() and int(largest) < LARGEST_BATCH:
+            found.append(
+                f"{topic.name}: max.message.bytes: allowed from {LARGEST_BATCH} on; given {largest}"
+            )
         if topic.name == "callwatch.state" and events and there.partitions != events.partitions:
             found.append(
                 f"{topic.name}: partitions: allowed are those of callwatch.events, "

@@ -86,7 +86,7 @@ def route(
     *sinks: ScriptedSink,
     stopping: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = lambda line: None,
-    alive: Callable[[], None] = lambda: None,
+    alive: Callable[[bool], None] = lambda _: None,
     **options: Any,
 ) -> Counter[str]:
     """Run the router until it is idle for two seconds."""
@@ -210,7 +210,7 @@ def test_the_ready_file_is_touched_in_every_round_and_gone_afterwards(tmp_path: 
     with kept_new(file) as touch:
         assert not file.exists()
 
-        def alive() -> None:
+        def alive(_: bool) -> None:
             touch()
             seen.append(file.stat().st_mtime)
             os.utime(file, (0, 0))

@@ -103,6 +103,16 @@ def test_what_keeps_it_from_working_is_named() -> None:
     ]
 
 
+def test_topics_that_take_no_whole_batch_are_named() -> None:
+    """Checkpoints and alerts would be refused later, by a worker that ends again and again."""
+    small = {**TOPICS[3].settings, "max.message.bytes": "200"}
+    usual = {**TOPICS[0].settings, "max.message.bytes": "1048588"}
+    found = faults(
+        _complete(callwatch_state=Existing(6, small), callwatch_events=Existing(6, usual))
+    )
+    assert found == ["callwatch.state: max.message.bytes: allowed from 1048576 on; given 200"]
+
+
 def test_what_is_missing_is_one_line() -> None:
     """On a new cluster one line names all topics that are asked for, and no others."""
     asked = ["callwatch.events", "callwatch.state"]
