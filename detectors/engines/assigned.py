@@ -15,28 +15,22 @@ from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import thread_time
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from alerts.alert import Alert
 from detectors.batch import Rejected
 from detectors.engines import memory
 from detectors.engines.accounts import missing
 from detectors.engines.errors import EngineError, FencedError
 from detectors.engines.journal import note
 from detectors.engines.log_reader import LogReader, LogRecord
+from detectors.engines.outbox import Outbox
 from detectors.engines.ports import Outside, PartitionCore, TopicPartition
 from detectors.engines.seen import Place, Standing
-from detectors.engines.sources_topic import Mark, SourceRecord, mark_record, observation_record
 from detectors.engines.state_log import StateLog, in_thread, reading
 from detectors.engines.state_topic import Found
 from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
-from detectors.event import MINUTE
 from detectors.snapshot import Copied, State, merge
-from ingest.partition import partition_for
-
-MAX_REJECTED_BYTES: Final = 16 * 1024
-"""Of a rejected record's value so much is kept."""
 
 
 class Copy(NamedTuple):
@@ -72,13 +66,12 @@ class Assigned:
         """What was handed over before the state was restored."""
         self.ahead: int | None = None
         """The offset of the checkpoint that was found, where the group's is not as far."""
-        self._unacknowledged: list[Awaitable[object]] = []
+        self._outbox = Outbox(where, outside)
         self._restored = 0  # bytes of the snapshot
         self._tally = outside.tally
         self._before: Mapping[str, int] = {}  # the accounts that it began with
         self._time_us: int | None = None  # the broker's, of the last record
         self._is_restored = False
-        self._marked: int | None = None  # the minute of stream time that was told last
 
     @property
     def place(self) -> Place:
@@ -187,7 +180,7 @@ class Assigned:
         """
         if self._core is None or self._next == self._saved or self.broken:
             return None
-        waiting, self._unacknowledged = self._unacknowledged, []
+        waiting = self._outbox.taken()
         started = thread_time()
         state = self._core.copied(whole=self._state.wants_whole)
         return Copy(self._next, state, waiting, thread_time() - started)
@@ -215,7 +208,7 @@ class Assigned:
         """Forget the core: the partition is another's, and a stale core must never be used."""
         self.closed = True
         self._core = None
-        self._unacknowledged.clear()
+        self._outbox.taken()
         self.aside.clear()
 
     @contextmanager
@@ -325,6 +318,8 @@ class Assigned:
                 return count
             await self._apply(batch, emit=emit)
             count += len(batch)
+            if where == self.where:  # whoever watches a rebuild sees it come nearer
+                self._next = max(self._next, batch[-1].offset + 1)
         return count
 
     def _tell_gone(self, start: int, stop: int) -> None:
@@ -353,13 +348,12 @@ class Assigned:
         if not emit:
             return 0
         for alert in outcome.alerts:
-            await self._send_alert(alert)
+            await self._outbox.alert(alert)
         for rejected in outcome.rejected:
-            await self._send_rejected(rejected, records[rejected.index])
+            await self._outbox.rejected(rejected, records[rejected.index])
         for observation in outcome.observations:
-            told = observation_record(observation)
-            await self._tell(told, partition_for(told.key, self._outside.sources))
-        await self._mark(core.stream_time_us)
+            await self._outbox.observation(observation)
+        await self._outbox.mark(self._saved, core.stream_time_us)
         return len(outcome.observations)
 
     async def _pass_over(self, core: PartitionCore, record: LogRecord, *, emit: bool) -> None:
@@ -378,41 +372,4 @@ class Assigned:
             why=why,
         )
         told = Rejected(0, "batch_damaged", why, record.offset)
-        await self._send_rejected(told, record, [("last", str(stop - 1).encode())])
-
-    async def _send_alert(self, alert: Alert) -> None:
-        topic = self._outside.topics.alerts
-        with self._tally.alert(alert.detector, str(alert.severity)) as landed:
-            sent = await self._outside.send(topic, alert.id.encode(), alert.to_json(), None, [])
-            asyncio.ensure_future(sent).add_done_callback(landed)
-        self._unacknowledged.append(sent)
-
-    async def _send_rejected(
-        self, rejected: Rejected, record: LogRecord, more: Sequence[tuple[str, bytes]] = ()
-    ) -> None:
-        headers = [
-            ("topic", self.where.topic.encode()),
-            ("partition", str(self.where.partition).encode()),
-            ("offset", str(record.offset).encode()),
-            ("reason", rejected.code.encode()),
-            ("message", rejected.message.encode()),
-            *more,
-        ]
-        kept = (record.value or b"")[:MAX_REJECTED_BYTES]
-        topic = self._outside.topics.rejected
-        self._unacknowledged.append(await self._outside.send(topic, None, kept, None, headers))
-
-    async def _mark(self, now: int | None) -> None:
-        """Tell every shared core, once a minute of stream time, how far this partition is."""
-        if now is None or now // MINUTE == self._marked:
-            return
-        self._marked = now // MINUTE
-        # Behind all observations that are earlier, since the producer keeps a partition's order.
-        mark = mark_record(Mark(self.where.partition, self._saved, now))
-        for partition in range(self._outside.sources):
-            await self._tell(mark, partition)
-
-    async def _tell(self, record: SourceRecord, partition: int) -> None:
-        topic = self._outside.topics.sources
-        sent = await self._outside.send(topic, record.key, record.value, partition, record.headers)
-        self._unacknowledged.append(sent)
+        await self._outbox.rejected(told, record, [("last", str(stop - 1).encode())])

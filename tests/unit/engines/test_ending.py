@@ -91,13 +91,13 @@ def test_an_error_is_told_and_ends_the_process(left: str) -> None:
 def test_a_ready_file_that_cannot_be_made_is_named_before_the_start(
     tmp_path: Path, blocked: str
 ) -> None:
-    """One line and exit code 1, before a broker is asked for anything."""
+    """One line and exit code 2, before a broker is asked for anything."""
     folder = tmp_path / "folder"
     if blocked == "a file":
         folder.write_text("")
     done = CliRunner().invoke(worker, ["--ready-file", str(folder / "ready")])
     why = "No such file or directory" if blocked == "missing" else "Not a directory"
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.stderr == (
         f"Error: --ready-file {folder / 'ready'}: allowed is a path in a folder that is there and "
         f"can be written ({why})\n"

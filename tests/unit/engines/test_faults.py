@@ -81,12 +81,12 @@ def test_a_stop_behind_a_checkpoint_whose_alert_was_refused_saves_nothing(early:
         await one.own(EVENTS)
         await one.feed(EVENTS, one.kafka.events(0, "a", "!b"))
         state = one.share._held[EVENTS].state
-        assert state._unacknowledged
+        assert state._outbox._waiting
         saving = asyncio.ensure_future(one.share.save())
         if early:
             one.share._early = saving
             saving.add_done_callback(one.share._saved_early)
-        await until(lambda: not state._unacknowledged)  # the copy has them
+        await until(lambda: not state._outbox._waiting)  # the copy has them
         releasing = asyncio.ensure_future(one.share.release(None, 5))
         await until(lambda: one.share._releases)
         refused.set_exception(OSError("the alert is too large"))
