@@ -29,7 +29,7 @@ from detectors.engines.errors import EngineError
 from detectors.engines.faust_settings import WorkerSettings, new_app
 from detectors.engines.journal import LOGGER, hush, is_verbose, line, note
 from detectors.engines.log_reader import LogReader, Readers
-from detectors.engines.outlook import Outlook
+from detectors.engines.overview import Overview
 from detectors.engines.ports import Acknowledged, Outside, TopicPartition
 from detectors.engines.seen import Seen
 from detectors.engines.share import RESTORES, Share
@@ -80,7 +80,7 @@ class Worker:
             Topology(settings.partitions),
             state=lambda: (self._share.places, self._member),
             held=lambda: self._share.held,
-            broker=lambda: Outlook(settings.kafka, settings.group, list(settings.partitions)),
+            broker=lambda: Overview(settings.kafka, settings.group, list(settings.partitions)),
             reachable=lambda: reachable(
                 settings.kafka.bootstrap_servers, settings.kafka.keywords()
             ),

@@ -116,7 +116,7 @@ class Topology:
 
 
 class Broker(Protocol):
-    """Asks a broker; `detectors.engines.outlook` does."""
+    """Asks a broker; `detectors.engines.overview` does."""
 
     def partitions(self) -> Mapping[str, int | None]:
         """Of each of the worker's topics that is there, how many it has; None: not told."""

@@ -14,7 +14,7 @@ _FINE, _UNKNOWN = 0, 3
 """The broker's codes for a topic."""
 
 
-class Outlook:
+class Overview:
     """Ends of partitions, and how many there are; raises what its clients do."""
 
     def __init__(self, kafka: KafkaConfig, group: str, topics: Sequence[str]) -> None:
