@@ -26,7 +26,7 @@ from detectors.engines.log_reader import LogReader, LogRecord
 from detectors.engines.outbox import Outbox
 from detectors.engines.ports import Outside, PartitionCore, TopicPartition
 from detectors.engines.seen import Place, Standing
-from detectors.engines.state_log import StateLog, in_thread, reading
+from detectors.engines.state_log import StateLog, in_thread, named, reading
 from detectors.engines.state_topic import Found
 from detectors.engines.stretch import Stretch
 from detectors.errors import StateError
@@ -190,7 +190,8 @@ class Assigned:
         with self._all_or_broken():  # nobody else waits for these
             packed = await self._state.pack(copy.offset, self._cores.config_hash, copy.state)
             self.cost = copy.seconds + packed.seconds
-            await asyncio.gather(*copy.waiting)
+            with named(f"{self.where}: an alert, a rejected record or an observation of it"):
+                await asyncio.gather(*copy.waiting)
         await self._state.write(packed)
         self._saved = copy.offset
         self.took_much = packed.is_whole and packed.size >= memory.MUCH

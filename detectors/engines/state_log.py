@@ -10,8 +10,8 @@ way afterwards hurts nobody.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import chain
 from time import thread_time
@@ -129,9 +129,10 @@ class StateLog:
         """
         *chunks, manifest = packed.records
         deleting, self._deleting = self._deleting, []
-        self._landed(await asyncio.gather(*deleting))
-        self._landed(await asyncio.gather(*[await self._send(each) for each in chunks]))
-        landed = await (await self._send(manifest))
+        with named(f"{self._where}: a checkpoint"):
+            self._landed(await asyncio.gather(*deleting))
+            self._landed(await asyncio.gather(*[await self._send(each) for each in chunks]))
+            landed = await (await self._send(manifest))
         self._landed([landed])
         others = await self._look_around()
         self._obsolete += others
@@ -260,6 +261,18 @@ class StateLog:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await in_thread(self._outside, call)
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Say what it was that a broker did not take: its client's error only says why."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        msg = f"{what} was not taken by a broker: {error!r}"
+        raise EngineError(msg) from error
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 from detectors import snapshot
 from detectors.engines import assigned
 from detectors.engines.assigned import Assigned
-from detectors.engines.errors import FencedError
+from detectors.engines.errors import EngineError, FencedError
 from detectors.engines.log_reader import Damage, LogRecord
 from detectors.engines.ports import TopicPartition
 from detectors.engines.stretch import Stretch
@@ -112,7 +112,7 @@ def test_refused_record_is_never_committed_over(topic: str) -> None:
         assigned = await _owner(kafka, FakeCores())
         kafka.broken = topic
         await assigned.feed(one_fetch(kafka.events(0, "!a", "?b")))
-        with pytest.raises(OSError, match="refuses"):
+        with pytest.raises(EngineError, match=r"not taken by a broker: .*refuses"):
             await assigned.save()
 
     run(work)
@@ -437,7 +437,7 @@ def test_after_a_failed_checkpoint_comes_a_snapshot() -> None:
             await owner.feed(one_fetch(kafka.events(0, value)))
             kafka.broken = TOPICS.state if value == "b" else None
             if value == "b":
-                with pytest.raises(OSError, match="refuses"):
+                with pytest.raises(EngineError, match=r"not taken by a broker: .*refuses"):
                     await owner.save()
             else:
                 await owner.save()

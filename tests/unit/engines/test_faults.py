@@ -92,7 +92,7 @@ def test_a_stop_behind_a_checkpoint_whose_alert_was_refused_saves_nothing(early:
         refused.set_exception(OSError("the alert is too large"))
         assert await releasing is False
         await asyncio.wait({saving})
-        assert isinstance(saving.exception(), OSError)
+        assert isinstance(saving.exception(), EngineError)
         assert EVENTS not in one.kafka.committed
         assert await successor(one.kafka) == ["a", "!b"]
         assert one.kafka.alerts() == [("!b", 2)]

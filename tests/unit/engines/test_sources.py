@@ -15,6 +15,7 @@ from detectors.benchmark.jsonl import render
 from detectors.config import Config
 from detectors.engines.assigned import Assigned
 from detectors.engines.cores import IDLE, ConfiguredCores, ConfiguredSources, SourcesCore
+from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.ports import TopicPartition
 from detectors.engines.sources_topic import Mark, mark_record, observation_record, read_record
@@ -164,7 +165,7 @@ def test_checkpoints_wait_for_observations() -> None:
         for value in encode([event(TUESDAY + 2 * HOUR)]):
             made.kafka.append(TOPICS.events, 0, value)
         await made.walk(busy)
-        with pytest.raises(OSError, match="refuses"):
+        with pytest.raises(EngineError, match=r"not taken by a broker: .*refuses"):
             await made.save(busy)
 
     run(work, 60)
