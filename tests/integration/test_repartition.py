@@ -18,7 +18,8 @@ from detectors.engines.errors import EngineError
 from detectors.engines.local import run_local
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.repartition import Done, Repartition
-from detectors.engines.repartition_cluster import CLOSED, TIME, RepartitionCluster
+from detectors.engines.repartition_cluster import RepartitionCluster
+from detectors.engines.repartition_plan import CLOSED, TIME
 from ingest.errors import TopicError
 from ingest.partition import partition_for
 from ingest.publisher import Publisher
