@@ -142,11 +142,17 @@ class LogReader:
     def ends(self, partitions: Sequence["Where"]) -> dict["Where", int]:
         """The offsets after the last of these partitions."""
         from kafka import TopicPartition
+        from kafka.errors import LeaderNotAvailableError
 
         asked = [TopicPartition(*each) for each in partitions]
-        found = self._patience.call(
-            "the ends of partitions", lambda: self._consumer.end_offsets(asked, ANSWER_MS)
-        )
+
+        def ask() -> Any:
+            try:
+                return self._consumer.end_offsets(asked, ANSWER_MS)
+            except KeyError:  # of those whose leader it knows kafka-python asks without the others
+                raise LeaderNotAvailableError from None
+
+        found = self._patience.call("the ends of partitions", ask)
         return {each: found[TopicPartition(*each)] for each in partitions}
 
     def partitions(self, topic: str) -> int | None:
