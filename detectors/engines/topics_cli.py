@@ -57,11 +57,11 @@ def repartition(
     give_up: bool,
     yes: bool,
 ) -> None:
-    """Change the number of partitions: baselines stay, receivers lose nothing, no alert told again.
+    """Change the number of partitions: no baseline and no event of a receiver is lost.
 
-    Receivers and workers go on, until it asks to stop the workers. Only callwatch's own receivers
-    can wait and lose nothing: stop other producers before. After an interruption the same command
-    goes on.
+    Receivers and workers go on, until it asks to stop the workers, and no alert is told again. Only
+    callwatch's own receivers can wait and lose no event: stop other producers before. After an
+    interruption the same command goes on.
     """
     if partitions is None and not give_up:
         msg = "--partitions: how many there are to be; none is given"
