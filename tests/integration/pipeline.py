@@ -274,9 +274,8 @@ class Pipeline:
 
     def make(self, partitions: int = PARTITIONS) -> None:
         """Create the topics that are missing."""
-        cluster = KafkaCluster([self.servers])
-        create(cluster, partitions, replication=1)
-        cluster.close()
+        with closing(KafkaCluster([self.servers])) as cluster:
+            create(cluster, partitions, replication=1)
 
 
 def existing_topics(servers: str) -> list[str]:
