@@ -11,6 +11,7 @@ import logging
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import TransportError
@@ -43,6 +44,12 @@ _REFUSED: Final = frozenset(
 _OUT_OF_TIME: Final = "is out of range. The timestamp"
 """So a broker says of every record of a batch, and kafka-python calls it an invalid record, while
 the topic is closed to be repartitioned. At other times it takes whatever time a record has."""
+
+_BACK_MS: Final = 24 * 60 * 60 * 1000
+"""An event claims to be a day old. The broker puts its own time in place of that
+(`message.timestamp.type=LogAppendTime`), and while the topic is closed, which is by time, nothing
+passes for having come in the broker's very millisecond. A topic that was wrongly made with
+`CreateTime` keeps it all the same."""
 
 
 class KafkaTransport:
@@ -141,8 +148,16 @@ class KafkaTransport:
         if at is None and record.key is not None:
             at = partition_for(record.key, partitions)
         return producer.send(
-            self._topic, key=record.key, value=record.value, headers=record.headers, partition=at
+            self._topic,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            partition=at,
+            timestamp_ms=self._time_ms(),
         )
+
+    def _time_ms(self) -> int | None:
+        return int(time() * 1000) - _BACK_MS if self._topic == EVENTS_TOPIC else None
 
     def _discard(self, timeout: float = 0.5) -> None:
         """Close the producer; the next hand-over makes a new one, which looks brokers up afresh."""

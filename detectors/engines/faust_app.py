@@ -84,9 +84,7 @@ class Worker:
             reachable=lambda: reachable(
                 settings.kafka.bootstrap_servers, settings.kafka.keywords()
             ),
-            explain=lambda error: fault_line(
-                error, settings.kafka.bootstrap_servers, settings.kafka.keywords(), settings.group
-            ),
+            explain=self._explain,
             events=settings.topics.events,
             tell=self._tell_stalled,
         )
@@ -189,6 +187,14 @@ class Worker:
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)
+
+    def _explain(self, error: Exception) -> str:
+        """Why no broker answers: the way to it is gone once more, step by step."""
+        kafka, cause = self._settings.kafka, error
+        if isinstance(error, EngineError) and isinstance(error.__cause__, Exception):
+            cause = error.__cause__
+        servers = kafka.bootstrap_servers
+        return fault_line(cause, servers, kafka.keywords(), self._settings.group)
 
     def _tell_stalled(self, what: str) -> None:
         """The watchdog's thread calls this."""

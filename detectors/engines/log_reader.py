@@ -142,15 +142,20 @@ class LogReader:
         return self._patience.call(f"the offsets of {topic}/{partition}", ask)
 
     def ends(self, partitions: Sequence["Where"]) -> dict["Where", int]:
-        """The offsets after the last of these partitions; none of one that was only just made."""
+        """The offsets after the last of these partitions."""
         from kafka import TopicPartition
+        from kafka.errors import LeaderNotAvailableError
 
         asked = [TopicPartition(*each) for each in partitions]
-        found = self._patience.call(
-            "the ends of partitions", lambda: self._consumer.end_offsets(asked, ANSWER_MS)
-        )
-        ends = ((each, found.get(TopicPartition(*each))) for each in partitions)
-        return {each: end for each, end in ends if end is not None}
+
+        def ask() -> Any:
+            try:
+                return self._consumer.end_offsets(asked, ANSWER_MS)
+            except KeyError:  # of those whose leader it knows kafka-python asks without the others
+                raise LeaderNotAvailableError from None
+
+        found = self._patience.call("the ends of partitions", ask)
+        return {each: found[TopicPartition(*each)] for each in partitions}
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions the topic has; None when there is no such topic."""

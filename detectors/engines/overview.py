@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import TopicPartition
 from ingest.kafka_client import opened
@@ -47,8 +48,13 @@ class Overview:
         }
 
     def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset after the last of each."""
-        return self._reader.ends(partitions)
+        """The offset after the last of each; none while one of them has no leader."""
+        try:
+            return self._reader.ends(partitions)
+        except EngineError as error:  # a broker has answered: it is not away
+            if type(error.__cause__).__name__ != "LeaderNotAvailableError":
+                raise
+            return {}
 
     def close(self) -> None:
         """End the connections."""

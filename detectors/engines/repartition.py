@@ -8,7 +8,7 @@ are the old topics; what is done afterwards can be done again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from threading import Event
 from time import monotonic
@@ -16,22 +16,24 @@ from typing import Any, Final
 
 from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogReader
-from detectors.engines.ports import TopicPartition, Topics
-from detectors.engines.repartition_cluster import (
+from detectors.engines.ports import TopicPartition
+from detectors.engines.repartition_cluster import RepartitionCluster, where_of
+from detectors.engines.repartition_copy import Copying
+from detectors.engines.repartition_looks import ANEW, IN_TRANSACTION, Looks, of_events
+from detectors.engines.repartition_plan import (
+    BYTES,
     CLOSED,
-    NEWEST,
-    OLDEST,
-    TIME,
+    OPEN,
+    TOPICS,
     Plan,
-    RepartitionCluster,
     Shape,
-    where_of,
+    anew,
+    history,
 )
-from detectors.engines.repartition_copy import LARGEST, Copying
-from ingest.topics import REPARTITION, before, faults
+from detectors.errors import DetectorError
+from ingest.errors import IngestError
+from ingest.topics import REPARTITION, before
 
-TOPICS: Final = Topics()
-ANEW: Final = (TOPICS.events, TOPICS.state, TOPICS.sources)
 STILL_SECONDS: Final = 2.0
 """Without a new record for so long after it was closed, nothing is under way any more."""
 ROUND_SECONDS: Final = 5.0
@@ -40,8 +42,11 @@ MOST_UNTOLD: Final = 50_000
 """Workers that have more to walk would keep the topic closed for long."""
 LOOK_SECONDS: Final = 0.25
 TELL_SECONDS: Final = 10.0
-_KEPT: Final = ("retention.ms", "retention.bytes")
-_EVER: Final = str(2**63 - 1)
+AGAIN: Final = "nothing is lost: the same command goes on"
+SHUT: Final = (
+    f"{TOPICS.events} is closed, or not there, and receivers fill up: run the same command again "
+    "now, it goes on"
+)
 
 
 @dataclass(frozen=True)
@@ -79,39 +84,102 @@ class Repartition:
         self._say = say
         self._patience = patience
         self._hold = hold
+        self._looks = Looks(cluster, group, partitions)
         self._records = self._damaged = 0
+        self._is_shut = False
         self._told = -TELL_SECONDS
 
     def outlook(self) -> list[str]:
         """What `run` will do, for a person to agree; raises `EngineError` where it would refuse."""
-        with self._reader() as reader:
-            plan = self._cluster.plan(reader)
+        with self._telling():
+            return self._outlook()
+
+    def _outlook(self) -> list[str]:
+        plan = self._plan()
         if plan is not None and plan.phase != "copying":
             self._same(plan)
-            return [f"go on with the repartitioning to {plan.partitions} partitions ({plan.phase})"]
+            step = f"go on with the repartitioning to {plan.partitions} partitions ({plan.phase}); "
+            return [f"{step}{TOPICS.events} is closed, or not there, until it is done"]
         if plan is None:
-            self._look()
-        old = self._cluster.shape(TOPICS.events).partitions
+            self._refuse_to_begin()
+        events = self._cluster.shape(TOPICS.events)
         size = self._cluster.size(TOPICS.events)
         room = "of a size that is not told" if size is None else f"{size / 1e6:,.0f} MB"
-        target, anew = before(self._partitions), ", ".join(ANEW)
-        copy = f"copy {TOPICS.events} ({old} partitions, {room}) into {target}, which takes "
-        copy += "about as much again for as long as events are kept"
+        target, names = before(self._partitions), ", ".join(ANEW)
+        copy = f"copy {TOPICS.events} ({events.partitions} partitions, {room}) into {target}, "
+        copy += "which takes about as much again for as long as events are kept"
         close = (
             f"close {TOPICS.events}: receivers keep what comes; wait up to {self._patience:g} s "
         )
         close += f"until all is told and you have stopped the workers of group {self._group}"
-        switch = f"delete {anew}; make them anew for {self._partitions} partitions; open after "
-        return [copy, close, f"{switch}{self._hold:g} s"]
+        switch = f"delete {names}; make them anew for {self._partitions} partitions"
+        if (kept := events.bytes_for(self._partitions)) != events.bytes_kept:
+            switch += (
+                f", each with {BYTES}={kept} instead of {events.bytes_kept}, as they are fewer"
+            )
+        steps = [copy, close, f"{switch}; open after {self._hold:g} s"]
+        if plan is None and self._cluster.makes_topics() is None:
+            say = "auto.create.topics.enable of the brokers may not be read. Make sure that it is "
+            steps.append(f"{say}false: else any client makes {TOPICS.events} while it is deleted")
+        return steps
 
     def run(self) -> Done:
         """Do it, or what is left of it. After any failure another run goes on."""
+        with self._telling():
+            return self._run()
+
+    def give_up(self) -> str:
+        """Take back what an unfinished one has done, where it has not switched; what was done."""
+        with self._telling():
+            plan = self._plan()
+            if plan is None:
+                if self._looks.is_closed():
+                    self._cluster.alter(TOPICS.events, OPEN)
+                    self._say(f"{TOPICS.events} was closed, and is open")
+                self._cluster.delete([REPARTITION])
+                return "no repartitioning is under way"
+            self._is_shut = plan.phase != "copying"
+            if self._is_shut and not self._is_opened(plan):
+                msg = f"--give-up: allowed is it before the switch; given one that is {plan.phase}"
+                raise EngineError(msg)
+            self._take_back(plan)
+            return f"given up: {TOPICS.events} is open, and what was copied is deleted"
+
+    def _plan(self) -> Plan | None:
+        with self._reader() as reader:
+            return self._cluster.plan(reader)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Whatever ends it while nobody can publish, that is told with it."""
+        from kafka.errors import KafkaError
+
+        try:
+            yield
+        except KeyboardInterrupt:
+            msg = f"interrupted; {SHUT if self._is_shut else AGAIN}"
+            raise EngineError(msg) from None
+        except (IngestError, DetectorError, KafkaError) as error:
+            told = str(error)
+            if isinstance(error, KafkaError):
+                told = f"kafka: {type(error).__name__}: {' '.join(told.split())[:200]}"
+            elif not self._is_shut:
+                raise
+            msg = f"{told}; {SHUT if self._is_shut else AGAIN}"
+            raise EngineError(msg) from None
+        except BaseException:
+            if self._is_shut:
+                self._say(SHUT)
+            raise
+
+    def _run(self) -> Done:
         begun = monotonic()
         with self._reader() as reader:
             plan = self._cluster.plan(reader)
+            self._is_shut = plan is not None and plan.phase != "copying"
             if plan is None:
-                self._look()
-            elif plan.phase == "switching" and not self._is_as_copied(plan, reader):
+                self._refuse_to_begin()
+            elif self._is_opened(plan):
                 plan = replace(plan, phase="copying")
             if plan is None or plan.phase == "copying":
                 plan = self._begin(plan)
@@ -126,6 +194,10 @@ class Repartition:
         now = monotonic()
         return Done(self._records, self._damaged, now - begun, now - closed)
 
+    def _is_opened(self, plan: Plan) -> bool:
+        """Whether the old events are there and took more, after all was copied."""
+        return plan.phase == "switching" and self._looks.was_opened(plan)
+
     def _same(self, plan: Plan) -> None:
         if plan.partitions != self._partitions:
             msg = (
@@ -134,43 +206,39 @@ class Repartition:
             )
             raise EngineError(msg)
 
-    def _look(self) -> None:
-        """Raise `EngineError` unless a new one may begin."""
-        existing = self._cluster.existing()
-        existing.pop(REPARTITION, None)  # without a plan in it: nothing was begun
-        if wrong := faults(existing, ANEW):
-            raise EngineError("; ".join(wrong))
-        given = existing[TOPICS.events].partitions
-        if given == self._partitions:
-            msg = f"{TOPICS.events}: it has {given} partitions already"
-            raise EngineError(msg)
+    def _refuse_to_begin(self) -> None:
         with self._reader() as reader:
-            untold = self._untold(reader)
-        if untold and not self._cluster.members(self._group):
-            raise EngineError(self._nobody_tells(untold))
-
-    def _nobody_tells(self, untold: int) -> str:
-        return (
-            f"group {self._group}: {untold:,} records of {TOPICS.events} and {TOPICS.sources} are "
-            "not told, and no worker runs; start its workers, or name their group with --group: "
-            "they run on until this command asks to stop them"
-        )
+            self._looks.refuse_to_begin(reader)
 
     def _begin(self, found: Plan | None) -> Plan:
         """A plan, with what an earlier run left taken back."""
         if found is not None:
             self._say("an earlier run was interrupted while it copied: it is begun anew")
-            self._open_as(found)
-            self._cluster.delete([before(found.partitions)])
-        self._cluster.delete([REPARTITION])
-        if found is not None:
-            self._look()
+            self._take_back(found)
+            self._refuse_to_begin()
+        events_id = self._cluster.identity(TOPICS.events) or ""
+        target = before(self._partitions)
+        self._cluster.delete([REPARTITION, target])
         shapes = {name: self._cluster.shape(name) for name in ANEW}
-        plan = Plan("copying", self._partitions, shapes, {})
-        notes = Shape(1, shapes[TOPICS.events].replication, {"retention.ms": "-1"})
-        self._cluster.make(REPARTITION, notes)
+        plan = Plan("copying", self._partitions, shapes, events_id, {})
+        events = shapes[TOPICS.events]
+        self._cluster.make(REPARTITION, Shape(1, events.replication, {"retention.ms": "-1"}))
         self._cluster.write_plan(plan)
+        try:
+            self._cluster.make(target, history(events, self._partitions))
+        except (DetectorError, IngestError):  # refused by a policy, or for want of permission
+            with suppress(DetectorError, IngestError):
+                self._cluster.delete([REPARTITION])
+            raise
         return plan
+
+    def _take_back(self, plan: Plan) -> None:
+        """Open the events, and forget the plan and what was copied; the old events have it all."""
+        self._is_shut = self._looks.is_closed()
+        self._looks.refuse_another(plan)
+        self._open_as(plan)
+        self._cluster.delete([before(plan.partitions)])
+        self._cluster.delete([REPARTITION])
 
     def _copy(self, plan: Plan, reader: LogReader) -> tuple[float, Plan]:
         """Copy all; when nobody could publish any more, and the plan to go on with."""
@@ -178,8 +246,6 @@ class Repartition:
         older = before(events.partitions)
         topics = [*(self._cluster.partitions([older])), TOPICS.events]
         target = before(plan.partitions)
-        self._cluster.delete([target])
-        self._cluster.make(target, _history(events, plan.partitions))
         self._say(f"copying {' and '.join(topics)} into {target}")
         wheres = [where for topic in topics for where in where_of(topic, events.partitions)]
         with Copying(
@@ -192,11 +258,10 @@ class Repartition:
                 ends = self._await_told(wheres, reader)
                 copying.copy(ends)
                 copying.check()
-                kept = {name: events.settings.get(name) for name in _KEPT}
-                self._cluster.alter(target, kept)
-                plan = replace(plan, phase="switching", ends=_of_events(ends))
+                self._cluster.alter(target, events.kept(plan.partitions))
+                plan = replace(plan, phase="switching", ends=of_events(ends))
                 self._cluster.write_plan(plan)
-                if not self._is_as_copied(plan, reader):
+                if self._looks.was_opened(plan):
                     msg = f"{TOPICS.events}: somebody published although it is closed; run it again"
                     raise EngineError(msg)
             self._records, self._damaged = copying.records, copying.damaged
@@ -208,15 +273,18 @@ class Repartition:
     ) -> None:
         """Copy until only little is left, and workers are about level: then closing is short."""
         while True:
+            whole = self._looks.is_whole(reader)
             ends = reader.ends(wheres)
             begun = monotonic()
             copying.copy(ends)
             slow = monotonic() - begun > ROUND_SECONDS
-            untold = self._untold(reader)
+            untold = self._looks.untold(reader)
             if untold and not self._cluster.members(self._group):
-                self._now_and_then(self._nobody_tells(untold))
+                self._now_and_then(self._looks.nobody_tells(untold))
             elif untold > MOST_UNTOLD:
                 self._now_and_then(f"waiting for the workers: {untold:,} records are not told yet")
+            elif not whole:
+                self._now_and_then(f"waiting: {IN_TRANSACTION}")
             elif not slow:
                 return
             Event().wait(LOOK_SECONDS)
@@ -224,20 +292,22 @@ class Repartition:
     @contextmanager
     def _closed(self, plan: Plan) -> Iterator[None]:
         """Nobody can publish; what fails meanwhile opens the topic again."""
-        self._cluster.alter(TOPICS.events, CLOSED)
+        self._is_shut = True
         try:
+            self._cluster.alter(TOPICS.events, CLOSED)
             self._say(f"{TOPICS.events} is closed: receivers keep what comes")
             yield
         except BaseException:
             try:
                 self._open_as(plan)
-            except EngineError as error:
-                self._say(f"{TOPICS.events} is still closed, run this again: {error}")
+            except (DetectorError, IngestError) as error:  # what ended it is told at last
+                self._say(f"{TOPICS.events} cannot be opened: {error}")
             raise
 
     def _open_as(self, plan: Plan) -> None:
         settings = plan.shapes[TOPICS.events].settings
         self._cluster.alter(TOPICS.events, {name: settings.get(name) for name in CLOSED})
+        self._is_shut = False
 
     def _await_told(
         self, wheres: Sequence[TopicPartition], reader: LogReader
@@ -250,13 +320,15 @@ class Repartition:
             ends = reader.ends(wheres)
             if ends != last:
                 last, since = ends, monotonic()
-            untold = self._untold(reader)
+            untold = self._looks.untold(reader)
             members = self._cluster.members(self._group)
             still = monotonic() - since >= STILL_SECONDS
+            if not self._looks.is_whole(reader):
+                raise EngineError(IN_TRANSACTION)
             if still and not untold and not members:
                 return ends
             if untold and not members:
-                raise EngineError(self._nobody_tells(untold))
+                raise EngineError(self._looks.nobody_tells(untold))
             if untold:
                 what = f"{untold:,} records are not told yet"
             elif members:
@@ -267,8 +339,8 @@ class Repartition:
                 self._now_and_then(what)
             if monotonic() - begun > self._patience:
                 msg = (
-                    f"{TOPICS.events}: after {self._patience:g} s still: {what}; it is open again, "
-                    "nothing is lost, and this command begins anew"
+                    f"{TOPICS.events}: after {self._patience:g} s still: {what}; nothing is lost, "
+                    "and this command begins anew"
                 )
                 raise EngineError(msg)
             Event().wait(LOOK_SECONDS)
@@ -278,9 +350,10 @@ class Repartition:
         if members := self._cluster.members(self._group):
             msg = f"group {self._group}: stop its {members} workers, and run this again"
             raise EngineError(msg)
+        self._looks.refuse_to_delete(plan)
         self._say(f"making {', '.join(ANEW)} anew")
         self._cluster.delete(ANEW)
-        shapes = {name: _anew(name, shape, plan.partitions) for name, shape in plan.shapes.items()}
+        shapes = {name: anew(name, shape, plan.partitions) for name, shape in plan.shapes.items()}
         for name, shape in shapes.items():
             self._cluster.make(name, shape)
         read = (TOPICS.events, TOPICS.sources)
@@ -296,30 +369,14 @@ class Repartition:
                 f"{TOPICS.events} stays closed for {self._hold:g} s, until all producers have "
                 "heard of its partitions"
             )
-        Event().wait(self._hold)
+        try:
+            Event().wait(self._hold)
+        except KeyboardInterrupt:
+            self._say("interrupted: it is opened now, whatever producers have heard")
         self._open_as(plan)
         self._say(f"{TOPICS.events} is open")
         self._cluster.delete([before(plan.shapes[TOPICS.events].partitions)])
         self._cluster.delete([REPARTITION])
-
-    def _is_as_copied(self, plan: Plan, reader: LogReader) -> bool:
-        """Whether the old events, if they are still there, were closed all the time."""
-        if (there := self._cluster.existing().get(TOPICS.events)) is None:
-            return True
-        if there.partitions == plan.partitions:
-            return True  # they are the new ones
-        ends = _of_events(reader.ends(where_of(TOPICS.events, there.partitions)))
-        return there.settings[TIME] == CLOSED[TIME] and ends == plan.ends
-
-    def _untold(self, reader: LogReader) -> int:
-        """How many records the group has yet to tell or to judge."""
-        untold = 0
-        for topic in (TOPICS.events, TOPICS.sources):
-            for where in where_of(topic, reader.partitions(topic) or 0):
-                found = reader.bounds(*where)
-                at = found.committed
-                untold += found.end - (found.begin if at is None or at > found.end else at)
-        return untold
 
     def _now_and_then(self, text: str) -> None:
         if monotonic() - self._told >= TELL_SECONDS:
@@ -333,29 +390,3 @@ class Repartition:
     def _reader(self) -> Iterator[LogReader]:
         with closing(self._make_reader()) as reader:
             yield reader
-
-
-def _history(events: Shape, partitions: int) -> Shape:
-    """The topic of the copy: with the old times, and kept whole until all of it is there."""
-    settings = {
-        **events.settings,
-        TIME: "CreateTime",
-        OLDEST: _EVER,
-        NEWEST: _EVER,
-        "cleanup.policy": "delete",
-        "max.message.bytes": str(LARGEST),
-        **dict.fromkeys(_KEPT, "-1"),
-    }
-    return Shape(partitions, events.replication, settings)
-
-
-def _anew(name: str, old: Shape, partitions: int) -> Shape:
-    """The new topic of that name: the events closed, of the sources no more than of the events."""
-    if name == TOPICS.sources:
-        return replace(old, partitions=min(old.partitions, partitions))
-    settings = {**old.settings, **CLOSED} if name == TOPICS.events else old.settings
-    return replace(old, partitions=partitions, settings=settings)
-
-
-def _of_events(ends: Mapping[TopicPartition, int]) -> dict[str, int]:
-    return {str(at.partition): end for at, end in ends.items() if at.topic == TOPICS.events}

@@ -1,16 +1,16 @@
 """What repartitioning asks of a cluster beside the records: topics, settings, groups, its notes."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
 from threading import Event
 from time import monotonic
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import TopicPartition
+from detectors.engines.repartition_plan import BYTES, Plan, Shape
 from ingest.errors import TopicError
 from ingest.kafka_cluster import KafkaCluster
 from ingest.topics import REPARTITION, Topic
@@ -20,52 +20,8 @@ T = TypeVar("T")
 GONE_SECONDS: Final = 60.0
 """A topic that is deleted is gone by then."""
 AGAIN_SECONDS: Final = 0.25
-TIME: Final = "message.timestamp.type"
-OLDEST: Final = "message.timestamp.before.max.ms"
-NEWEST: Final = "message.timestamp.after.max.ms"
-CLOSED: Final = {TIME: "CreateTime", OLDEST: "0", NEWEST: "0"}
-"""Nobody can publish: an event that comes is older than its arrival. The broker answers with an
-error of time, after which callwatch's receivers keep what they have and try again."""
-
-Phase = Literal["copying", "switching", "switched"]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A topic as it is: what is needed to make it again."""
-
-    partitions: int
-    replication: int
-    settings: dict[str, str]
-    """Those given to the topic itself."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a repartitioning is about, and how far it is; kept as a record of its own topic.
-
-    copying: all topics are as they were, and what was copied counts for nothing.
-    switching: everything is copied, up to `ends`; the old topics are deleted and made anew.
-    switched: the new topics are there; what is left is to open them.
-    """
-
-    phase: Phase
-    partitions: int
-    shapes: dict[str, Shape]
-    """The topics that are made anew, as they were."""
-    ends: dict[str, int]
-    """The offsets after the last of the old events, by partition."""
-
-    @staticmethod
-    def read(value: bytes) -> "Plan":
-        """The plan of a record."""
-        found = json.loads(value)
-        shapes = {name: Shape(**shape) for name, shape in found["shapes"].items()}
-        return Plan(found["phase"], found["partitions"], shapes, found["ends"])
-
-    def record(self) -> bytes:
-        """The value of a record."""
-        return json.dumps(asdict(self)).encode()
+UNKNOWN: Final = 3
+"""The broker's code for a topic that is not there."""
 
 
 class RepartitionCluster(KafkaCluster):
@@ -82,7 +38,8 @@ class RepartitionCluster(KafkaCluster):
         def ask() -> Shape:
             (topic,) = self._admin.describe_topics([name])
             resource = ConfigResource(ConfigResourceType.TOPIC, name)
-            settings = self._admin.describe_configs([resource])["topic"][name]
+            found = self._admin.describe_configs([resource], config_filter="all")
+            settings = found["topic"][name]
             return Shape(
                 len(topic["partitions"]),
                 len(topic["partitions"][0]["replica_nodes"]),
@@ -92,9 +49,45 @@ class RepartitionCluster(KafkaCluster):
                     if entry["config_source"] == "DYNAMIC_TOPIC_CONFIG"
                     and not each.endswith(".throttled.replicas")  # names old partitions
                 },
+                int(settings[BYTES]["value"]),
             )
 
         return self._ask(ask, name)
+
+    def identity(self, name: str) -> str | None:
+        """The id that Kafka gave to a topic; empty where it gives none, None without the topic."""
+        (topic,) = self._ask(lambda: self._admin.describe_topics([name]), name)
+        if topic["error_code"] == UNKNOWN:
+            return None
+        if topic["error_code"]:
+            raise self._refused(name, topic["error_code"])
+        found = str(topic.get("topic_id") or "")
+        return found if found and UUID(found).int else ""
+
+    def ends(self, name: str, partitions: int) -> dict[TopicPartition, int]:
+        """The offsets after the last, of transactions that are open too."""
+        from kafka import TopicPartition as Where
+        from kafka.admin import OffsetSpec
+
+        asked: Any = {Where(name, each): OffsetSpec.LATEST for each in range(partitions)}
+        found = self._ask(lambda: self._admin.list_partition_offsets(asked), name)
+        return {TopicPartition(*where): told.offset for where, told in found.items()}
+
+    def makes_topics(self) -> bool | None:
+        """Whether a broker makes what a client asks for; None where that may not be read."""
+        from kafka.admin import ConfigResource, ConfigResourceType
+
+        try:
+            brokers = self._admin.describe_cluster()["brokers"]
+            asked = [
+                ConfigResource(ConfigResourceType.BROKER, str(each["broker_id"]))
+                for each in brokers
+            ]
+            found = self._admin.describe_configs(asked, config_filter="all")["broker"]
+            told = {str(each["auto.create.topics.enable"]["value"]) for each in found.values()}
+        except Exception:
+            return None
+        return "true" in told if told else None
 
     def size(self, name: str) -> int | None:
         """The bytes of a topic on all brokers; None where that is not told."""

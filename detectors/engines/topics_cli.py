@@ -6,13 +6,10 @@ from contextlib import closing, contextmanager
 
 import click
 
-from detectors.engines.errors import EngineError
 from detectors.errors import DetectorError
 from ingest.cli import bootstrap_option, topics
 from ingest.errors import IngestError
 from ingest.kafka_config import kafka_keywords
-
-AGAIN = "nothing is lost: the same command goes on"
 
 
 @topics.command()
@@ -20,8 +17,7 @@ AGAIN = "nothing is lost: the same command goes on"
 @click.option(
     "--partitions",
     type=click.IntRange(1, 10_000),
-    required=True,
-    help="Of callwatch.events and callwatch.state from then on.",
+    help="Of callwatch.events and callwatch.state from then on; to be given, but for --give-up.",
 )
 @click.option(
     "--group",
@@ -45,21 +41,31 @@ AGAIN = "nothing is lost: the same command goes on"
     metavar="SECONDS",
     help="For which nobody can publish after that; less where all receivers are stopped.",
 )
+@click.option(
+    "--give-up",
+    is_flag=True,
+    help="Open callwatch.events and delete what was copied; before the switch only.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def repartition(
     *,
     bootstrap_servers: str | None,
-    partitions: int,
+    partitions: int | None,
     group: str,
     patience: float,
     hold: float,
+    give_up: bool,
     yes: bool,
 ) -> None:
-    """Change the number of partitions: baselines stay, no event is lost, no alert told again.
+    """Change the number of partitions: no baseline and no event of a receiver is lost.
 
-    Receivers and workers go on, until it asks to stop the workers. After an interruption the same
-    command goes on.
+    Receivers and workers go on, until it asks to stop the workers, and no alert is told again. Only
+    callwatch's own receivers can wait and lose no event: stop other producers before. After an
+    interruption the same command goes on.
     """
+    if partitions is None and not give_up:
+        msg = "--partitions: how many there are to be; none is given"
+        raise click.UsageError(msg)
     from detectors.engines.repartition import Repartition
     from detectors.engines.repartition_cluster import RepartitionCluster
 
@@ -67,19 +73,18 @@ def repartition(
         keywords = kafka_keywords(bootstrap_servers)
         with closing(RepartitionCluster(keywords)) as cluster:
             work = Repartition(
-                cluster, keywords, group, partitions, _say, patience=patience, hold=hold
+                cluster, keywords, group, partitions or 1, _say, patience=patience, hold=hold
             )
+            for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: it must not stay closed
+                signal.signal(number, signal.default_int_handler)
+            if give_up:
+                click.echo(work.give_up())
+                return
             for place, step in enumerate(work.outlook(), 1):
                 click.echo(f"{place}. {step}")
             if not yes:
                 click.confirm("Do it?", abort=True)
-            for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: it must not stay closed
-                signal.signal(number, signal.default_int_handler)
-            try:
-                done = work.run()
-            except KeyboardInterrupt:
-                msg = f"interrupted; {AGAIN}"
-                raise EngineError(msg) from None
+            done = work.run()
     if done.damaged:
         _say(f"passed over: {done.damaged:,} offsets of damaged batches, which workers had told of")
     click.echo(
@@ -96,16 +101,10 @@ def _say(text: str) -> None:
 @contextmanager
 def _one_line() -> Iterator[None]:
     """What goes wrong is told in one line, without the options of a client."""
-    from kafka.errors import KafkaError
-
     try:
         yield
     except (IngestError, DetectorError) as error:
         raise click.ClickException(str(error)) from None
-    except KafkaError as error:
-        said = " ".join(str(error).split())[:200]
-        msg = f"kafka: {type(error).__name__}: {said}; {AGAIN}"
-        raise click.ClickException(msg) from None
 
 
 commands: list[click.Command] = [topics]

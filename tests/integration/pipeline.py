@@ -21,7 +21,7 @@ from detectors.engines.state_topic import Checkpoint, newest_checkpoint
 from detectors.snapshot import State, merge, read
 from ingest.kafka_cluster import KafkaCluster
 from ingest.publisher import Publisher
-from ingest.topics import Existing, create
+from ingest.topics import LOOKED_AT, Existing, create
 from ingest.transports import KafkaTransport
 
 T = TypeVar("T")
@@ -186,10 +186,10 @@ class Pipeline:
         ) as producer:
             producer.send(EVENTS, bytes(80 << 20), key=b"k", partition=partition).get(60)
 
-    def existing(self) -> dict[str, Existing]:
+    def existing(self, names: Sequence[str] = LOOKED_AT) -> dict[str, Existing]:
         """The topics of callwatch, as the broker has them."""
         with closing(KafkaCluster([self.servers])) as cluster:
-            return cluster.existing()
+            return cluster.existing(names)
 
     def ends(self, topic: str) -> int:
         """How many offsets of a topic have been given, over all partitions."""
@@ -274,9 +274,8 @@ class Pipeline:
 
     def make(self, partitions: int = PARTITIONS) -> None:
         """Create the topics that are missing."""
-        cluster = KafkaCluster([self.servers])
-        create(cluster, partitions, replication=1)
-        cluster.close()
+        with closing(KafkaCluster([self.servers])) as cluster:
+            create(cluster, partitions, replication=1)
 
 
 def existing_topics(servers: str) -> list[str]:

@@ -3,9 +3,10 @@
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -18,12 +19,13 @@ from detectors.engines.errors import EngineError
 from detectors.engines.local import run_local
 from detectors.engines.log_reader import LogRecord
 from detectors.engines.repartition import Done, Repartition
-from detectors.engines.repartition_cluster import CLOSED, TIME, RepartitionCluster
+from detectors.engines.repartition_cluster import RepartitionCluster
+from detectors.engines.repartition_plan import CLOSED, TIME, Shape
 from ingest.errors import TopicError
 from ingest.partition import partition_for
 from ingest.publisher import Publisher
 from ingest.sources import read_events
-from ingest.topics import REPARTITION, before
+from ingest.topics import NAMES, REPARTITION, before
 from ingest.transports import KafkaTransport
 from tests.integration.conftest import Traffic
 from tests.integration.pipeline import (
@@ -32,12 +34,15 @@ from tests.integration.pipeline import (
     SOURCES,
     STATE,
     Pipeline,
+    delete_topics,
     existing_topics,
     wait_until,
 )
 
 pytestmark = pytest.mark.integration
 NEW = 7
+HALF = 5000
+"""Of the traffic's events before anything happens; both sides of the switch have alerts."""
 REPORT = b'{"report": {}}'
 
 
@@ -45,8 +50,19 @@ class StoppedError(Exception):
     """Stands for whatever may end a run."""
 
 
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in this process is alone with the topics: nothing is under way for long."""
+    monkeypatch.setattr("detectors.engines.repartition.STILL_SECONDS", 0.3)
+
+
 @contextmanager
-def _repartition(made: Pipeline, fail_at: str = "", count: int = NEW) -> Iterator[Repartition]:
+def _repartition(
+    made: Pipeline,
+    fail_at: str = "",
+    count: int = NEW,
+    cluster: type[RepartitionCluster] = RepartitionCluster,
+) -> Iterator[Repartition]:
     """One that fails when it says this."""
 
     def say(text: str) -> None:
@@ -54,8 +70,8 @@ def _repartition(made: Pipeline, fail_at: str = "", count: int = NEW) -> Iterato
             raise StoppedError(text)
 
     keywords = {"bootstrap_servers": [made.servers]}
-    with closing(RepartitionCluster(keywords)) as cluster:
-        yield Repartition(cluster, keywords, made.group, count, say, patience=20, hold=0.5)
+    with closing(cluster(keywords)) as asked:
+        yield Repartition(asked, keywords, made.group, count, say, patience=20, hold=0.1)
 
 
 def _run(made: Pipeline, fail_at: str = "") -> Done:
@@ -111,23 +127,23 @@ def test_a_running_pipeline_is_repartitioned(
     pipeline: Pipeline, traffic: Traffic, config: Config, tmp_path: Path
 ) -> None:
     """While a receiver publishes, 4 partitions become 7: the alerts of one undisturbed process."""
-    half = len(traffic.events) // 2
     worker = pipeline.worker()
-    pipeline.publish(traffic.events[:half])
+    events = traffic.events[: HALF + 5000]
+    pipeline.publish(events[:HALF])
     pipeline.wait_until_done(worker)
     transport = KafkaTransport(pipeline.servers)
     publisher = Publisher(transport, receiver="test/1@here", report_every=None)
     switched = threading.Event()
 
     def receive() -> None:
-        for event in traffic.events[half : half + 3000]:
+        for event in events[HALF : HALF + 3000]:
             assert publisher.publish(event), publisher.stats()
             switched.wait(0.002)
 
     receiver = threading.Thread(target=receive)
     receiver.start()
     arguments = ["repartition", "--group", pipeline.group, "--partitions", str(NEW)]
-    command = pipeline.topics(*arguments, "--hold", "3", "--yes")
+    command = pipeline.topics(*arguments, "--hold", "1", "--yes")
     wait_until("all is told", lambda: "stop the workers now" in command.text())
     assert publisher.stats().sent < 3000
     assert worker.terminate() == 0, worker.text()
@@ -142,7 +158,7 @@ def test_a_running_pipeline_is_repartitioned(
     with pipeline.away():  # it knows the old partitions
         pass
     worker = pipeline.worker()
-    pipeline.publish(traffic.events[half + 3000 :])
+    pipeline.publish(events[HALF + 3000 :])
     pipeline.wait_until_done(worker)
     assert worker.terminate() == 0, worker.text()
     assert worker.text().count("reason=repartitioned") > 1
@@ -152,15 +168,15 @@ def test_a_running_pipeline_is_repartitioned(
     others = [value for value in found if Alert.from_json(value).detector != "pipeline-health"]
     told = [Alert.from_json(value).reason for value in found if value not in others]
     assert told == ["state_rebuilt"] * len(told)
-    assert sorted(others) == sorted(_reference(traffic, config, tmp_path))
+    assert sorted(others) == sorted(_reference(events, config, tmp_path))
     for partition, log in enumerate(_log(pipeline, EVENTS, NEW)):
         assert {partition_for(each.key or b"", NEW) for each in log} <= {partition}
     assert before(NEW) in existing_topics(pipeline.servers)
 
 
-def _reference(traffic: Traffic, config: Config, folder: Path) -> list[bytes]:
+def _reference(events: Sequence[dict[str, Any]], config: Config, folder: Path) -> list[bytes]:
     file = folder / "events.jsonl"
-    file.write_text("".join(json.dumps(event) + "\n" for event in traffic.events))
+    file.write_text("".join(json.dumps(event) + "\n" for event in events))
     return [a.to_json() for a in run_local(read_events([file]), config, partitions=NEW).alerts]
 
 
@@ -172,6 +188,12 @@ def test_an_interrupted_run_goes_on(pipeline: Pipeline) -> None:
     _fill(pipeline, sent)
     _interrupt(pipeline, "copying")
     _alter(pipeline, CLOSED)  # as one that is killed leaves it
+    given_up = pipeline.topics("repartition", "--give-up")
+    assert given_up.ended(60) == 0, given_up.text()
+    assert existing_topics(pipeline.servers) == sorted(NAMES)
+    assert pipeline.existing()[EVENTS].settings[TIME] == "LogAppendTime"
+    _interrupt(pipeline, "copying")
+    _alter(pipeline, CLOSED)
     _interrupt(pipeline, "is closed")
     there = pipeline.existing()[EVENTS]
     assert (there.partitions, there.settings[TIME]) == (PARTITIONS, "LogAppendTime")
@@ -190,6 +212,7 @@ def test_an_interrupted_run_goes_on(pipeline: Pipeline) -> None:
     _alter(pipeline, {TIME: "LogAppendTime"})  # by hand, and events come: all is copied anew
     _fill(pipeline, [("s1", b"late")])
     old = _log(pipeline, EVENTS, PARTITIONS)
+    _others_make_the_events(pipeline)
     for step in ("making", "stays closed", "is open"):
         _interrupt(pipeline, step)
     _run(pipeline)
@@ -207,17 +230,50 @@ def test_an_interrupted_run_goes_on(pipeline: Pipeline) -> None:
     assert pipeline.ends(EVENTS) == pipeline.left() == pipeline.left(SOURCES) == 0
 
 
+def _others_make_the_events(made: Pipeline) -> None:
+    """As a broker does for a client, while they are away: what is in them is not thrown away."""
+
+    class Interfering(RepartitionCluster):
+        def delete(self, names: Iterable[str]) -> None:
+            wanted = list(names)
+            super().delete(wanted)
+            if EVENTS in wanted:
+                self.make(EVENTS, Shape(PARTITIONS, 1, {}))
+                raise StoppedError
+
+    with _repartition(made, cluster=Interfering) as work, pytest.raises(StoppedError):
+        work.run()
+    made.produce(0, [b"theirs"])
+    with pytest.raises(EngineError, match="somebody made it while it was deleted, and 1 records"):
+        _run(made)
+    delete_topics(made.servers, [EVENTS])
+
+
 def test_it_refuses_what_would_lose_something(pipeline: Pipeline) -> None:
-    """Neither as many partitions as there are, nor what no worker has told."""
+    """Neither as many partitions as there are, nor what no worker has told, or can see yet."""
     with (
         _repartition(pipeline, count=PARTITIONS) as same,
         pytest.raises(EngineError, match="it has 4 partitions already"),
     ):
         same.run()
-    pipeline.produce(0, [b"{}"])
+    with closing(
+        KafkaProducer(bootstrap_servers=pipeline.servers, transactional_id=pipeline.group)
+    ) as producer:
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(EVENTS, b"{}", partition=0).get(30)
+        pipeline.produce(0, [b"{}"])
+        assert pipeline.left() == 0
+        with (
+            _repartition(pipeline) as unseen,
+            pytest.raises(EngineError, match="a producer's transaction is open"),
+        ):
+            unseen.run()
+        producer.abort_transaction()
+    wait_until("its end", lambda: pipeline.left() > 0)
     with (
         _repartition(pipeline) as untold,
-        pytest.raises(EngineError, match=r"1 records of .* are not told, and no worker runs"),
+        pytest.raises(EngineError, match=r"\d records of .* are not told, and no worker runs"),
     ):
         untold.run()
     assert REPARTITION not in existing_topics(pipeline.servers)
@@ -264,8 +320,12 @@ def test_it_is_repartitioned_again(pipeline: Pipeline) -> None:
         admin.alter_group_offsets(
             pipeline.group, {TopicPartition(EVENTS, at): OffsetAndMetadata(1, "", -1)}
         )
+    _alter(pipeline, {"retention.bytes": "1000000"})
     with _repartition(pipeline, count=3) as again:
+        assert "each with retention.bytes=3000000 instead of 1000000" in again.outlook()[2]
         again.run()
+    kept = pipeline.existing([EVENTS, before(3)])
+    assert {each.settings["retention.bytes"] for each in kept.values()} == {"3000000"}
     with pipeline.away():
         pass
     log = pipeline.records(before(3), partition_for(b"a", 3))

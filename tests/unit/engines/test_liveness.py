@@ -4,13 +4,18 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from kafka.errors import KafkaError, KafkaTimeoutError, LeaderNotAvailableError
 
 from detectors.config import Config
 from detectors.core import Core
 from detectors.engines import watchdog
 from detectors.engines.accounts import settled
+from detectors.engines.errors import EngineError
+from detectors.engines.overview import Overview
 from detectors.engines.ports import TopicPartition
 from detectors.engines.seen import Place
 from detectors.engines.share import Share
@@ -292,3 +297,20 @@ def test_libraries_are_quoted_more_and_more_rarely() -> None:
     for number in range(3 * MOST_TEXTS):
         log("aiokafka", f"text {number}")
     assert len(throttle._passed) <= MOST_TEXTS
+
+
+@pytest.mark.parametrize("why", [LeaderNotAvailableError(), KafkaTimeoutError()])
+def test_partitions_without_a_leader_are_no_lost_broker(why: KafkaError) -> None:
+    """Of topics that were only just made a broker has no ends to tell, and it is there."""
+
+    def ends(_: object) -> dict[TopicPartition, int]:
+        msg = "Kafka has not told"
+        raise EngineError(msg) from why
+
+    overview: Any = object.__new__(Overview)
+    overview._reader = SimpleNamespace(ends=ends)
+    if isinstance(why, LeaderNotAvailableError):
+        assert overview.ends([WHERE]) == {}
+    else:
+        with pytest.raises(EngineError):
+            overview.ends([WHERE])

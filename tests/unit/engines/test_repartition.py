@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from detectors.engines.log_reader import LogRecord
-from detectors.engines.repartition_cluster import Plan, Shape
 from detectors.engines.repartition_copy import merged, targets
+from detectors.engines.repartition_plan import Plan, Shape
 from detectors.event import MINUTE
 from ingest.partition import partition_for
 
@@ -101,6 +101,6 @@ def test_each_record_goes_where_workers_look_for_it() -> None:
 
 def test_a_plan_is_read_as_it_was_written() -> None:
     """A later run knows what an earlier one was about."""
-    shape = Shape(4, 3, {"retention.ms": "1"})
-    plan = Plan("switching", 7, {"callwatch.events": shape}, {"0": 5})
+    shape = Shape(4, 3, {"retention.ms": "1"}, 1 << 30)
+    plan = Plan("switching", 7, {"callwatch.events": shape}, "an id", {"0": 5})
     assert Plan.read(plan.record()) == plan

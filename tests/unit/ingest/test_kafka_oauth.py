@@ -160,5 +160,5 @@ def test_a_worker_says_that_it_takes_no_tokens(
     for name, value in environ(BASE, SASL_TOKEN_FILE=str(tmp_path)).items():
         monkeypatch.setenv(name, value)
     done = CliRunner().invoke(worker, [])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "allowed for a worker are PLAIN and SCRAM" in done.output

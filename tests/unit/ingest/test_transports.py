@@ -293,6 +293,19 @@ def test_the_producer_is_lazy_and_cannot_block_long(
     assert made.closed
 
 
+@pytest.mark.parametrize(
+    ("topic", "at"), [("callwatch.events", 1_790_000_000_000 - 86_400_000), ("other", None)]
+)
+def test_an_event_does_not_carry_the_present(
+    topic: str, at: int | None, producer: type[FakeProducer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The events take the broker's time; closed to all but the present, they let no event pass."""
+    monkeypatch.setattr("ingest.kafka_transport.time", lambda: 1_790_000_000.0)
+    monkeypatch.setattr(producer, "partitions_for", lambda *_: {0})
+    KafkaTransport(["a:1"], topic=topic).send([Record(b"k", b"{}")])
+    assert [record["timestamp_ms"] for record in producer.made[0].sent] == [at]
+
+
 def test_each_kafka_error_has_its_outcome(
     producer: type[FakeProducer], event: dict[str, Any]
 ) -> None:
