@@ -86,6 +86,7 @@ class Repartition:
         self._hold = hold
         self._looks = Looks(cluster, group, partitions)
         self._records = self._damaged = 0
+        self._notes: str | None = None  # Kafka's id of the topic of this run's notes
         self._is_shut = False
         self._told = -TELL_SECONDS
 
@@ -213,7 +214,9 @@ class Repartition:
     def _begin(self, found: Plan | None) -> Plan:
         """A plan, with what an earlier run left taken back."""
         if found is not None:
-            self._say("an earlier run was interrupted while it copied: it is begun anew")
+            self._say(
+                "an earlier run has not copied all: it is begun anew, and ends if it still runs"
+            )
             self._take_back(found)
             self._refuse_to_begin()
         events_id = self._cluster.identity(TOPICS.events) or ""
@@ -223,6 +226,7 @@ class Repartition:
         plan = Plan("copying", self._partitions, shapes, events_id, {})
         events = shapes[TOPICS.events]
         self._cluster.make(REPARTITION, Shape(1, events.replication, {"retention.ms": "-1"}))
+        self._notes = self._cluster.identity(REPARTITION)
         self._cluster.write_plan(plan)
         try:
             self._cluster.make(target, history(events, self._partitions))
@@ -231,6 +235,12 @@ class Repartition:
                 self._cluster.delete([REPARTITION])
             raise
         return plan
+
+    def _insist_on_being_alone(self) -> None:
+        """Raise `EngineError` where another run has begun: it has deleted what this one copied."""
+        if self._cluster.identity(REPARTITION) != self._notes:
+            msg = "another run of this command has begun meanwhile: it goes on, and this one ends"
+            raise EngineError(msg)
 
     def _take_back(self, plan: Plan) -> None:
         """Open the events, and forget the plan and what was copied; the old events have it all."""
@@ -260,6 +270,7 @@ class Repartition:
                 copying.check()
                 self._cluster.alter(target, events.kept(plan.partitions))
                 plan = replace(plan, phase="switching", ends=of_events(ends))
+                self._insist_on_being_alone()
                 self._cluster.write_plan(plan)
                 if self._looks.was_opened(plan):
                     msg = f"{TOPICS.events}: somebody published although it is closed; run it again"
@@ -273,6 +284,7 @@ class Repartition:
     ) -> None:
         """Copy until only little is left, and workers are about level: then closing is short."""
         while True:
+            self._insist_on_being_alone()
             whole = self._looks.is_whole(reader)
             ends = reader.ends(wheres)
             begun = monotonic()
@@ -317,6 +329,7 @@ class Repartition:
         last: dict[TopicPartition, int] = {}
         self._told = -TELL_SECONDS
         while True:
+            self._insist_on_being_alone()
             ends = reader.ends(wheres)
             if ends != last:
                 last, since = ends, monotonic()

@@ -227,6 +227,25 @@ def test_the_copy_is_kept_where_the_old_events_are_gone(cluster: FakeCluster) ->
     assert cluster.identity(COPY) == "the copy"
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_second_run_ends_the_first(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    """Who starts it twice loses nothing: the first deletes nothing that the second has made."""
+    copied: list[str] = []
+
+    def copy(_: object, __: object) -> None:
+        copied.append("")
+        if len(copied) == 1 + closed:  # the last copy of the first is made while all is closed
+            _work(cluster).run()
+
+    monkeypatch.setattr(FakeCopying, "copy", copy)
+    with pytest.raises(EngineError, match="another run of this command has begun meanwhile"):
+        _work(cluster).run()
+    assert _is_done(cluster)
+    assert len(copied) == 3 + closed
+
+
 @pytest.mark.parametrize("change", ["opened", "more came"])
 def test_old_events_that_took_more_are_copied_anew(cluster: FakeCluster, change: str) -> None:
     """Where they are still there and were opened, the copy counts for nothing."""
