@@ -40,6 +40,12 @@ DEADLINE = 60.0
 """For what takes a second or two where the machine is idle."""
 
 
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests' shell ignores it
+"""
+
+
 def stopped(code: str, cache: Path, number: signal.Signals) -> tuple[int, str, str]:
     """Start it, send the signal when helpers compile; its exit code and all that was said.
 
@@ -48,7 +54,7 @@ def stopped(code: str, cache: Path, number: signal.Signals) -> tuple[int, str, s
     events = cache / "events.jsonl"
     events.write_text("nonsense\n")
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(events)],
+        [sys.executable, "-c", INTERRUPTIBLE + code, str(events)],
         cwd=ROOT,
         env={**os.environ, "CALLWATCH_CACHE_DIR": str(cache)},
         stdin=subprocess.DEVNULL,
