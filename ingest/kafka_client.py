@@ -1,9 +1,15 @@
 """kafka-python's clients, made so that a failure leaves nothing behind."""
 
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+FINE: Final = 0
+UNKNOWN: Final = 3
+DENIED: Final = 29
+EXISTS: Final = 36
+"""A broker's codes for a topic in what the admin client describes or creates."""
 
 
 def opened(kind: type[T], **options: Any) -> T:

@@ -5,14 +5,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from .errors import TopicError
-from .kafka_client import opened
+from .kafka_client import DENIED, EXISTS, FINE, UNKNOWN, opened
 from .kafka_fault import fault_line, no_permission, refusal
 from .topics import LOOKED_AT, Existing, Topic, missing_topics
 
 BROKER_TIMEOUT_MS: Final = 5_000
-
-# the broker's codes for a topic
-_FINE, _UNKNOWN, _DENIED, _EXISTS = 0, 3, 29, 36
 
 
 class KafkaCluster:
@@ -45,14 +42,14 @@ class KafkaCluster:
         except Exception as error:
             raise self._error(error) from None
         codes = {topic["name"]: topic["error_code"] for topic in described}
-        self._refuse_denied([name for name in names if codes.get(name) == _DENIED], "DESCRIBE")
+        self._refuse_denied([name for name in names if codes.get(name) == DENIED], "DESCRIBE")
         for name, code in codes.items():
-            if code not in (_FINE, _UNKNOWN):
+            if code not in (FINE, UNKNOWN):
                 raise self._refused(name, code)
         return {
             topic["name"]: len(topic["partitions"])
             for topic in described
-            if topic["error_code"] == _FINE
+            if topic["error_code"] == FINE
         }
 
     def existing(self, names: Sequence[str] = LOOKED_AT) -> dict[str, Existing]:
@@ -88,11 +85,11 @@ class KafkaCluster:
         except Exception as error:
             raise self._error(error) from None
         made = answer["topics"][0]
-        if made["error_code"] == _EXISTS:
+        if made["error_code"] == EXISTS:
             return False
-        if made["error_code"] == _DENIED:
+        if made["error_code"] == DENIED:
             self._refuse_denied([topic.name], "CREATE")
-        if made["error_code"] != _FINE:
+        if made["error_code"] != FINE:
             raise self._refused(topic.name, made["error_code"], made["error_message"])
         try:
             self._admin.wait_for_topics([topic.name])

@@ -56,6 +56,11 @@ class LogRecord(NamedTuple):
     damage: Damage | None = None
 
 
+def offset_of(record: LogRecord) -> int:
+    """Where it stands: what records are sorted by."""
+    return record.offset
+
+
 class Piece(NamedTuple):
     """Records that came in one answer of a broker, and the offset that it was asked for."""
 
@@ -247,14 +252,10 @@ def _until(records: Sequence[LogRecord], stop: int) -> Sequence[LogRecord]:
     """Those before an offset; of a batch that cannot be read only so much as is before it."""
     last = records[-1]
     if last.offset >= stop:
-        records = records[: bisect_left(records, stop, key=_offset)]
+        records = records[: bisect_left(records, stop, key=offset_of)]
         if not records:
             return records
         last = records[-1]
     if last.damage is None or last.damage.stop <= stop:
         return records
     return [*records[:-1], last._replace(damage=last.damage._replace(stop=stop))]
-
-
-def _offset(record: LogRecord) -> int:
-    return record.offset

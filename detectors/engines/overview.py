@@ -7,12 +7,10 @@ from typing import Final
 from detectors.engines.errors import EngineError
 from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import TopicPartition
-from ingest.kafka_client import opened
+from ingest.kafka_client import FINE, UNKNOWN, opened
 from ingest.kafka_config import KafkaConfig
 
 ANSWER_MS: Final = 5_000
-_FINE, _UNKNOWN = 0, 3
-"""The broker's codes for a topic."""
 
 
 class Overview:
@@ -42,17 +40,19 @@ class Overview:
         if not self._topics:
             return {}
         return {
-            topic["name"]: len(topic["partitions"]) if topic["error_code"] == _FINE else None
+            topic["name"]: len(topic["partitions"]) if topic["error_code"] == FINE else None
             for topic in self._admin.describe_topics(self._topics)
-            if topic["error_code"] != _UNKNOWN
+            if topic["error_code"] != UNKNOWN
         }
 
     def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset after the last of each; none while one of them has no leader."""
+        from kafka.errors import LeaderNotAvailableError
+
         try:
             return self._reader.ends(partitions)
         except EngineError as error:  # a broker has answered: it is not away
-            if type(error.__cause__).__name__ != "LeaderNotAvailableError":
+            if not isinstance(error.__cause__, LeaderNotAvailableError):
                 raise
             return {}
 

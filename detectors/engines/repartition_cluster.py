@@ -12,6 +12,7 @@ from detectors.engines.log_reader import LogReader
 from detectors.engines.ports import TopicPartition
 from detectors.engines.repartition_plan import BYTES, Plan, Shape
 from ingest.errors import TopicError
+from ingest.kafka_client import UNKNOWN
 from ingest.kafka_cluster import KafkaCluster
 from ingest.topics import REPARTITION, Topic
 
@@ -20,8 +21,6 @@ T = TypeVar("T")
 GONE_SECONDS: Final = 60.0
 """A topic that is deleted is gone by then."""
 AGAIN_SECONDS: Final = 0.25
-UNKNOWN: Final = 3
-"""The broker's code for a topic that is not there."""
 
 
 class RepartitionCluster(KafkaCluster):

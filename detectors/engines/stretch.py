@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from detectors.engines.log_reader import LogRecord
+from detectors.engines.log_reader import LogRecord, offset_of
 from detectors.engines.ports import TopicPartition
 
 
@@ -27,7 +27,7 @@ class Stretch(NamedTuple):
         >>> [record.offset for record in stretch.since(4)]
         [6]
         """
-        at = bisect_left(self.records, offset, key=_offset) if offset > self.start else 0
+        at = bisect_left(self.records, offset, key=offset_of) if offset > self.start else 0
         if at == 0:
             return self.records
         last = self.records[at - 1]
@@ -47,7 +47,3 @@ class Fetched:
         self.stretch = stretch
         self.size = size
         """Bytes of memory that it holds, about."""
-
-
-def _offset(record: LogRecord) -> int:
-    return record.offset
